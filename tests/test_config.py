@@ -1,0 +1,227 @@
+"""Configuration: what is the default, what overrides what, and what is refused with which words."""
+
+import dataclasses
+import json
+
+import pytest
+
+from transformer.config import (
+    PRESETS,
+    Config,
+    DataConfig,
+    ModelConfig,
+    SearchConfig,
+    TextConfig,
+    TrainingConfig,
+    UserError,
+    preset,
+    read_config,
+)
+
+
+def failure(call, *arguments):
+    with pytest.raises(UserError) as error:
+        call(*arguments)
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+def written(tmp_path, text):
+    path = tmp_path / "experiment.toml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_defaults_are_those_of_the_papers():
+    config = Config()
+    # Vaswani et al. 2017, sections 5.3, 5.4 and 6.1; Wu et al. 2016, section 7, as section 6.1 uses it.
+    assert (config.training.beta_1, config.training.beta_2, config.training.epsilon) == (0.9, 0.98, 1e-9)
+    assert (config.training.warmup_steps, config.training.label_smoothing, config.training.schedule) == (4000, 0.1, "noam")
+    assert (config.model.dropout_rate, config.model.norm_first) == (0.1, False)
+    assert (config.search.beam_size, config.search.length_penalty, config.search.max_extra_length) == (4, 0.6, 50)
+
+
+@pytest.mark.parametrize(
+    "name, sizes",
+    [
+        ("tiny", (4, 128, 4, 256, 0.1)),
+        ("tutorial", (4, 128, 8, 512, 0.1)),
+        ("base", (6, 512, 8, 2048, 0.1)),  # Vaswani et al. 2017, Table 3
+        ("big", (6, 1024, 16, 4096, 0.3)),
+    ],
+)
+def test_presets_have_the_published_sizes(name, sizes):
+    model = preset(name).model
+    assert (model.num_layers, model.d_model, model.num_heads, model.dff, model.dropout_rate) == sizes
+    assert preset(name).training == Config().training
+
+
+def test_every_preset_is_covered_and_the_default_is_the_tutorial():
+    assert set(PRESETS) == {"tiny", "tutorial", "base", "big"}
+    assert preset("tutorial") == Config()
+
+
+def test_flags_override_a_file_which_overrides_a_preset_which_overrides_defaults(tmp_path):
+    path = written(tmp_path, 'preset = "base"\n[model]\ndff = 1024\n[training]\nseed = 5\nmax_steps = 10\n')
+    config = read_config(path).override({"training": {"max_steps": 20}})
+    assert config.model.d_model == 512  # preset
+    assert config.model.dff == 1024  # file over preset
+    assert (config.training.seed, config.training.max_steps) == (5, 20)  # file; flag over file
+    assert config.training.warmup_steps == 4000  # default
+
+
+def test_override_changes_nothing_else_and_leaves_the_original_alone():
+    config = Config()
+    changed = config.override({"model": {"num_layers": 2}, "search": {"beam_size": 1}})
+    assert config == Config()
+    assert changed == dataclasses.replace(config, model=ModelConfig(num_layers=2), search=SearchConfig(beam_size=1))
+
+
+@pytest.mark.parametrize(
+    "changes, words",
+    [
+        ({"modell": {}}, ["unknown section 'modell'", "Did you mean 'model'?"]),
+        ({"model": {"d_modell": 1}}, ["unknown key 'd_modell' in [model]", "Did you mean 'd_model'?"]),
+        ({"training": {"learning_rate": 0.1}}, ["unknown key 'learning_rate'", "Did you mean 'peak_learning_rate'?"]),
+        ({"model": {"zzzzz": 1}}, ["unknown key 'zzzzz'"]),
+        ({"model": 3}, ["'model' must be a section", "3"]),
+        ({"model": {"num_layers": "2"}}, ["model.num_layers must be of type int", "'2'"]),
+        ({"model": {"num_layers": 2.0}}, ["model.num_layers must be of type int", "2.0"]),
+        ({"model": {"num_layers": True}}, ["model.num_layers must be of type int", "True"]),
+        ({"model": {"norm_first": 1}}, ["model.norm_first must be of type bool"]),
+        ({"data": {"source": None}}, ["data.source must be of type str", "None"]),
+        ({"training": {"clip_norm": "1"}}, ["training.clip_norm must be of type float"]),
+        ({"training": {"max_minutes": float("inf")}}, ["training.max_minutes must be a finite number", "inf"]),
+        ({"training": {"peak_learning_rate": float("nan")}}, ["peak_learning_rate must be a finite number", "nan"]),
+        ({"model": {"num_heads": 3}}, ["[model] d_model must be a multiple of num_heads=3", "128"]),
+        ({"data": {"max_tokens": 600, "batch_tokens": 600}}, ["max_tokens must be at most model.max_positions=512"]),
+    ],
+)
+def test_what_is_wrong_is_said_in_one_line_with_its_origin(changes, words):
+    message = failure(Config().override, changes, "run.toml")
+    assert message.startswith("run.toml: ")
+    for word in words:
+        assert word in message
+
+
+def test_a_far_off_name_gets_no_suggestion():
+    assert "Did you mean" not in failure(Config().override, {"model": {"zzzzz": 1}})
+
+
+def test_an_integer_is_taken_where_a_float_is_wanted():
+    training = Config().override({"training": {"clip_norm": 2}}).training
+    assert training.clip_norm == 2.0 and type(training.clip_norm) is float
+
+
+def test_padding_may_not_reach_behind_the_last_position():
+    # 30 tokens are padded to a multiple of 4, which is 32.
+    fitting = {"model": {"max_positions": 32}, "data": {"max_tokens": 30, "length_step": 4}}
+    assert Config().override(fitting).data.max_tokens == 30
+    message = failure(Config().override, {**fitting, "model": {"max_positions": 31}})
+    assert "max_positions=31" in message and "length_step=4" in message and message.endswith("got 30")
+
+
+@pytest.mark.parametrize(
+    "make, name, bad",
+    [
+        (ModelConfig, "num_layers", [0, -1]),
+        (ModelConfig, "dff", [0]),
+        (ModelConfig, "max_positions", [0]),
+        (ModelConfig, "dropout_rate", [-0.1, 1.0, 1.5]),
+        (ModelConfig, "attention_dropout_rate", [1.0]),
+        (ModelConfig, "feed_forward_dropout_rate", [-1.0]),
+        (ModelConfig, "embeddings", ["tied", ""]),
+        (TextConfig, "tokenizer", ["bpe"]),
+        (TextConfig, "model_type", ["char"]),
+        (TextConfig, "vocabulary_size", [299, -5]),
+        (TextConfig, "sample_size", [0]),
+        (DataConfig, "max_tokens", [0]),
+        (DataConfig, "batch_tokens", [0, 127]),  # the longest pair must fit: max_tokens is 128
+        (DataConfig, "length_step", [0]),
+        (DataConfig, "shuffle_buffer", [0]),
+        (DataConfig, "validation_pairs", [0]),
+        (TrainingConfig, "seed", [-1, 2**31]),
+        (TrainingConfig, "max_steps", [0]),
+        (TrainingConfig, "max_minutes", [-1.0]),
+        (TrainingConfig, "schedule", ["constant"]),
+        (TrainingConfig, "warmup_steps", [0]),
+        (TrainingConfig, "beta_2", [1.0]),
+        (TrainingConfig, "epsilon", [0.0]),
+        (TrainingConfig, "clip_norm", [-1.0]),
+        (TrainingConfig, "label_smoothing", [1.0]),
+        (TrainingConfig, "averaging", [1.0]),
+        (TrainingConfig, "validate_every", [0]),
+        (TrainingConfig, "log_every", [0]),
+        (SearchConfig, "beam_size", [0, 65]),
+        (SearchConfig, "length_penalty", [-0.1, 11.0]),
+        (SearchConfig, "max_length", [-1]),
+        (SearchConfig, "max_extra_length", [-1]),
+        (SearchConfig, "batch_tokens", [0]),
+    ],
+)
+def test_a_value_out_of_range_is_named_with_the_rule(make, name, bad):
+    for value in bad:
+        with pytest.raises(ValueError, match=f"^{name} must be .*got {value!r}$"):
+            make(**{name: value})
+
+
+@pytest.mark.parametrize("config", [Config(), preset("big"), Config().override({"data": {"source": "données/é.txt"}})])
+def test_json_round_trip(config):
+    text = config.to_json()
+    assert Config.from_json(text) == config
+    assert json.loads(text) == config.to_dict()
+
+
+@pytest.mark.parametrize(
+    "text, words",
+    [
+        ("{", "is not valid JSON"),
+        ("", "is not valid JSON"),
+        ("[]", "must hold an object of sections"),
+        ('{"model": []}', "must be a section of keys"),
+        ('{"model": {"heads": 4}}', "unknown key 'heads' in [model]. Did you mean 'num_heads'?"),
+        ('{"training": {"clip_norm": NaN}}', "must be a finite number"),
+    ],
+)
+def test_a_bad_json_config_is_refused(text, words):
+    message = failure(Config.from_json, text, "RUN/config.json")
+    assert message.startswith("RUN/config.json") and words in message
+
+
+def test_an_unknown_preset_suggests_the_nearest():
+    message = failure(preset, "bgi")
+    assert "unknown preset 'bgi'" in message and "Did you mean 'big'?" in message and "tutorial" in message
+
+
+def test_toml_is_read_with_comments_and_without_a_preset(tmp_path):
+    path = written(tmp_path, '# what\n[data]\ntsv = "a.tsv" # why\n[model]\nnorm_first = true\ndropout_rate = 0\n')
+    expected = {"data": {"tsv": "a.tsv"}, "model": {"norm_first": True, "dropout_rate": 0.0}}
+    assert read_config(path) == Config().override(expected)
+    assert read_config(str(path)) == read_config(path)
+
+
+@pytest.mark.parametrize(
+    "text, words",
+    [
+        ("[model\n", ["is not valid TOML"]),
+        ("[model]\nd_modl = 4\n", ["experiment.toml: unknown key 'd_modl'", "'d_model'"]),
+        ("[model]\nd_model = '4'\n", ["experiment.toml: model.d_model must be of type int"]),
+        ('preset = "tine"\n', ["unknown preset 'tine'", "Did you mean 'tiny'?"]),
+        ('preset = ""\n', ["unknown preset ''"]),
+        ("preset = 0\n", ["experiment.toml: preset must be a name in quotes, got 0"]),
+        ("preset = ['tiny']\n", ["preset must be a name in quotes"]),
+        ("seed = 4\n", ["unknown section 'seed'"]),
+    ],
+)
+def test_a_bad_config_file_is_refused(tmp_path, text, words):
+    message = failure(read_config, written(tmp_path, text))
+    for word in words:
+        assert word in message
+
+
+def test_a_config_file_that_cannot_be_read_is_refused(tmp_path):
+    assert "No such file" in failure(read_config, tmp_path / "missing.toml")
+    assert "directory" in failure(read_config, tmp_path)
+    path = tmp_path / "latin.toml"
+    path.write_bytes(b"# caf\xe9\n")
+    assert str(path) in failure(read_config, path)

@@ -1,0 +1,223 @@
+"""The code of document 000, section 5, runs as it stands once its class bodies are replaced by one import."""
+
+import re
+import textwrap
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from document_snippets import ADAPTED, IMPORT, INSIDE, SNIPPETS
+from hypothesis import given
+from hypothesis import strategies as st
+from reference import randomised
+
+import transformer
+from transformer import create_masks, positional_encoding, preprocess_text
+
+ROOT = Path(__file__).parents[1]
+DOCUMENT = ROOT.parent / "shared" / "documents" / "000_5a9505a55266be42.txt"
+
+PAIRS = [
+    ("o trem sai", "the train leaves"),
+    ("o ônibus sai agora", "the bus leaves now"),
+    ("onde fica a estação", "where is the station"),
+    ("a estação fica longe", "the station is far"),
+    ("o trem fica", "the train stays"),
+]
+
+
+class Words:
+    """A tokenizer as the document expects one: ids from 1 to vocab_size - 1, 0 left to padding."""
+
+    def __init__(self, sentences):
+        self.words = sorted({word for sentence in sentences for word in sentence.split()})
+        self.vocab_size = len(self.words) + 1
+
+    def encode(self, sentence):
+        return [self.words.index(word) + 1 for word in sentence.split()]
+
+    def decode(self, ids):
+        return " ".join(self.words[int(i) - 1] for i in ids)
+
+    def with_ends(self, sentence):
+        return [self.vocab_size, *self.encode(sentence), self.vocab_size + 1]
+
+
+def padded(rows):
+    return keras.utils.pad_sequences(rows, padding="post")
+
+
+@pytest.fixture(scope="module")
+def names():
+    """Run all snippets in one namespace that holds what the document leaves to its reader, and return it."""
+    keras.utils.set_random_seed(1)
+    portuguese, english = zip(*PAIRS, strict=True)
+    tokenizer_pt, tokenizer_en = Words(portuguese), Words(english)
+    target = padded([tokenizer_en.with_ends(sentence) for sentence in english])
+    inputs = padded([tokenizer_pt.with_ends(sentence) for sentence in portuguese]), target[:, :-1]
+    names = {
+        "MAX_VOCAB_SIZE": 50,
+        "texts": list(english),
+        "tokenizer_pt": tokenizer_pt,
+        "tokenizer_en": tokenizer_en,
+        "train_inputs": inputs,
+        "train_outputs": target[:, 1:],
+        "val_inputs": inputs,
+        "val_outputs": target[:, 1:],
+        "BUFFER_SIZE": 10,
+        "BATCH_SIZE": 5,
+        "EPOCHS": 60,
+        "MAX_LENGTH": 10,
+        "num_layers": 1,
+        "d_model": 32,
+        "num_heads": 4,
+        "dff": 64,
+        "input_vocab_size": tokenizer_pt.vocab_size + 2,
+        "target_vocab_size": tokenizer_en.vocab_size + 2,
+        "dropout_rate": 0.0,
+        "learning_rate": 0.01,
+    }
+    for snippet in SNIPPETS:
+        exec(snippet, names)
+    return names
+
+
+def test_fit_learns(names):
+    history = names["history"].history
+    assert history["loss"][-1] < 0.05 < 1.0 < history["loss"][0]
+    assert history["val_loss"][-1] < 0.05
+
+
+def test_evaluate_and_translate(names):
+    for source, target in PAIRS:
+        assert names["translate"](source) == target
+        ids, attention = names["evaluate"](source)
+        assert list(ids) == names["tokenizer_en"].with_ends(target)[:-1]
+        words = len(source.split()) + 2
+        assert attention["decoder_layer1_block1"].shape == (1, 4, len(ids), len(ids))
+        assert attention["decoder_layer1_block2"].shape == (1, 4, len(ids), words)
+
+
+def test_tokenizer(names):
+    assert names["sequences"][0] == [names["tokenizer"].word_index[word] for word in "the train leaves".split()]
+
+
+def test_positional_encoding_is_the_documents(names):
+    for pos, d_model in ((50, 512), (12, 7), (1, 1)):
+        np.testing.assert_allclose(
+            positional_encoding(pos, d_model), names["positional_encoding"](pos, d_model), atol=1e-7
+        )
+
+
+@given(st.text())
+def test_preprocess_text_is_the_documents(text):
+    names = {}
+    exec(SNIPPETS[1], names)
+    assert preprocess_text(text) == names["preprocess_text"](text)
+
+
+def test_preprocess_text_by_hand():
+    assert preprocess_text("  Hello,   World! 42 ") == "hello world 42"
+    assert preprocess_text("Onde fica a estação?") == "onde fica a esta o"
+    assert preprocess_text("车站在哪里？") == ""
+
+
+def test_layers_in_positional_order(names):
+    """The documents' calls of a layer, with `training` and masks by position."""
+    x, y = tf.random.normal((2, 4, 32)), tf.random.normal((2, 3, 32))
+    encoder_mask, combined_mask, _ = create_masks(tf.constant([[4, 4, 4, 0]] * 2), tf.constant([[4, 4, 0]] * 2))
+    arguments = {"x": x, "y": y, "mask": encoder_mask, "look_ahead_mask": combined_mask, "padding_mask": encoder_mask}
+    exec("encoded = EncoderLayer(32, 4, 64, rate=0.1)(x, False, mask)", names, arguments)
+    exec("outputs = DecoderLayer(32, 4, 64)(y, encoded, False, look_ahead_mask, padding_mask)", names, arguments)
+    exec("attended = MultiHeadAttention(32, 4)(x, x, y, mask)", names, arguments)
+    assert arguments["encoded"].shape == (2, 4, 32)
+    assert [part.shape for part in arguments["outputs"]] == [(2, 3, 32), (2, 4, 3, 3), (2, 4, 3, 4)]
+    assert [part.shape for part in arguments["attended"]] == [(2, 3, 32), (2, 4, 3, 4)]
+
+
+def test_lines_inside_the_classes(names):
+    x, enc_output = tf.random.normal((2, 3, 32)), tf.random.normal((2, 4, 32))
+    padding_mask, look_ahead_mask, _ = create_masks(tf.constant([[4, 4, 4, 0]] * 2), tf.constant([[4, 4, 0]] * 2))
+    local = {"x": x, "out1": x, "q": x, "k": x, "v": x, "enc_output": enc_output, "d_model": 32, "num_heads": 4}
+    local |= {"dff": 64, "look_ahead_mask": look_ahead_mask, "padding_mask": padding_mask, "mask": None}
+    local["self"] = type("Layer", (), {})()
+    exec(INSIDE, names, local)
+    assert local["attn2"].shape == local["attn_output"].shape == local["ffn_output"].shape == (2, 3, 32)
+    assert local["attn_weights_block2"].shape == (2, 4, 3, 4)
+    assert local["attention_weights"].shape == (2, 3, 3)
+
+
+def test_every_promised_name_is_importable():
+    promised = """positional_encoding scaled_dot_product_attention MultiHeadAttention point_wise_feed_forward_network
+        EncoderLayer DecoderLayer Encoder Decoder Transformer create_masks masked_loss masked_accuracy preprocess_text
+        evaluate translate"""
+    for name in promised.split():
+        assert callable(getattr(transformer, name)), name
+
+
+def lines(code):
+    return [line.rstrip() for line in code.splitlines() if line.strip()]
+
+
+@pytest.fixture(scope="module")
+def document():
+    """Return the document's code of section 5, as lines."""
+    if not DOCUMENT.is_file():
+        pytest.skip("needs the documents folder, ../shared/documents")
+    section = DOCUMENT.read_text(encoding="utf-8").split("\n## 5.")[1].split("\n## 6.")[0]
+    return lines("\n".join(re.findall(r"```python\n(.*?)```", section, re.DOTALL)))
+
+
+def test_all_other_lines_are_verbatim(document):
+    bodies = {theirs for theirs, _, _ in ADAPTED if theirs}
+    expected, inside = [], False
+    for line in document:
+        if not line.startswith(" "):
+            inside = line in bodies
+        if not inside or line in bodies:
+            expected.append(line)
+    for theirs, ours, why in ADAPTED:
+        assert why
+        if theirs is None:
+            expected.insert(0, ours)
+        elif ours is None:
+            expected.remove(theirs)
+        else:
+            expected[expected.index(theirs)] = ours
+    head = len([theirs for theirs, _, _ in ADAPTED if theirs is None])
+    assert [*reversed(expected[:head]), *expected[head:]] == lines("\n".join(SNIPPETS))
+    indented = {line.strip() for line in document}
+    assert [line for line in lines(INSIDE) if line not in indented] == []
+
+
+def test_the_documents_own_classes_give_the_same_numbers(document):
+    """The class bodies we replace, run on Keras 3 with keyword arguments, equal ours with the same weights."""
+    first = document.index("class MultiHeadAttention(tf.keras.layers.Layer):")
+    last = document.index("train_dataset = tf.data.Dataset.from_tensor_slices((train_inputs, train_outputs))")
+    theirs = {"tf": tf}
+    exec(IMPORT, theirs)
+    exec(textwrap.dedent("\n".join(document[first:last])), theirs)
+    x, memory = (np.random.default_rng(seed).normal(size=(2, n, 8)).astype(np.float32) for seed, n in ((1, 3), (2, 4)))
+    padding, look_ahead, _ = create_masks(tf.constant([[4, 4, 4, 0]] * 2), tf.constant([[4, 4, 0]] * 2))
+    calls = {
+        "EncoderLayer": ((memory,), {"training": False, "mask": padding}),
+        "DecoderLayer": ((x, memory), {"training": False, "look_ahead_mask": look_ahead, "padding_mask": padding}),
+    }
+    for name, (inputs, keywords) in calls.items():
+        ours, layer = getattr(transformer, name)(8, 2, 12), theirs[name](8, 2, 12)
+        assert type(layer) is not type(ours)
+        layer(*inputs, **keywords)
+        ours.build()
+        randomised(ours)
+        for part in [p for p in vars(layer) if p.startswith(("mha", "ffn", "layernorm"))]:
+            source, copy = getattr(ours, part), getattr(layer, part)
+            if part.startswith("mha"):
+                for dense in ("wq", "wk", "wv", "dense"):
+                    getattr(copy, dense).set_weights(getattr(source, dense).get_weights())
+            else:
+                copy.set_weights(source.get_weights())
+        results = keras.tree.flatten(ours(*inputs, *keywords.values()))
+        for result, reference in zip(results, keras.tree.flatten(layer(*inputs, **keywords)), strict=True):
+            np.testing.assert_allclose(result, reference, rtol=1e-5, atol=1e-5)

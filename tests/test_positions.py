@@ -1,0 +1,52 @@
+"""Sinusoidal positions, from the formulas of the paper."""
+
+import math
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from transformer.layers.positions import positional_encoding
+
+
+def test_values_worked_out_by_hand():
+    # d_model 4 has two frequencies: 1 / 10000^(0/4) = 1 and 1 / 10000^(2/4) = 1/100.
+    expected = [
+        [0.0, 1.0, 0.0, 1.0],  # sin 0, cos 0, sin 0, cos 0
+        [0.84147098, 0.54030231, 0.00999983, 0.99995000],  # sin 1, cos 1, sin 0.01, cos 0.01
+        [0.90929743, -0.41614684, 0.01999867, 0.99980001],  # sin 2, cos 2, sin 0.02, cos 0.02
+    ]
+    np.testing.assert_allclose(positional_encoding(3, 4)[0], expected, atol=1e-7)
+
+
+def test_values_of_the_papers_width():
+    table = positional_encoding(2048, 512).numpy()
+    assert table.shape == (1, 2048, 512) and table.dtype == np.float32
+    for p in (0, 1, 17, 2047):
+        for i in (0, 1, 100, 255):
+            angle = p / 10000 ** (2 * i / 512)
+            assert table[0, p, 2 * i] == pytest.approx(math.sin(angle), abs=1e-7)
+            assert table[0, p, 2 * i + 1] == pytest.approx(math.cos(angle), abs=1e-7)
+
+
+def test_a_shift_is_a_rotation_of_each_pair_of_columns():
+    table = positional_encoding(40, 6).numpy()[0].astype(np.float64)
+    for i in range(3):
+        angle = 7 / 10000 ** (2 * i / 6)
+        rotation = np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
+        np.testing.assert_allclose(table[7:, 2 * i : 2 * i + 2], table[:-7, 2 * i : 2 * i + 2] @ rotation, atol=1e-6)
+
+
+def test_an_odd_width_ends_in_a_sine():
+    np.testing.assert_allclose(positional_encoding(2, 3)[0, 1], [math.sin(1), math.cos(1), math.sin(10000 ** (-2 / 3))])
+
+
+def test_in_a_graph():
+    np.testing.assert_array_equal(tf.function(lambda: positional_encoding(5, 8))(), positional_encoding(5, 8))
+
+
+@pytest.mark.parametrize("arguments", [(0, 8), (-1, 8), (5, 0), (5, 2.5), (True, 8)])
+def test_bad_sizes(arguments):
+    name, value = ("d_model", arguments[1]) if arguments[0] == 5 else ("pos", arguments[0])
+    with pytest.raises(ValueError, match=f"{name} must be an integer of at least 1, got {value}"):
+        positional_encoding(*arguments)

@@ -1,0 +1,328 @@
+"""Configuration: frozen dataclasses and named presets, the only place in the package with defaults.
+
+One dataclass per concern; `Config` holds them together and is what a run directory stores as `config.json`.
+Precedence, lowest first: the defaults below, a preset, a config file (`configs/*.toml`), command-line flags.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import json
+import math
+import tomllib
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+DEFAULT_RUN = "runs/phrasebook_pt_to_en"
+DEFAULT_DATASET = "phrasebook/pt_to_en"
+CORPUS_FIELDS = ("dataset", "source", "target", "tsv", "valid_source", "valid_target")  # of DataConfig
+
+PAD_ID, UNKNOWN_ID, START_ID, END_ID = 0, 1, 2, 3  # the same in every tokenizer of this package
+
+
+class UserError(Exception):
+    """A mistake in the input, told in one line that names the input, the rule and the way out.
+
+    Scripts print it as `error: ...` and exit with code 1; wrong flags exit with code 2.
+    """
+
+
+def nearest(name: str, known: typing.Iterable[str]) -> str:
+    """Return ` Did you mean 'x'?` for the known name closest to `name`, or an empty string."""
+    match = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+    return f" Did you mean '{match[0]}'?" if match else ""
+
+
+def _require(condition: bool, name: str, rule: str, value: object) -> None:
+    if not condition:
+        raise ValueError(f"{name} must be {rule}, got {value!r}")
+
+
+def _require_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
+    _require(value in choices, name, "one of " + ", ".join(repr(choice) for choice in choices), value)
+
+
+def _require_rate(name: str, value: float) -> None:
+    _require(0.0 <= value < 1.0, name, "at least 0 and below 1", value)
+
+
+def _require_positive(name: str, value: float) -> None:
+    _require(value > 0, name, "above 0", value)
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """Architecture of the translator (Vaswani et al. 2017, section 3). The defaults are the tutorial's sizes."""
+
+    num_layers: int = 4  # layers in the encoder, and as many in the decoder
+    d_model: int = 128  # width of every layer's input and output
+    num_heads: int = 8
+    dff: int = 512  # inner width of the feed-forward network
+    activation: str = "relu"  # of the feed-forward network; any name Keras knows
+    dropout_rate: float = 0.1  # on the embeddings and each sub-layer's output (section 5.4)
+    attention_dropout_rate: float = 0.0  # on the attention weights
+    feed_forward_dropout_rate: float = 0.0  # after the feed-forward network's activation
+    norm_first: bool = False  # False: post-norm, as in the paper; True: pre-norm (Xiong et al. 2020)
+    embeddings: str = "separate"  # 'separate'; 'target': decoder input = output projection; 'shared': all three
+    max_positions: int = 512  # longest sequence in tokens, start and end included
+
+    def __post_init__(self) -> None:
+        for name in ("num_layers", "d_model", "num_heads", "dff", "max_positions"):
+            _require_positive(name, getattr(self, name))
+        _require(
+            self.d_model % self.num_heads == 0, "d_model", f"a multiple of num_heads={self.num_heads}", self.d_model
+        )
+        for name in ("dropout_rate", "attention_dropout_rate", "feed_forward_dropout_rate"):
+            _require_rate(name, getattr(self, name))
+        _require_choice("embeddings", self.embeddings, ("separate", "target", "shared"))
+
+
+@dataclass(frozen=True)
+class TextConfig:
+    """Subword vocabulary, learned from the training corpus."""
+
+    tokenizer: str = "sentencepiece"  # 'sentencepiece' or 'wordpiece'
+    model_type: str = "unigram"  # SentencePiece's algorithm: 'unigram' or 'bpe'
+    vocabulary_size: int = 8000  # upper bound; a small corpus may hold fewer pieces
+    joint: bool = True  # one vocabulary for both languages, or one for each
+    sample_size: int = 2_000_000  # sentences (both languages together) that the vocabulary is learned from
+
+    def __post_init__(self) -> None:
+        _require_choice("tokenizer", self.tokenizer, ("sentencepiece", "wordpiece"))
+        _require_choice("model_type", self.model_type, ("unigram", "bpe"))
+        _require(self.vocabulary_size >= 300, "vocabulary_size", "at least 300", self.vocabulary_size)
+        _require_positive("sample_size", self.sample_size)
+
+
+@dataclass(frozen=True)
+class CleaningConfig:
+    """Cleaning of the training pairs; each rule can be turned off and reports how many pairs it removed."""
+
+    normalise_unicode: bool = True  # NFC; full-width and ligature forms are kept
+    strip_html: bool = True  # unescape entities and remove tags
+    drop_empty: bool = True
+    drop_duplicates: bool = True  # the same pair again
+    max_words: int = 0  # longest side in words (characters for Chinese and Japanese); 0: no limit
+    max_ratio: float = 0.0  # longest side / shortest side in characters; 0: no limit
+
+    def __post_init__(self) -> None:
+        _require(self.max_words >= 0, "max_words", "at least 0", self.max_words)
+        _require(self.max_ratio == 0 or self.max_ratio >= 1, "max_ratio", "0 or at least 1", self.max_ratio)
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Where sentences come from (a TFDS name, two aligned files, or one TSV) and how they become batches."""
+
+    dataset: str = ""  # TFDS name such as 'phrasebook/pt_to_en'
+    source: str = ""  # text file, one sentence a line, plain or .gz
+    target: str = ""
+    tsv: str = ""  # source TAB target, plain or .gz
+    valid_source: str = ""
+    valid_target: str = ""
+    source_language: str = ""  # two-letter code; read from a TFDS name where it is empty
+    target_language: str = ""
+    validation_pairs: int = 1000  # taken from the training pairs where the source has no validation split
+    max_tokens: int = 128  # training pairs with a longer side are left out
+    batch_tokens: int = 4096  # padded target tokens in a batch, as many at most on the source side
+    length_step: int = 4  # lengths are padded up to a multiple of this, which bounds the number of shapes
+    shuffle_buffer: int = 100_000  # pairs shuffled together before they are sorted into batches
+    cache: str = ""  # folder for tokenised shards; empty: $TRANSFORMER_CACHE or ~/.cache/transformer
+
+    def __post_init__(self) -> None:
+        for name in ("max_tokens", "batch_tokens", "length_step", "shuffle_buffer", "validation_pairs"):
+            _require_positive(name, getattr(self, name))
+        _require(
+            self.batch_tokens >= self.max_tokens,
+            "batch_tokens",
+            f"at least max_tokens={self.max_tokens}",
+            self.batch_tokens,
+        )
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """Loss, optimiser, schedule and length of a training run."""
+
+    seed: int = 1
+    max_steps: int = 20_000  # optimiser steps
+    max_minutes: float = 0.0  # wall time of the loop, validation included; 0: no limit
+    schedule: str = "noam"  # 'noam' (section 5.3), 'inverse_sqrt', 'cosine' or 'linear'
+    peak_learning_rate: float = 0.0  # reached at warmup_steps; 0: the paper's d_model^-0.5 * warmup_steps^-0.5
+    warmup_steps: int = 4000
+    beta_1: float = 0.9
+    beta_2: float = 0.98
+    epsilon: float = 1e-9
+    clip_norm: float = 1.0  # bound on the gradient's global norm; 0: no clipping
+    label_smoothing: float = 0.1  # section 5.4
+    averaging: float = 0.0  # decay of the exponential moving average of the weights; 0: none
+    validate_every: int = 1000  # optimiser steps
+    validation_bleu_pairs: int = 500  # validation sentences translated (greedily) for BLEU; 0: none
+    log_every: int = 50  # optimiser steps
+
+    def __post_init__(self) -> None:
+        for name in ("max_steps", "warmup_steps", "validate_every", "log_every"):
+            _require_positive(name, getattr(self, name))
+        for name in ("max_minutes", "peak_learning_rate", "clip_norm", "validation_bleu_pairs"):
+            _require(getattr(self, name) >= 0, name, "at least 0", getattr(self, name))
+        for name in ("beta_1", "beta_2", "label_smoothing", "averaging"):
+            _require_rate(name, getattr(self, name))
+        _require_positive("epsilon", self.epsilon)
+        _require(0 <= self.seed < 2**31, "seed", "at least 0 and below 2^31", self.seed)
+        _require_choice("schedule", self.schedule, ("noam", "inverse_sqrt", "cosine", "linear"))
+
+
+@dataclass(frozen=True)
+class SearchConfig:
+    """How translations are searched."""
+
+    beam_size: int = 4  # 1: greedy
+    length_penalty: float = 0.6  # alpha of ((5 + length) / 6)^alpha (Wu et al. 2016, section 7)
+    max_length: int = 0  # longest output in tokens; 0: source length + max_extra_length
+    max_extra_length: int = 50  # Vaswani et al. 2017, section 6.1
+    batch_tokens: int = 4096  # source tokens translated together
+
+    def __post_init__(self) -> None:
+        _require(1 <= self.beam_size <= 64, "beam_size", "from 1 to 64", self.beam_size)
+        _require(0 <= self.length_penalty <= 10, "length_penalty", "from 0 to 10", self.length_penalty)
+        _require(self.max_length >= 0, "max_length", "at least 0", self.max_length)
+        _require(self.max_extra_length >= 0, "max_extra_length", "at least 0", self.max_extra_length)
+        _require_positive("batch_tokens", self.batch_tokens)
+
+
+@dataclass(frozen=True)
+class Config:
+    """Everything a run is made of."""
+
+    model: ModelConfig = field(default_factory=ModelConfig)
+    text: TextConfig = field(default_factory=TextConfig)
+    cleaning: CleaningConfig = field(default_factory=CleaningConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+    search: SearchConfig = field(default_factory=SearchConfig)
+
+    def __post_init__(self) -> None:
+        step = self.data.length_step
+        padded = (self.data.max_tokens + step - 1) // step * step
+        _require(
+            padded <= self.model.max_positions,
+            "data.max_tokens",
+            f"at most model.max_positions={self.model.max_positions} when rounded up to a multiple of "
+            f"data.length_step={step}",
+            self.data.max_tokens,
+        )
+
+    def override(self, changes: Mapping[str, Mapping[str, object]], origin: str = "config") -> Config:
+        """Return a copy with `changes` ({section: {key: value}}) applied and validated.
+
+        Raises:
+            UserError: an unknown section or key (the nearest known name is suggested), a wrong type or range.
+        """
+        sections = {entry.name: getattr(self, entry.name) for entry in dataclasses.fields(self)}
+        for name, values in changes.items():
+            if name not in sections:
+                raise UserError(f"{origin}: unknown section '{name}'.{nearest(name, sections)}")
+            if not isinstance(values, Mapping):
+                raise UserError(f"{origin}: '{name}' must be a section of keys, got {values!r}")
+            types = typing.get_type_hints(type(sections[name]))
+            for key, value in values.items():
+                if key not in types:
+                    raise UserError(f"{origin}: unknown key '{key}' in [{name}].{nearest(key, types)}")
+                if types[key] is float and type(value) is int:
+                    value = float(value)
+                if type(value) is not types[key]:
+                    raise UserError(f"{origin}: {name}.{key} must be of type {types[key].__name__}, got {value!r}")
+                if types[key] is float and not math.isfinite(value):
+                    raise UserError(f"{origin}: {name}.{key} must be a finite number, got {value!r}")
+                values = {**values, key: value}
+            try:
+                sections[name] = dataclasses.replace(sections[name], **values)
+            except ValueError as error:
+                raise UserError(f"{origin}: [{name}] {error}") from None
+        try:
+            return Config(**sections)
+        except ValueError as error:
+            raise UserError(f"{origin}: {error}") from None
+
+    def to_dict(self) -> dict[str, dict[str, object]]:
+        """Return nested plain dictionaries, ready for JSON."""
+        return dataclasses.asdict(self)
+
+    def to_json(self) -> str:
+        """Return the JSON text that `from_json` reads back to an equal config."""
+        return json.dumps(self.to_dict(), indent=2, ensure_ascii=False) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str, origin: str = "config.json") -> Config:
+        """Read a config written by `to_json`; unknown keys are refused.
+
+        Raises:
+            UserError: not JSON, or an unknown or wrong entry.
+        """
+        try:
+            values = json.loads(text)
+        except ValueError as error:
+            raise UserError(f"{origin} is not valid JSON ({error}); restore it or train the run again") from None
+        if not isinstance(values, dict):
+            raise UserError(f"{origin} must hold an object of sections; restore it or train the run again")
+        return cls().override(values, origin)
+
+
+# Sizes only: what a preset leaves out keeps its default.
+PRESETS: dict[str, dict[str, dict[str, object]]] = {
+    "tiny": {"model": {"num_layers": 4, "d_model": 128, "num_heads": 4, "dff": 256}},
+    "tutorial": {"model": {"num_layers": 4, "d_model": 128, "num_heads": 8, "dff": 512}},
+    "base": {"model": {"num_layers": 6, "d_model": 512, "num_heads": 8, "dff": 2048, "embeddings": "shared"}},
+    "big": {
+        "model": {
+            "num_layers": 6,
+            "d_model": 1024,
+            "num_heads": 16,
+            "dff": 4096,
+            "dropout_rate": 0.3,
+            "embeddings": "shared",
+        }
+    },
+}
+
+
+def preset(name: str) -> Config:
+    """Return the default config with the sizes of a preset (`tiny`, `tutorial`, `base`, `big`).
+
+    Source: `tiny` Wu et al. 2021; `tutorial` the TensorFlow tutorial; `base` and `big` Vaswani et al. 2017, Table 3.
+
+    Raises:
+        UserError: unknown name; the nearest one is suggested.
+    """
+    if name not in PRESETS:
+        raise UserError(f"unknown preset '{name}'.{nearest(name, PRESETS)} Known: {', '.join(PRESETS)}")
+    return Config().override(PRESETS[name], f"preset {name}")
+
+
+def read_config(path: str | Path, folder: str | Path | None = None) -> Config:
+    """Read a TOML config file: an optional `preset = NAME` line, then sections that override it.
+
+    Args:
+        path: the file.
+        folder: where relative file names of its [data] section lie; None: beside the config file.
+
+    Raises:
+        UserError: missing file, invalid TOML, or an unknown or wrong entry.
+    """
+    path = Path(path)
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"cannot read config file {path}: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"config file {path} is not valid TOML: {error}") from None
+    name = values.pop("preset", None)
+    if not isinstance(name, str | None):
+        raise UserError(f"{path}: preset must be a name in quotes, got {name!r}. Known: {', '.join(PRESETS)}")
+    config = (Config() if name is None else preset(name)).override(values, str(path))
+    folder = Path(folder) if folder else path.parent
+    files = {key: getattr(config.data, key) for key in CORPUS_FIELDS if key != "dataset"}
+    return config.override({"data": {key: str(folder / name) for key, name in files.items() if name}})

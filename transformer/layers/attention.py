@@ -1,0 +1,137 @@
+"""Scaled dot-product attention and multi-head attention.
+
+Axes: B batch, T target/query, S source/key, H heads, D model width, K head width (D / H).
+"""
+
+import keras
+import tensorflow as tf
+
+from transformer.layers.checks import check_heads, check_mask
+from transformer.layers.positional_call import PositionalCallMixin
+
+HIDDEN_SCORE = -1e9  # far below any score, yet finite in float32: a row that may attend to nothing stays free of NaN
+
+
+def scaled_dot_product_attention(
+    q: tf.Tensor,
+    k: tf.Tensor,
+    v: tf.Tensor,
+    mask: tf.Tensor | None,
+    dropout: keras.layers.Dropout | None = None,
+    training: bool | None = None,
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Return the weighted values and the weights of Attention(Q, K, V) = softmax(Q K^T / sqrt(d_k)) V.
+
+    Args:
+        q: queries (..., T, K).
+        k: keys (..., S, K).
+        v: values (..., S, K').
+        mask: bool, broadcastable to (..., T, S), True = may attend; None hides nothing.
+        dropout: applied to the weights before they meet the values; the returned weights are without it.
+        training: whether `dropout` is active.
+
+    Returns:
+        output (..., T, K') and weights (..., T, S); each row of weights sums to 1. Where a query may attend to
+        nothing, the weights are uniform.
+
+    Raises:
+        ValueError: the mask is not boolean.
+
+    Source: Vaswani et al. 2017, section 3.2.1; document 000, section 4.1.1.
+    Deviation: the softmax is taken in float32 whatever the type of `q` (float16 has no room for the hidden score).
+    """
+    check_mask(mask)
+    scale = tf.math.rsqrt(tf.cast(tf.shape(k)[-1], tf.float32))
+    scores = tf.matmul(q * tf.cast(scale, q.dtype), k, transpose_b=True)  # (..., T, S)
+    scores = tf.cast(scores, tf.float32)
+    if mask is not None:
+        scores += tf.where(mask, 0.0, HIDDEN_SCORE)
+    weights = tf.cast(tf.nn.softmax(scores, axis=-1), v.dtype)
+    kept = weights if dropout is None else dropout(weights, training=training)
+    return tf.matmul(kept, v), weights
+
+
+@keras.saving.register_keras_serializable(package="transformer")
+class MultiHeadAttention(PositionalCallMixin, keras.layers.Layer):
+    """MultiHead(Q, K, V) = Concat(head_1, ..., head_h) W^O, head_i = Attention(Q W_i^Q, K W_i^K, V W_i^V).
+
+    Args:
+        d_model: width D of the queries and of the output.
+        num_heads: number of heads H; each is D / H wide.
+        rate: dropout rate on the attention weights (0 in the paper).
+
+    Call: `mha(v, k, q, mask)` with v, k (B, S, D), q (B, T, D) and a boolean mask broadcastable to (B, H, T, S).
+    Returns output (B, T, D) and weights (B, H, T, S).
+
+    Decoding with a cache uses the parts of `call`: `project_queries`, `project_keys_values` and `attend`.
+
+    Raises:
+        ValueError: `d_model` is not a multiple of `num_heads`, or the mask is not boolean.
+
+    Source: Vaswani et al. 2017, section 3.2.2; document 000, section 5.2.2.
+    Deviation: a bad head count raises ValueError instead of an assertion; the query, key and value kernels start
+        smaller than Glorot's by sqrt(2), as if they were one kernel of width 3 D, which keeps post-norm training
+        stable at high learning rates.
+    """
+
+    def __init__(self, d_model: int, num_heads: int, rate: float = 0.0, **kwargs):
+        super().__init__(**kwargs)
+        check_heads(d_model, num_heads)
+        self.d_model = d_model
+        self.num_heads = num_heads
+        self.depth = d_model // num_heads
+        self.rate = rate
+        self.wq, self.wk, self.wv = (
+            keras.layers.Dense(
+                d_model,
+                kernel_initializer=keras.initializers.VarianceScaling(0.5, "fan_avg", "uniform"),
+                dtype=self.dtype_policy,
+                name=name,
+            )
+            for name in ("wq", "wk", "wv")
+        )
+        self.dense = keras.layers.Dense(d_model, dtype=self.dtype_policy, name="dense")
+        self.dropout = keras.layers.Dropout(rate, dtype=self.dtype_policy, name="dropout") if rate else None
+
+    def build(self, v_shape, k_shape=None, q_shape=None):
+        k_shape, q_shape = k_shape or v_shape, q_shape or v_shape
+        self.wv.build(v_shape)
+        self.wk.build(k_shape)
+        self.wq.build(q_shape)
+        self.dense.build((*q_shape[:-1], self.d_model))
+        self.built = True
+
+    def split_heads(self, x: tf.Tensor, batch_size: tf.Tensor) -> tf.Tensor:
+        """Cut the width into heads: (B, T, D) -> (B, H, T, K)."""
+        x = tf.reshape(x, (batch_size, -1, self.num_heads, self.depth))  # (B, T, H, K)
+        return tf.transpose(x, perm=[0, 2, 1, 3])
+
+    def project_queries(self, q: tf.Tensor) -> tf.Tensor:
+        """Return the queries of all heads: (B, T, D) -> (B, H, T, K)."""
+        return self.split_heads(self.wq(q), tf.shape(q)[0])
+
+    def project_keys_values(self, k: tf.Tensor, v: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Return the keys and the values of all heads: (B, S, D) twice -> (B, H, S, K) twice."""
+        batch_size = tf.shape(k)[0]
+        return self.split_heads(self.wk(k), batch_size), self.split_heads(self.wv(v), batch_size)
+
+    def attend(
+        self,
+        queries: tf.Tensor,
+        keys: tf.Tensor,
+        values: tf.Tensor,
+        mask: tf.Tensor | None,
+        training: bool | None = None,
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """Return the output (B, T, D) and weights (B, H, T, S) of projected queries over projected keys and values."""
+        heads, weights = scaled_dot_product_attention(queries, keys, values, mask, self.dropout, training)
+        heads = tf.transpose(heads, perm=[0, 2, 1, 3])  # (B, T, H, K)
+        concat = tf.reshape(heads, (tf.shape(heads)[0], -1, self.d_model))  # (B, T, D)
+        return self.dense(concat), weights
+
+    def call(self, v, k, q, mask=None, training=None):
+        keys, values = self.project_keys_values(k, v)
+        return self.attend(self.project_queries(q), keys, values, mask, training)
+
+    def get_config(self):
+        return {**super().get_config(), "d_model": self.d_model, "num_heads": self.num_heads, "rate": self.rate}

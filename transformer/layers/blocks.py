@@ -1,0 +1,230 @@
+"""The feed-forward network and the encoder and decoder layers.
+
+Axes: B batch, T target/query, S source/key, H heads, D model width, F feed-forward width, K head width.
+"""
+
+import keras
+import tensorflow as tf
+
+from transformer.layers.attention import MultiHeadAttention
+from transformer.layers.checks import check_sizes
+from transformer.layers.positional_call import PositionalCallMixin
+
+NORM_EPSILON = 1e-6  # document 000, section 5.2.3
+
+
+def point_wise_feed_forward_network(
+    d_model: int, dff: int, activation: str = "relu", rate: float = 0.0, dtype=None, name: str = "ffn"
+) -> keras.Sequential:
+    """Return FFN(x) = activation(x W_1 + b_1) W_2 + b_2, applied to each position alone: (B, T, D) -> (B, T, D).
+
+    Args:
+        d_model: width D.
+        dff: inner width F.
+        activation: any name Keras knows; the paper's is `relu`.
+        rate: dropout rate after the activation (0 in the paper).
+        dtype: Keras dtype or policy.
+        name: name of the returned model.
+
+    Raises:
+        ValueError: a width below 1, an unknown activation or a rate outside 0 .. 1.
+
+    Source: Vaswani et al. 2017, section 3.3; document 001, section 4.1.3.
+    """
+    check_sizes(d_model=d_model, dff=dff)
+    layers = [
+        keras.layers.Dense(dff, activation=activation, dtype=dtype, name="inner"),
+        keras.layers.Dense(d_model, dtype=dtype, name="outer"),
+    ]
+    if rate:
+        layers.insert(1, keras.layers.Dropout(rate, dtype=dtype, name="dropout"))
+    network = keras.Sequential(layers, name=name)
+    network.dtype_policy = layers[
+        0
+    ].dtype_policy  # Sequential takes no dtype, and would cast its input to the global one
+    return network
+
+
+class _ResidualLayer(PositionalCallMixin, keras.layers.Layer):
+    """What encoder and decoder layers share: their arguments, and the residual connection around a sub-layer.
+
+    Post-norm (the paper): norm(x + dropout(sublayer(x))). Pre-norm (Xiong et al. 2020): x + dropout(sublayer(norm(x))).
+    """
+
+    def __init__(
+        self,
+        d_model: int,
+        num_heads: int,
+        dff: int,
+        rate: float,
+        *,
+        activation: str = "relu",
+        attention_rate: float = 0.0,
+        feed_forward_rate: float = 0.0,
+        norm_first: bool = False,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        self.d_model, self.num_heads, self.dff, self.rate = d_model, num_heads, dff, rate
+        self.activation, self.norm_first = activation, norm_first
+        self.attention_rate, self.feed_forward_rate = attention_rate, feed_forward_rate
+        self.ffn = point_wise_feed_forward_network(d_model, dff, activation, feed_forward_rate, self.dtype_policy)
+
+    def _attention(self, name: str) -> MultiHeadAttention:
+        return MultiHeadAttention(self.d_model, self.num_heads, self.attention_rate, dtype=self.dtype_policy, name=name)
+
+    def _norms(self, count: int) -> list[keras.layers.LayerNormalization]:
+        return [
+            keras.layers.LayerNormalization(epsilon=NORM_EPSILON, dtype=self.dtype_policy, name=f"layernorm{i + 1}")
+            for i in range(count)
+        ]
+
+    def _dropouts(self, count: int) -> list[keras.layers.Dropout]:
+        return [keras.layers.Dropout(self.rate, dtype=self.dtype_policy, name=f"dropout{i + 1}") for i in range(count)]
+
+    def _build_on(self, *layers: keras.layers.Layer) -> None:
+        for layer in layers:
+            layer.build((None, None, self.d_model))
+        self.built = True
+
+    def _enter(self, norm, x):
+        """What the sub-layer sees."""
+        return norm(x) if self.norm_first else x
+
+    def _leave(self, norm, dropout, x, output, training):
+        """The residual connection around the sub-layer's output."""
+        x = x + dropout(output, training=training)
+        return x if self.norm_first else norm(x)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "d_model": self.d_model,
+            "num_heads": self.num_heads,
+            "dff": self.dff,
+            "rate": self.rate,
+            "activation": self.activation,
+            "attention_rate": self.attention_rate,
+            "feed_forward_rate": self.feed_forward_rate,
+            "norm_first": self.norm_first,
+        }
+
+
+@keras.saving.register_keras_serializable(package="transformer")
+class EncoderLayer(_ResidualLayer):
+    """Self-attention and a feed-forward network, each inside a residual connection with layer normalisation.
+
+    Args:
+        d_model: width D.
+        num_heads: number of heads H.
+        dff: inner width F of the feed-forward network.
+        rate: dropout rate on each sub-layer's output.
+        activation: of the feed-forward network, by its Keras name.
+        attention_rate: dropout rate on the attention weights.
+        feed_forward_rate: dropout rate after the activation.
+        norm_first: pre-norm instead of the paper's post-norm.
+
+    Call: `layer(x, training, mask)` with x (B, S, D) and a boolean mask broadcastable to (B, H, S, S).
+    Returns (B, S, D).
+
+    Raises:
+        ValueError: a size or rate out of range, `d_model` no multiple of `num_heads`, or a mask that is not boolean.
+
+    Source: Vaswani et al. 2017, sections 3.1 and 5.4; document 000, section 5.2.3. Pre-norm: Xiong et al. 2020.
+    """
+
+    def __init__(self, d_model: int, num_heads: int, dff: int, rate: float = 0.1, **kwargs):
+        super().__init__(d_model, num_heads, dff, rate, **kwargs)
+        self.mha = self._attention("mha")
+        self.layernorm1, self.layernorm2 = self._norms(2)
+        self.dropout1, self.dropout2 = self._dropouts(2)
+
+    def build(self, input_shape=None):
+        self._build_on(self.mha, self.ffn, self.layernorm1, self.layernorm2)
+
+    def call(self, x, training=None, mask=None):
+        entered = self._enter(self.layernorm1, x)
+        attn_output, _ = self.mha(entered, entered, entered, mask=mask, training=training)
+        x = self._leave(self.layernorm1, self.dropout1, x, attn_output, training)
+        ffn_output = self.ffn(self._enter(self.layernorm2, x), training=training)
+        return self._leave(self.layernorm2, self.dropout2, x, ffn_output, training)
+
+
+@keras.saving.register_keras_serializable(package="transformer")
+class DecoderLayer(_ResidualLayer):
+    """Masked self-attention, attention over the encoder output and a feed-forward network, each a residual.
+
+    Args:
+        d_model, num_heads, dff, rate, activation, attention_rate, feed_forward_rate, norm_first: as `EncoderLayer`.
+
+    Call: `layer(x, enc_output, training, look_ahead_mask, padding_mask)` with x (B, T, D), enc_output (B, S, D), and
+    boolean masks broadcastable to (B, H, T, T) and (B, H, T, S).
+    Returns output (B, T, D), self-attention weights (B, H, T, T) and cross-attention weights (B, H, T, S).
+
+    `step` decodes one token with a cache of keys and values and equals the last position of `call`.
+
+    Raises:
+        ValueError: as `EncoderLayer`.
+
+    Source: Vaswani et al. 2017, sections 3.1 and 5.4; document 000, section 5.2.3. Pre-norm: Xiong et al. 2020.
+    """
+
+    def __init__(self, d_model: int, num_heads: int, dff: int, rate: float = 0.1, **kwargs):
+        super().__init__(d_model, num_heads, dff, rate, **kwargs)
+        self.mha1 = self._attention("mha1")
+        self.mha2 = self._attention("mha2")
+        self.layernorm1, self.layernorm2, self.layernorm3 = self._norms(3)
+        self.dropout1, self.dropout2, self.dropout3 = self._dropouts(3)
+
+    def build(self, x_shape=None, enc_output_shape=None):
+        self._build_on(self.mha1, self.mha2, self.ffn, self.layernorm1, self.layernorm2, self.layernorm3)
+
+    def call(self, x, enc_output, training=None, look_ahead_mask=None, padding_mask=None):
+        entered = self._enter(self.layernorm1, x)
+        attn1, weights1 = self.mha1(entered, entered, entered, mask=look_ahead_mask, training=training)
+        x = self._leave(self.layernorm1, self.dropout1, x, attn1, training)
+        entered = self._enter(self.layernorm2, x)
+        attn2, weights2 = self.mha2(enc_output, enc_output, entered, mask=padding_mask, training=training)
+        x = self._leave(self.layernorm2, self.dropout2, x, attn2, training)
+        return self._feed_forward(x, training), weights1, weights2
+
+    def _feed_forward(self, x, training):
+        ffn_output = self.ffn(self._enter(self.layernorm3, x), training=training)
+        return self._leave(self.layernorm3, self.dropout3, x, ffn_output, training)
+
+    def step(
+        self,
+        x: tf.Tensor,
+        cache: tuple[tf.Tensor, tf.Tensor],
+        position: tf.Tensor,
+        memory: tuple[tf.Tensor, tf.Tensor],
+        look_ahead_mask: tf.Tensor,
+        padding_mask: tf.Tensor,
+    ) -> tuple[tf.Tensor, tuple[tf.Tensor, tf.Tensor], tf.Tensor]:
+        """Decode one token of each of W hypotheses per sentence.
+
+        Args:
+            x: (B, W, D), the current token of each hypothesis.
+            cache: keys and values of the tokens so far, (B * W, H, T, K) each; T is the longest output.
+            position: scalar int32, index of the current token.
+            memory: keys and values of the encoder output from `mha2.project_keys_values`, (B, H, S, K) each.
+            look_ahead_mask: (T,) bool, True up to `position`.
+            padding_mask: (B, 1, 1, S) bool.
+
+        Returns:
+            output (B, W, D), the cache with the current token written, and cross-attention weights (B, H, W, S).
+        """
+        entered = self._enter(self.layernorm1, x)
+        alone = tf.reshape(entered, (-1, 1, self.d_model))  # (B * W, 1, D): a hypothesis sees only its own tokens
+        here = tf.equal(tf.range(tf.shape(look_ahead_mask)[0]), position)[:, tf.newaxis]  # (T, 1)
+        cache = tuple(
+            tf.where(here, new, old)
+            for new, old in zip(self.mha1.project_keys_values(alone, alone), cache, strict=True)
+        )
+        attn1, _ = self.mha1.attend(self.mha1.project_queries(alone), *cache, look_ahead_mask)
+        x = self._leave(self.layernorm1, self.dropout1, x, tf.reshape(attn1, tf.shape(x)), False)
+        entered = self._enter(self.layernorm2, x)
+        # All hypotheses of a sentence look at the same memory, so they stand on the query axis.
+        attn2, weights2 = self.mha2.attend(self.mha2.project_queries(entered), *memory, padding_mask)
+        x = self._leave(self.layernorm2, self.dropout2, x, attn2, False)
+        return self._feed_forward(x, False), cache, weights2

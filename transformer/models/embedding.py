@@ -1,0 +1,53 @@
+"""Token embeddings.
+
+Axes: B batch, T target/query, D model width, V vocabulary.
+"""
+
+import keras
+import tensorflow as tf
+
+from transformer.layers.checks import check_sizes
+
+
+@keras.saving.register_keras_serializable(package="transformer")
+class TokenEmbedding(keras.layers.Layer):
+    """Token vectors times sqrt(d_model), and their transpose as an output projection where they are tied.
+
+    Args:
+        vocab_size: number of tokens V.
+        d_model: width D.
+
+    Call: `embedding(ids)` with integer ids (B, T) below V. Returns (B, T, D).
+
+    Raises:
+        ValueError: an argument is below 1.
+
+    Source: Vaswani et al. 2017, section 3.4; Press and Wolf 2017.
+    Deviation: the paper names no initialiser; vectors start with standard deviation d_model^-0.5, so that the scaled
+        vectors and the tied logits of a normalised state are both of unit variance.
+    """
+
+    def __init__(self, vocab_size: int, d_model: int, **kwargs):
+        super().__init__(**kwargs)
+        check_sizes(vocab_size=vocab_size, d_model=d_model)
+        self.vocab_size, self.d_model = vocab_size, d_model
+
+    def build(self, input_shape=None):
+        self.embeddings = self.add_weight(
+            shape=(self.vocab_size, self.d_model),
+            initializer=keras.initializers.RandomNormal(stddev=self.d_model**-0.5),
+            name="embeddings",
+        )
+        self.built = True
+
+    def call(self, ids):
+        table = tf.convert_to_tensor(self.embeddings)
+        return tf.gather(table, ids) * tf.cast(self.d_model**0.5, table.dtype)
+
+    def project(self, x: tf.Tensor) -> tf.Tensor:
+        """Return logits over the vocabulary: (..., D) -> (..., V)."""
+        table = tf.cast(tf.convert_to_tensor(self.embeddings), x.dtype)
+        return tf.tensordot(x, table, axes=[[-1], [1]])
+
+    def get_config(self):
+        return {**super().get_config(), "vocab_size": self.vocab_size, "d_model": self.d_model}

@@ -1,0 +1,276 @@
+"""The encoder and the decoder: embeddings, positions and a stack of layers.
+
+Axes: B batch, T target/query, S source/key, H heads, D model width, K head width, V vocabulary,
+W hypotheses per sentence.
+"""
+
+import keras
+import tensorflow as tf
+
+from transformer.layers.blocks import NORM_EPSILON, DecoderLayer, EncoderLayer
+from transformer.layers.checks import check_sizes
+from transformer.layers.positional_call import PositionalCallMixin
+from transformer.layers.positions import sinusoids
+from transformer.models.embedding import TokenEmbedding
+
+KeysValues = tuple[tf.Tensor, tf.Tensor]
+
+
+class _Stack(PositionalCallMixin, keras.layers.Layer):
+    """What encoder and decoder share: embedding, positions, dropout, and a final norm where the layers are pre-norm."""
+
+    layer_class: type[keras.layers.Layer]
+
+    def __init__(
+        self,
+        num_layers: int,
+        d_model: int,
+        num_heads: int,
+        dff: int,
+        vocab_size: int,
+        maximum_position_encoding: int,
+        rate: float,
+        *,
+        embedding: TokenEmbedding | None = None,
+        activation: str = "relu",
+        attention_rate: float = 0.0,
+        feed_forward_rate: float = 0.0,
+        norm_first: bool = False,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        check_sizes(num_layers=num_layers, maximum_position_encoding=maximum_position_encoding)
+        self.num_layers, self.d_model, self.num_heads, self.dff, self.rate = num_layers, d_model, num_heads, dff, rate
+        self.vocab_size, self.maximum_position_encoding = vocab_size, maximum_position_encoding
+        self.activation, self.norm_first = activation, norm_first
+        self.attention_rate, self.feed_forward_rate = attention_rate, feed_forward_rate
+        policy = self.dtype_policy
+        self.borrows_embedding = embedding is not None
+        self.embedding = embedding or TokenEmbedding(vocab_size, d_model, dtype=policy, name="embedding")
+        self.positions = sinusoids(maximum_position_encoding, d_model)  # (positions, D)
+        self.dropout = keras.layers.Dropout(rate, dtype=policy, name="dropout")
+        self.stack = [
+            self.layer_class(
+                d_model,
+                num_heads,
+                dff,
+                rate,
+                activation=activation,
+                attention_rate=attention_rate,
+                feed_forward_rate=feed_forward_rate,
+                norm_first=norm_first,
+                dtype=policy,
+                name=f"layer{i + 1}",
+            )
+            for i in range(num_layers)
+        ]
+        self.final_norm = None
+        if norm_first:  # the residual path of pre-norm layers is never normalised on the way
+            self.final_norm = keras.layers.LayerNormalization(epsilon=NORM_EPSILON, dtype=policy, name="final_norm")
+
+    def _build_all(self) -> None:
+        if not self.embedding.built:
+            self.embedding.build()
+        for layer in self.stack:
+            layer.build()
+        if self.final_norm:
+            self.final_norm.build((None, None, self.d_model))
+        self.built = True
+
+    def embed(self, ids: tf.Tensor, training: bool | None = None, position: tf.Tensor | int = 0) -> tf.Tensor:
+        """Return embeddings plus positions, with dropout: (B, T) -> (B, T, D).
+
+        Args:
+            ids: (B, T).
+            training: whether dropout is active.
+            position: that of the first column.
+
+        Raises:
+            ValueError: `ids` are longer than `maximum_position_encoding`, as far as their shape is known.
+        """
+        if (ids.shape[1] or 0) > self.maximum_position_encoding:
+            raise ValueError(
+                f"{self.name}: ids must be at most maximum_position_encoding={self.maximum_position_encoding} tokens "
+                f"long, got {ids.shape[1]}"
+            )
+        x = self.embedding(ids)
+        positions = tf.constant(self.positions)[position : position + tf.shape(ids)[1]]  # (T, D)
+        return self.dropout(x + tf.cast(positions, x.dtype), training=training)
+
+    def finish(self, x: tf.Tensor) -> tf.Tensor:
+        """Apply the final norm of a pre-norm stack."""
+        return self.final_norm(x) if self.final_norm else x
+
+    def get_config(self):
+        if self.borrows_embedding:
+            raise ValueError(f"{self.name} borrows its embedding, so it is saved by the model that holds it, not alone")
+        return {
+            **super().get_config(),
+            "num_layers": self.num_layers,
+            "d_model": self.d_model,
+            "num_heads": self.num_heads,
+            "dff": self.dff,
+            "maximum_position_encoding": self.maximum_position_encoding,
+            "rate": self.rate,
+            "activation": self.activation,
+            "attention_rate": self.attention_rate,
+            "feed_forward_rate": self.feed_forward_rate,
+            "norm_first": self.norm_first,
+        }
+
+
+@keras.saving.register_keras_serializable(package="transformer")
+class Encoder(_Stack):
+    """Embedding, positional encoding and `num_layers` encoder layers; a final layer norm where they are pre-norm.
+
+    Args:
+        num_layers: number of layers.
+        d_model, num_heads, dff, rate: as `EncoderLayer`; `rate` also applies to the embeddings.
+        input_vocab_size: number of source tokens V.
+        maximum_position_encoding: longest sequence, in tokens.
+        embedding: a `TokenEmbedding` to share, or None for its own.
+        activation, attention_rate, feed_forward_rate, norm_first: as `EncoderLayer`.
+
+    Call: `encoder(x, training, mask)` with ids x (B, S) and a boolean mask broadcastable to (B, H, S, S).
+    Returns (B, S, D).
+
+    Raises:
+        ValueError: a size or rate out of range, ids that are too long, or a mask that is not boolean.
+
+    Source: Vaswani et al. 2017, section 3.1; document 000, section 5.2.3 (layers only). Final norm: Xiong et al. 2020.
+    """
+
+    layer_class = EncoderLayer
+
+    def __init__(
+        self,
+        num_layers: int,
+        d_model: int,
+        num_heads: int,
+        dff: int,
+        input_vocab_size: int,
+        maximum_position_encoding: int,
+        rate: float = 0.1,
+        **options,
+    ):
+        super().__init__(
+            num_layers, d_model, num_heads, dff, input_vocab_size, maximum_position_encoding, rate, **options
+        )
+
+    def build(self, x_shape=None):
+        self._build_all()
+
+    def call(self, x, training=None, mask=None):
+        x = self.embed(x, training)
+        for layer in self.stack:
+            x = layer(x, training=training, mask=mask)
+        return self.finish(x)
+
+    def get_config(self):
+        return {**super().get_config(), "input_vocab_size": self.vocab_size}
+
+
+@keras.saving.register_keras_serializable(package="transformer")
+class Decoder(_Stack):
+    """Embedding, positional encoding and `num_layers` decoder layers; a final layer norm where they are pre-norm.
+
+    Args:
+        target_vocab_size: number of target tokens V.
+        num_layers, d_model, num_heads, dff, maximum_position_encoding, rate, embedding, activation, attention_rate,
+            feed_forward_rate, norm_first: as `Encoder`.
+
+    Call: `decoder(x, enc_output, training, look_ahead_mask, padding_mask)` with ids x (B, T), enc_output (B, S, D) and
+    boolean masks broadcastable to (B, H, T, T) and (B, H, T, S).
+    Returns (B, T, D) and the attention weights, a dict: `decoder_layer{i}_block1` is the self-attention (B, H, T, T) of
+    layer i, counted from 1, and `decoder_layer{i}_block2` its attention over the encoder output (B, H, T, S).
+
+    `start` and `step` decode token by token with a cache and equal `call`.
+
+    Raises:
+        ValueError: as `Encoder`.
+
+    Source: Vaswani et al. 2017, section 3.1; document 000, section 5.2.3 (layers only). Final norm: Xiong et al. 2020.
+    """
+
+    layer_class = DecoderLayer
+
+    def __init__(
+        self,
+        num_layers: int,
+        d_model: int,
+        num_heads: int,
+        dff: int,
+        target_vocab_size: int,
+        maximum_position_encoding: int,
+        rate: float = 0.1,
+        **options,
+    ):
+        super().__init__(
+            num_layers, d_model, num_heads, dff, target_vocab_size, maximum_position_encoding, rate, **options
+        )
+
+    def build(self, x_shape=None, enc_output_shape=None):
+        self._build_all()
+
+    def call(self, x, enc_output, training=None, look_ahead_mask=None, padding_mask=None):
+        attention_weights = {}
+        x = self.embed(x, training)
+        for i, layer in enumerate(self.stack, start=1):
+            x, block1, block2 = layer(
+                x, enc_output, training=training, look_ahead_mask=look_ahead_mask, padding_mask=padding_mask
+            )
+            attention_weights[f"decoder_layer{i}_block1"] = block1
+            attention_weights[f"decoder_layer{i}_block2"] = block2
+        return self.finish(x), attention_weights
+
+    def start(
+        self, enc_output: tf.Tensor, hypotheses: tf.Tensor | int, length: tf.Tensor | int
+    ) -> tuple[list[KeysValues], list[KeysValues]]:
+        """Return what `step` needs before the first token: per layer, the memory and an empty cache.
+
+        Args:
+            enc_output: (B, S, D).
+            hypotheses: W, hypotheses per sentence.
+            length: T, the longest output in tokens.
+
+        Returns:
+            Keys and values of the encoder output, (B, H, S, K) each, and of no token yet, (B * W, H, T, K) each.
+        """
+        rows = tf.shape(enc_output)[0] * hypotheses
+        shape = (rows, self.num_heads, length, self.d_model // self.num_heads)  # (B * W, H, T, K)
+        memory = [layer.mha2.project_keys_values(enc_output, enc_output) for layer in self.stack]
+        empty = tf.zeros(shape, enc_output.dtype)
+        return memory, [(empty, empty) for _ in self.stack]
+
+    def step(
+        self,
+        ids: tf.Tensor,
+        cache: list[KeysValues],
+        position: tf.Tensor,
+        memory: list[KeysValues],
+        padding_mask: tf.Tensor,
+    ) -> tuple[tf.Tensor, list[KeysValues], tf.Tensor]:
+        """Decode one token of each of W hypotheses per sentence; equal to `call` at that position.
+
+        Args:
+            ids: (B, W), the current token of each hypothesis.
+            cache: of the tokens so far, from `start` or the last `step`. Its rows are in the order of (B, W).
+            position: scalar int32, index of the current token, below the cache's T.
+            memory: from `start`.
+            padding_mask: (B, 1, 1, S) bool.
+
+        Returns:
+            output (B, W, D), the new cache, and the last layer's attention over the source (B, H, W, S).
+        """
+        batch, hypotheses = tf.unstack(tf.shape(ids))
+        x = self.embed(tf.reshape(ids, (-1, 1)), False, position)  # every hypothesis is at the same position
+        x = tf.reshape(x, (batch, hypotheses, self.d_model))
+        look_ahead_mask = tf.range(tf.shape(cache[0][0])[2]) <= position  # (T,)
+        new_cache, weights = [], None
+        for layer, layer_cache, layer_memory in zip(self.stack, cache, memory, strict=True):
+            x, layer_cache, weights = layer.step(x, layer_cache, position, layer_memory, look_ahead_mask, padding_mask)
+            new_cache.append(layer_cache)
+        return self.finish(x), new_cache, weights
+
+    def get_config(self):
+        return {**super().get_config(), "target_vocab_size": self.vocab_size}

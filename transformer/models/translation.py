@@ -1,0 +1,167 @@
+"""The encoder-decoder Transformer.
+
+Axes: B batch, T target/query, S source/key, D model width, V vocabulary.
+"""
+
+import keras
+import tensorflow as tf
+
+from transformer.layers.checks import check_mask
+from transformer.layers.masks import create_masks
+from transformer.layers.positional_call import PositionalCallMixin
+from transformer.models.embedding import TokenEmbedding
+from transformer.models.stacks import Decoder, Encoder
+
+__all__ = ["Decoder", "Encoder", "TokenEmbedding", "Transformer"]
+
+Masks = tuple[tf.Tensor | None, tf.Tensor | None, tf.Tensor | None]
+
+
+@keras.saving.register_keras_serializable(package="transformer")
+class Transformer(PositionalCallMixin, keras.Model):
+    """The encoder-decoder Transformer, from ids to logits.
+
+    Args:
+        num_layers, d_model, num_heads, dff: as `Encoder`.
+        input_vocab_size: number of source tokens.
+        target_vocab_size: number of target tokens V.
+        pe_input: longest source, in tokens.
+        pe_target: longest target, in tokens.
+        rate: dropout rate on the embeddings and on each sub-layer's output.
+        activation, attention_rate, feed_forward_rate, norm_first: as `EncoderLayer`.
+        embeddings: 'separate'; 'target': the decoder's embedding is also the output projection; 'shared': it is the
+            encoder's embedding too.
+
+    Call, two forms:
+        `transformer((source_ids, target_in))` with ids (B, S) and (B, T) builds its own masks and returns logits
+        (B, T, V), so `fit` takes `((source_ids, target_in), target_out)`.
+        `transformer(inp, tar, training, enc_padding_mask, look_ahead_mask, dec_padding_mask)`, the documents' six
+        arguments, returns `(logits, attention_weights)`, the dict of `Decoder`. A mask left out is built from the ids.
+    Logits are float32 under every dtype policy.
+
+    Raises:
+        ValueError: a size, rate or head count out of range, `embeddings` unknown, 'shared' with two vocabulary sizes,
+            ids that are too long, an input that is no pair, or a mask that is not boolean.
+
+    Source: Vaswani et al. 2017, section 3; document 000, sections 5.2 and 5.3.2.
+    Deviation: the documents never define this class; its arguments are those of their call. With tied embeddings the
+        output projection has no bias (section 3.4); the separate one has, as the documents' Dense layers do.
+    """
+
+    def __init__(
+        self,
+        num_layers: int,
+        d_model: int,
+        num_heads: int,
+        dff: int,
+        input_vocab_size: int,
+        target_vocab_size: int,
+        pe_input: int,
+        pe_target: int,
+        rate: float = 0.1,
+        *,
+        activation: str = "relu",
+        attention_rate: float = 0.0,
+        feed_forward_rate: float = 0.0,
+        norm_first: bool = False,
+        embeddings: str = "separate",
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        if embeddings not in ("separate", "target", "shared"):
+            raise ValueError(f"embeddings must be 'separate', 'target' or 'shared', got {embeddings!r}")
+        if embeddings == "shared" and input_vocab_size != target_vocab_size:
+            raise ValueError(
+                "embeddings='shared' needs input_vocab_size and target_vocab_size to be equal, got "
+                f"{input_vocab_size} and {target_vocab_size}"
+            )
+        both = {
+            "num_layers": num_layers,
+            "d_model": d_model,
+            "num_heads": num_heads,
+            "dff": dff,
+            "rate": rate,
+            "activation": activation,
+            "attention_rate": attention_rate,
+            "feed_forward_rate": feed_forward_rate,
+            "norm_first": norm_first,
+        }
+        self.arguments = {
+            **both,
+            "input_vocab_size": input_vocab_size,
+            "target_vocab_size": target_vocab_size,
+            "pe_input": pe_input,
+            "pe_target": pe_target,
+            "embeddings": embeddings,
+        }
+        policy = self.dtype_policy
+        self.encoder = Encoder(
+            **both,
+            input_vocab_size=input_vocab_size,
+            maximum_position_encoding=pe_input,
+            dtype=policy,
+            name="encoder",
+        )
+        self.decoder = Decoder(
+            **both,
+            target_vocab_size=target_vocab_size,
+            maximum_position_encoding=pe_target,
+            embedding=self.encoder.embedding if embeddings == "shared" else None,
+            dtype=policy,
+            name="decoder",
+        )
+        self.final_layer = None
+        if embeddings == "separate":
+            self.final_layer = keras.layers.Dense(target_vocab_size, dtype=policy, name="final_layer")
+
+    def build(self, inp_shape=None, tar_shape=None):
+        self.encoder.build()
+        self.decoder.build()
+        if self.final_layer:
+            self.final_layer.build((None, None, self.decoder.d_model))
+        self.built = True
+
+    def project(self, x: tf.Tensor) -> tf.Tensor:
+        """Return the logits of decoder outputs: (..., D) -> (..., V), float32."""
+        logits = self.final_layer(x) if self.final_layer else self.decoder.embedding.project(x)
+        return tf.cast(logits, tf.float32)
+
+    def output_table(self) -> tuple[tf.Tensor, tf.Tensor | None]:
+        """Return the vectors (V, D) and the bias (V,) or None of the vocabulary projection."""
+        if self.final_layer:
+            return tf.transpose(self.final_layer.kernel), tf.convert_to_tensor(self.final_layer.bias)
+        return tf.convert_to_tensor(self.decoder.embedding.embeddings), None
+
+    def decode(
+        self, inp: tf.Tensor, tar: tf.Tensor, training: bool | None = None, masks: Masks = (None, None, None)
+    ) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
+        """Return decoder outputs (B, T, D) and attention weights, before the vocabulary projection.
+
+        Args:
+            inp: source ids (B, S).
+            tar: decoder input ids (B, T).
+            training: whether dropout is active.
+            masks: as `create_masks` returns them; each one that is None is built from the ids.
+        """
+        enc_padding_mask, look_ahead_mask, dec_padding_mask = (
+            built if given is None else given for given, built in zip(masks, create_masks(inp, tar), strict=True)
+        )
+        enc_output = self.encoder(inp, training=training, mask=enc_padding_mask)
+        return self.decoder(
+            tar, enc_output, training=training, look_ahead_mask=look_ahead_mask, padding_mask=dec_padding_mask
+        )
+
+    def call(self, inp, tar=None, training=None, enc_padding_mask=None, look_ahead_mask=None, dec_padding_mask=None):
+        if tar is None:
+            if not isinstance(inp, (tuple, list)) or len(inp) != 2:
+                raise ValueError(f"inp must be the pair (source_ids, target_in) where tar is left out, got {inp!r}")
+            outputs, _ = self.decode(*inp, training=training)
+            return self.project(outputs)
+        masks = (enc_padding_mask, look_ahead_mask, dec_padding_mask)
+        for name, mask in zip(("enc_padding_mask", "look_ahead_mask", "dec_padding_mask"), masks, strict=True):
+            check_mask(mask, name)
+        outputs, attention_weights = self.decode(inp, tar, training=training, masks=masks)
+        return self.project(outputs), attention_weights
+
+    def get_config(self):
+        return {**super().get_config(), **self.arguments}
