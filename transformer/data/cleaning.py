@@ -1,0 +1,202 @@
+"""Cleaning of sentence pairs: one normalisation for the whole package, and the rules that real corpora need."""
+
+from __future__ import annotations
+
+import hashlib
+import html
+import html.entities
+import re
+import unicodedata
+from array import array
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+
+import tensorflow as tf
+import tensorflow_text
+
+from transformer.config import CleaningConfig
+
+META_BLANK = "\u2581"  # SentencePiece's own sign for a blank
+
+# Unicode's White_Space property, spelled out because Python and RE2 disagree on what `\s` means.
+BLANKS = (
+    "\t\n\v\f\r \u0085\u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a"
+    "\u2028\u2029\u202f\u205f\u3000"
+)
+_OUTER_BLANKS = rf"\A[{BLANKS}]+|[{BLANKS}]+\z"
+
+CHARACTER_LANGUAGES = ("zh", "ja")  # written without blanks: a word is counted as a character
+
+
+def normalise_text(text: str) -> str:
+    """Return `text` in NFC, with U+2581 replaced by a blank and outer blanks (White_Space) removed.
+
+    Nothing else changes: inner blanks, full-width forms, ligatures and control characters stay. Idempotent.
+    """
+    return unicodedata.normalize("NFC", text).replace(META_BLANK, " ").strip(BLANKS)
+
+
+def normalise_tensor(texts: tf.Tensor) -> tf.Tensor:
+    """Do what `normalise_text` does, in the graph.
+
+    The two differ only in characters newer than the running Python's Unicode tables.
+
+    Args:
+        texts: UTF-8 strings of any shape.
+
+    Returns:
+        Strings of the same shape.
+    """
+    texts = tensorflow_text.normalize_utf8(texts, "NFC")
+    texts = tf.strings.regex_replace(texts, META_BLANK, " ")
+    return tf.strings.regex_replace(texts, _OUTER_BLANKS, "")
+
+
+# HTML's elements (the living standard's index, and those that older pages still hold). Only these are tags: a
+# placeholder such as <name> is text.
+_BLOCKS = (
+    "address|article|aside|blockquote|body|br|button|caption|center|col|colgroup|dd|details|dialog|dir|div|dl|dt|"
+    "fieldset|figcaption|figure|footer|form|frame|frameset|h[1-6]|head|header|hgroup|hr|html|iframe|img|input|legend|"
+    "li|link|main|map|menu|meta|nav|noscript|object|ol|optgroup|option|p|param|pre|search|section|select|source|"
+    "summary|table|tbody|td|template|textarea|tfoot|th|thead|title|tr|track|ul|video"
+)
+_INLINE = (
+    "a|abbr|acronym|area|audio|b|base|bdi|bdo|big|canvas|cite|code|data|datalist|del|dfn|em|embed|font|i|ins|kbd|label|"
+    "mark|meter|output|picture|progress|q|rp|rt|ruby|s|samp|slot|small|span|strike|strong|sub|sup|svg|time|tt|u|var|wbr"
+)
+_ATTRIBUTES = r"""(?:\s+[\w:.-]+\s*=\s*(?:"[^"]*"|'[^']*'|[^\s"'<>]+))*"""
+_HIDDEN = re.compile(r"<!--.*?-->|<(script|style)\b[^>]*>.*?</\1\s*>|<!doctype\b[^>]*>", re.DOTALL | re.IGNORECASE)
+_BLOCK_TAG = re.compile(rf"</?(?:{_BLOCKS}){_ATTRIBUTES}\s*/?>", re.IGNORECASE)
+_INLINE_TAG = re.compile(rf"</?(?:{_INLINE}){_ATTRIBUTES}\s*/?>", re.IGNORECASE)
+_ENTITY = re.compile(r"&(?:#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});")
+
+
+def strip_html(text: str) -> str:
+    """Return `text` without HTML: entities unescaped, comments, scripts and tags removed.
+
+    Entities are unescaped twice, for corpora that were escaped twice. A tag is an HTML element's name with nothing but
+    attributes `name=value` behind it, so "a < b", "x<y" and "<name>" stay. A tag that separates blocks leaves a blank.
+    """
+    if "&" in text:
+        for _ in range(2):
+            text = _ENTITY.sub(_unescape, text)
+    if "<" not in text:
+        return text
+    stripped = _INLINE_TAG.sub("", _BLOCK_TAG.sub(" ", _HIDDEN.sub(" ", text)))
+    return text if stripped == text else re.sub(" {2,}", " ", stripped).strip(BLANKS)
+
+
+def _unescape(match: re.Match[str]) -> str:
+    entity = match[0]
+    return html.unescape(entity) if entity[1] == "#" or entity[1:] in html.entities.html5 else entity
+
+
+@dataclass
+class CleaningReport:
+    """What cleaning did, in pairs: read, changed by a rule (and kept in the stream), removed by a rule, kept."""
+
+    read: int = 0
+    changed: dict[str, int] = field(default_factory=dict)
+    removed: dict[str, int] = field(default_factory=dict)
+    kept: int = 0
+
+    def __str__(self) -> str:
+        parts = [f"kept {self.kept:,} of {self.read:,} pairs"]
+        parts += [f"{rule} removed {count:,}" for rule, count in self.removed.items()]
+        parts += [f"{rule} changed {count:,}" for rule, count in self.changed.items()]
+        return "; ".join(parts)
+
+
+def clean(
+    pairs: Iterable[tuple[str, str]],
+    config: CleaningConfig,
+    source_language: str = "",
+    target_language: str = "",
+    report: CleaningReport | None = None,
+) -> Iterator[tuple[str, str]]:
+    """Yield the pairs that pass every rule of `config`, one read for each step; each rule can be turned off.
+
+    First the text is changed: HTML, then `normalise_text`. Then pairs are removed by the first rule they break: an
+    empty side, too many words, too different lengths, seen before. A pair is a duplicate if both sides are equal; it is
+    known by a 64-bit hash, which takes at most 24 bytes a pair; the
+    chance that any of 5 million pairs is taken for another is 1e-6.
+
+    Args:
+        pairs: source and target sentences.
+        config: the rules; `max_words` counts characters in Chinese and Japanese.
+        source_language: code that says whether the source is written without blanks.
+        target_language: likewise.
+        report: counts are added to it while the stream is read.
+    """
+    report = CleaningReport() if report is None else report
+    changes = {"strip_html": strip_html, "normalise_unicode": normalise_text}
+    changes = {rule: change for rule, change in changes.items() if getattr(config, rule)}
+    counters = [_words_in(source_language), _words_in(target_language)]
+    faults: dict[str, Callable[[tuple[str, str]], bool]] = {
+        "drop_empty": lambda pair: not all(side.strip(BLANKS) for side in pair),
+        "max_words": lambda pair: (
+            max(count(side) for count, side in zip(counters, pair, strict=True)) > config.max_words
+        ),
+        "max_ratio": lambda pair: max(map(len, pair)) > config.max_ratio * min(map(len, pair)),
+        "drop_duplicates": _Seen().add,
+    }
+    faults = {rule: fault for rule, fault in faults.items() if getattr(config, rule)}
+    for rules, counts in ((changes, report.changed), (faults, report.removed)):
+        for rule in rules:
+            counts.setdefault(rule, 0)
+
+    for pair in pairs:
+        report.read += 1
+        for rule, change in changes.items():
+            changed = (change(pair[0]), change(pair[1]))
+            report.changed[rule] += changed != pair
+            pair = changed
+        broken = next((rule for rule, fault in faults.items() if fault(pair)), None)
+        if broken:
+            report.removed[broken] += 1
+        else:
+            report.kept += 1
+            yield pair
+
+
+def _words_in(language: str) -> Callable[[str], int]:
+    if language.replace("_", "-").split("-")[0] not in CHARACTER_LANGUAGES:
+        return lambda text: len(text.split())
+    return lambda text: sum(not character.isspace() for character in text)
+
+
+class _Seen:
+    """A set of 64-bit hashes in one flat array (open addressing, linear probing): 12 to 24 bytes an entry.
+
+    A Python set of the same hashes takes about 90.
+    """
+
+    def __init__(self) -> None:
+        self._slots = array("Q", bytes(8 * 1024))
+        self._count = 0
+
+    def add(self, pair: tuple[str, str]) -> bool:
+        """Remember a pair; return whether it was there before."""
+        text = f"{len(pair[0])} {pair[0]}{pair[1]}".encode(errors="surrogatepass")
+        key = int.from_bytes(hashlib.blake2b(text, digest_size=8).digest()) or 1  # 0 marks a free slot
+        slot = self._find(key)
+        if self._slots[slot] == key:
+            return True
+        self._slots[slot] = key
+        self._count += 1
+        if 3 * self._count > 2 * len(self._slots):
+            self._grow()
+        return False
+
+    def _find(self, key: int) -> int:
+        slots, last = self._slots, len(self._slots) - 1
+        slot = key & last
+        while slots[slot] not in (0, key):
+            slot = (slot + 1) & last
+        return slot
+
+    def _grow(self) -> None:
+        keys = self._slots
+        self._slots = array("Q", bytes(16 * len(keys)))
+        for key in filter(None, keys):
+            self._slots[self._find(key)] = key

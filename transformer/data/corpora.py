@@ -1,0 +1,283 @@
+"""Parallel corpora: one interface to the embedded phrasebook, any TFDS translation dataset, and a user's own files."""
+
+from __future__ import annotations
+
+import abc
+import difflib
+import hashlib
+import itertools
+import typing
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import tensorflow as tf
+
+from transformer.config import DEFAULT_DATASET, DataConfig, UserError
+from transformer.data import textfiles
+from transformer.data.downloads import ALTERNATIVES, prepare
+from transformer.data.held_out import Pair, hold_out, pair_hash
+
+if typing.TYPE_CHECKING:
+    import tensorflow_datasets
+
+_EXAMPLES_TOGETHER = 1024  # fetched in one go; bounds the memory
+
+
+class Corpus(abc.ABC):
+    """Sentence pairs in splits, read as a stream.
+
+    `splits` always holds 'train' and 'validation'. A source without a validation split gives away at most
+    `validation_pairs` of its training pairs, and at most a tenth of them: those whose hash is smallest. The hash is
+    taken of the cleaned text, so a pair and its duplicates stand on one side, the same at each run.
+    A source of fewer than 10 pairs gives none.
+
+    Args:
+        name: for messages and pictures.
+        source_language: code, or empty where the user gave none.
+        target_language: likewise.
+        own_splits: the splits that the source itself has.
+        validation_pairs: upper bound described above.
+    """
+
+    def __init__(
+        self, name: str, source_language: str, target_language: str, own_splits: Iterable[str], validation_pairs: int
+    ) -> None:
+        self.name = name
+        self.source_language = source_language
+        self.target_language = target_language
+        self.own_splits = tuple(own_splits)
+        self.splits = tuple(dict.fromkeys((*self.own_splits, "validation")))
+        self.validation_pairs = validation_pairs
+        self._held_out: frozenset[int] | None = None
+
+    def pairs(self, split: str) -> Iterator[Pair]:
+        """Start a pass over the (source, target) pairs of a split, in the order of the source.
+
+        Raises:
+            ValueError: unknown split.
+            UserError: the source cannot be read; see `open_corpus`.
+        """
+        if split not in self.splits:
+            raise ValueError(f"split must be one of {self.splits}, got {split!r}")
+        if "validation" in self.own_splits or split not in ("train", "validation"):
+            return self._read(split)
+        return self._divided(split)
+
+    def fingerprint(self) -> str:
+        """Return a SHA-256, in hexadecimal, that changes whenever the pairs, their order or their division may."""
+        parts = [*self._identity()]
+        if "validation" not in self.own_splits:
+            parts.append(f"validation_pairs {self.validation_pairs}")
+        return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+    @abc.abstractmethod
+    def check(self) -> None:
+        """Read the source through, once, where its text may be faulty.
+
+        Raises:
+            UserError: the first fault found; see `open_corpus`.
+        """
+
+    @abc.abstractmethod
+    def _read(self, split: str) -> Iterator[Pair]:
+        """Start a pass over one of the source's own splits."""
+
+    @abc.abstractmethod
+    def _identity(self) -> Iterator[str]:
+        """Yield lines that tell this corpus from any other."""
+
+    def _divided(self, split: str) -> Iterator[Pair]:
+        if self._held_out is None:
+            self._held_out = hold_out(self._read("train"), self.validation_pairs)
+        unseen = set(self._held_out)
+        for pair in self._read("train"):
+            key = pair_hash(pair)
+            if split == "train" and key not in self._held_out:
+                yield pair
+            elif split == "validation" and key in unseen:
+                unseen.remove(key)
+                yield pair
+
+
+class FileCorpus(Corpus):
+    """A user's own files: two aligned texts, one sentence a line, or one TSV of source TAB target.
+
+    Files ending in `.gz` are read through gzip. Text is UTF-8; a byte order mark at its start is dropped. A line ends
+    at U+000A only, a U+000D before it is dropped; every other separator Unicode knows is text. In a TSV, further
+    columns are ignored and an empty line is an empty pair.
+
+    Args:
+        files: paths by split, 'train' and perhaps 'validation': (source, target) or (TSV,).
+        source_language: code or empty.
+        target_language: code or empty.
+        validation_pairs: see `Corpus`.
+
+    Raises:
+        UserError: a path that is missing or no file.
+    """
+
+    def __init__(
+        self, files: dict[str, tuple[Path, ...]], source_language: str, target_language: str, validation_pairs: int
+    ) -> None:
+        name = " + ".join(path.name for path in files["train"])
+        super().__init__(name, source_language, target_language, files, validation_pairs)
+        self._files = files
+        self._digests: list[str] = []
+        for path in itertools.chain(*files.values()):
+            if path.is_dir():
+                raise UserError(f"{path} is a directory, not a text file; name a file inside it")
+            if not path.exists():
+                raise UserError(f"there is no file {path}; check the path")
+            if not path.is_file():
+                raise UserError(
+                    f"{path} is a pipe or a device, and text is read more than once; save it to a file first"
+                )
+
+    def check(self) -> None:
+        """Read every file through once: encoding, columns, equal line counts, any text at all.
+
+        Raises:
+            UserError: the first fault found, with its file and line.
+        """
+        if self._digests:
+            return
+        digests = []
+        for split, paths in self._files.items():
+            counts = []
+            for path in paths:
+                lines, digest = textfiles.inspect(path, is_tsv=len(paths) == 1)
+                counts.append(lines)
+                digests.append(f"{split} {lines} {digest}")
+            if min(counts) != max(counts):
+                raise UserError(
+                    f"{paths[0]} has {counts[0]} lines and {paths[1]} has {counts[1]}: line {min(counts) + 1} has no "
+                    "counterpart; line n of one must be the translation of line n of the other"
+                )
+        self._digests = digests
+
+    def _identity(self) -> Iterator[str]:
+        self.check()
+        yield "files"
+        yield from self._digests
+
+    def _read(self, split: str) -> Iterator[Pair]:
+        self.check()
+        paths = self._files[split]
+        if len(paths) == 1:
+            return ((source, target) for source, target, *_ in textfiles.rows(paths[0]))
+        return zip(textfiles.lines(paths[0]), textfiles.lines(paths[1]), strict=True)
+
+
+class TfdsCorpus(Corpus):
+    """A prepared TFDS dataset with a `Translation` feature.
+
+    Args:
+        builder: prepared builder.
+        source_language: code, or empty: the first language of the dataset's direction.
+        target_language: code, or empty: the other one.
+        validation_pairs: see `Corpus`.
+
+    Raises:
+        UserError: a dataset without these languages, without a split 'train', or in another file format than TFRecord.
+    """
+
+    def __init__(
+        self,
+        builder: tensorflow_datasets.core.DatasetBuilder,
+        source_language: str,
+        target_language: str,
+        validation_pairs: int,
+    ) -> None:
+        name = "/".join(builder.info.full_name.split("/")[:-1])
+        languages = _directions(builder, name, source_language, target_language)
+        super().__init__(name, *languages, builder.info.splits, validation_pairs)
+        if "train" not in self.own_splits:
+            raise UserError(f"dataset {name} has no split 'train', only {', '.join(self.own_splits)}; {ALTERNATIVES}")
+        file_format = builder.info.file_format.value
+        if file_format != "tfrecord":
+            raise UserError(
+                f"dataset {name} is prepared as {file_format} in {builder.data_dir}, not as TFRecord; "
+                "move that folder away and it is prepared again"
+            )
+        self._builder = builder
+
+    def check(self) -> None:
+        """Do nothing: TFDS has checked the data while it prepared them."""
+
+    def _identity(self) -> Iterator[str]:
+        yield f"{self._builder.info.full_name} {self.source_language} {self.target_language}"
+        for split, info in self._builder.info.splits.items():
+            yield f"{split} {info.num_examples} {info.num_bytes}"
+
+    def _read(self, split: str) -> Iterator[Pair]:
+        # TFDS itself parses one example at a time: 90 microseconds a pair, where whole batches take 6.
+        features = {language: tf.io.FixedLenFeature([], tf.string) for language in self._builder.info.features}
+        records = tf.data.TFRecordDataset(self._builder.info.splits[split].filepaths).batch(_EXAMPLES_TOGETHER)
+        for batch in records.map(lambda batch: tf.io.parse_example(batch, features)).as_numpy_iterator():
+            for source, target in zip(batch[self.source_language], batch[self.target_language], strict=True):
+                yield source.decode(errors="replace"), target.decode(errors="replace")
+
+
+def _directions(
+    builder: tensorflow_datasets.core.DatasetBuilder, name: str, source: str, target: str
+) -> tuple[str, str]:
+    """Return the source and target language: what the user asked for, else the dataset's own direction."""
+    languages = list(builder.info.supervised_keys or builder.info.features.languages)
+    for language in filter(None, (source, target)):
+        if language not in languages:
+            raise UserError(f"dataset {name} has no language '{language}', only {', '.join(languages)}")
+    if source and source == target:
+        raise UserError(f"dataset {name} needs two different languages of {', '.join(languages)}, got '{source}' twice")
+    source = source or next(language for language in languages if language != target)
+    target = target or next(language for language in languages if language != source)
+    return source, target
+
+
+def open_corpus(config: DataConfig) -> Corpus:
+    """Open the one source that a config names; the embedded phrasebook where it names none.
+
+    Raises:
+        UserError: more than one source or half of one; an unknown language or dataset; a file that is missing or
+            no file; a dataset that cannot be downloaded. What is wrong inside files is found by `Corpus.check`.
+    """
+    named = [bool(config.dataset), bool(config.source or config.target), bool(config.tsv)]
+    if sum(named) > 1:
+        raise UserError("give one source only: --dataset NAME, or --source F --target F, or --tsv F")
+    for one, other in (("source", "target"), ("valid_source", "valid_target")):
+        if bool(getattr(config, one)) != bool(getattr(config, other)):
+            given, missing = (one, other) if getattr(config, one) else (other, one)
+            given, missing = (f"--{name.replace('_', '-')}" for name in (given, missing))
+            raise UserError(f"{given} {getattr(config, given[2:].replace('-', '_'))} needs {missing} beside it")
+    if not (config.source or config.tsv):
+        if config.valid_source:
+            raise UserError("--valid-source and --valid-target go with --source and --target or --tsv, not --dataset")
+        builder = prepare(config.dataset or DEFAULT_DATASET)
+        return TfdsCorpus(builder, config.source_language, config.target_language, config.validation_pairs)
+    for language in filter(None, (config.source_language, config.target_language)):
+        check_language(language)
+    files = {"train": (Path(config.tsv),) if config.tsv else (Path(config.source), Path(config.target))}
+    if config.valid_source:
+        files["validation"] = (Path(config.valid_source), Path(config.valid_target))
+    return FileCorpus(files, config.source_language, config.target_language, config.validation_pairs)
+
+
+def check_language(code: str) -> None:
+    """Accept the language codes that Babel knows (ISO 639, such as 'en', 'pt', 'zh').
+
+    Raises:
+        UserError: another code; the language meant by a country's code or an English name is suggested.
+    """
+    import babel
+    from babel.core import get_global
+
+    known = babel.Locale("en").languages
+    if code in known:
+        return
+    spelled = {known_code.lower(): known_code for known_code in known}
+    named = {name.lower(): known_code for known_code, name in known.items()}
+    spoken = get_global("likely_subtags").get(f"und_{code.upper()}", "").split("_")[0]  # where code is a country's
+    meant = spelled.get(code.lower().replace("-", "_")) or spoken
+    if not meant and (close := difflib.get_close_matches(code.lower(), named, n=1, cutoff=0.8)):
+        meant = named[close[0]]
+    hint = f" Did you mean '{meant}'?" if meant in known else ""
+    raise UserError(f"unknown language '{code}'.{hint} Give an ISO 639 code such as 'en', 'pt' or 'zh'")

@@ -1,0 +1,140 @@
+"""TFDS datasets: found by name, downloaded and prepared once, with one clear line where that fails."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import logging
+import re
+import sys
+import typing
+from collections.abc import Iterator
+
+from transformer.config import DEFAULT_DATASET, UserError, nearest
+
+if typing.TYPE_CHECKING:
+    from tensorflow_datasets.core import DatasetBuilder
+
+ALTERNATIVES = (
+    f"use the embedded phrasebook (--dataset {DEFAULT_DATASET}) or your own files (--source F --target F, or --tsv F)"
+)
+DIRECTIONS = tuple(f"{source}_to_{target}" for source, target in itertools.permutations(("pt", "en", "zh"), 2))
+MAX_RETRIES = 4  # a few seconds of waiting for an unknown host; TFDS's own 10 take more than three minutes
+
+
+def prepare(name: str) -> DatasetBuilder:
+    """Return the prepared builder of a dataset, which is downloaded where it is not on this machine yet.
+
+    Progress goes to stderr. Data lie where TFDS keeps them (`$TFDS_DATA_DIR` or ~/tensorflow_datasets).
+
+    Args:
+        name: `phrasebook/DIRECTION`, or what `tfds.builder` takes: `NAME`, `NAME/CONFIG` or `NAME/CONFIG:VERSION`.
+
+    Raises:
+        UserError: unknown dataset or config (the nearest name is suggested), no translation dataset, or a failed
+            download (names the alternatives).
+    """
+    dataset, _, config = name.partition("/")
+    with _progress_on_stderr(name):
+        if dataset == "phrasebook":
+            return _phrasebook(config)
+        builder = _find(dataset, config)
+        if not builder.is_prepared():
+            print(f"{name}: not on this machine yet, downloading it into {builder.data_dir}", file=sys.stderr)
+            _download(builder, name)
+    return builder
+
+
+def _phrasebook(direction: str) -> DatasetBuilder:
+    from transformer.data.phrasebook import load_builder
+
+    if direction not in DIRECTIONS:
+        names = [f"phrasebook/{known}" for known in DIRECTIONS]
+        hint = nearest(f"phrasebook/{direction}", names)
+        raise UserError(f"unknown dataset 'phrasebook/{direction}'.{hint} Known: {', '.join(names)}")
+    return load_builder(direction)
+
+
+def _find(dataset: str, config: str) -> DatasetBuilder:
+    import tensorflow_datasets as tfds
+
+    name = f"{dataset}/{config}" if config else dataset
+    try:
+        known = [entry.name for entry in tfds.builder_cls(dataset.partition(":")[0]).BUILDER_CONFIGS]
+    except ValueError:
+        names = [*tfds.list_builders(with_community_datasets=False), "phrasebook"]
+        raise UserError(f"unknown dataset '{name}'.{nearest(dataset, names)} Otherwise {ALTERNATIVES}") from None
+    if known and config.partition(":")[0] not in known:
+        swapped = [entry for entry in known if sorted(_parts(entry)) == sorted(_parts(config))]
+        hint = nearest(config, known)
+        if swapped:
+            hint = f" Did you mean '{swapped[0]}' with --source-language {_parts(config)[0]}?"
+        shown = ", ".join(known[:12]) + (", ..." if len(known) > 12 else "")
+        raise UserError(f"dataset '{dataset}' has no config '{config}'.{hint} Known: {shown}")
+    try:
+        builder = tfds.builder(name)
+    except (ValueError, AssertionError) as error:  # an unknown version, or a config that another package must supply
+        raise UserError(f"dataset '{name}' cannot be opened: {_one_line(error)}; {ALTERNATIVES}") from None
+    if not isinstance(builder.info.features, tfds.features.Translation):
+        raise UserError(f"dataset '{name}' is no translation dataset (TFDS feature `Translation`); {ALTERNATIVES}")
+    return builder
+
+
+def _parts(config: str) -> list[str]:
+    return re.split("_to_|[-_/]", config)
+
+
+def _download(builder: DatasetBuilder, name: str) -> None:
+    import tensorflow as tf
+    import tensorflow_datasets as tfds
+    from tensorflow_datasets.core.download import download_manager, extractor, util
+
+    failures = (
+        OSError,  # no network, an unknown host (requests' errors are among these), no room on the disk
+        util.DownloadError,
+        download_manager.NonMatchingChecksumError,
+        extractor.ExtractError,
+        extractor.UnsafeArchiveError,
+        tf.errors.OpError,
+        ImportError,  # a dataset that needs a package of its own
+        AssertionError,  # a dataset that has to be fetched by hand
+        ValueError,
+    )
+    try:
+        # The public bucket of prepared data is not asked: without network that hangs.
+        builder.download_and_prepare(download_config=tfds.download.DownloadConfig(try_download_gcs=False))
+    except failures as error:
+        request = getattr(error, "request", None)
+        reason = f"no answer from {request.url}" if request is not None else _one_line(error)
+        raise UserError(f"dataset '{name}' cannot be downloaded ({reason}); {ALTERNATIVES}") from None
+
+
+def _one_line(error: BaseException, limit: int = 200) -> str:
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= limit else text[:limit] + "..."
+
+
+@contextlib.contextmanager
+def _progress_on_stderr(name: str) -> Iterator[None]:
+    """Keep stdout for results, make TFDS give up sooner and say on stderr when it tries again."""
+    from tensorflow_datasets.core.download import downloader
+
+    class Retries(logging.Filter):
+        def filter(self, record: logging.LogRecord) -> bool:
+            if record.levelno >= logging.WARNING:
+                reason = _one_line(record.args[1]) if isinstance(record.args, tuple) and len(record.args) > 1 else ""
+                print(f"{name}: no answer yet, trying again ({reason})", file=sys.stderr)
+            return False
+
+    connections, notices, retries = logging.getLogger("urllib3.connectionpool"), logging.getLogger("absl"), Retries()
+    own_retries, own_level = downloader.MAX_RETRIES, notices.level
+    connections.addFilter(retries)
+    notices.setLevel(logging.ERROR)  # "Variant folder has no dataset_info.json": said of every new dataset
+    downloader.MAX_RETRIES = MAX_RETRIES
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            yield
+    finally:
+        downloader.MAX_RETRIES = own_retries
+        notices.setLevel(own_level)
+        connections.removeFilter(retries)

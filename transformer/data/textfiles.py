@@ -1,0 +1,76 @@
+"""Text files as streams of lines: UTF-8, plain or gzip, lines that end at U+000A only."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import itertools
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from transformer.config import UserError
+from transformer.data.cleaning import BLANKS
+
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_LINES_TOGETHER = 1024  # hashed in one go
+
+
+def lines(path: Path) -> Iterator[str]:
+    """Yield the lines of a file; through gzip where its name ends in `.gz`.
+
+    A byte order mark at the start is dropped. A line ends at U+000A only; a U+000D before it is dropped.
+
+    Raises:
+        UserError: the file cannot be read, is no complete gzip file, or is not UTF-8 (names the line).
+    """
+    opened = gzip.open if path.suffix == ".gz" else open
+    number = 0
+    try:
+        with opened(path, "rb") as stream:
+            for number, line in enumerate(stream, start=1):
+                if number == 1:
+                    line = line.removeprefix(_BYTE_ORDER_MARK)
+                    if not line:  # a file that is a byte order mark and nothing else has no line
+                        return
+                yield line.removesuffix(b"\n").removesuffix(b"\r").decode()
+    except UnicodeDecodeError as error:
+        raise UserError(
+            f"{path}, line {number}: not valid UTF-8 (byte 0x{error.object[error.start]:02x} at position "
+            f"{error.start + 1}); convert the file to UTF-8"
+        ) from None
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise UserError(f"{path} is not a complete gzip file ({error}); compress it again") from None
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror or error}") from None
+
+
+def rows(path: Path) -> Iterator[list[str]]:
+    """Yield the columns, two or more, of each line of a TSV; an empty line is two empty columns.
+
+    Raises:
+        UserError: a line with one column, or what `lines` raises.
+    """
+    for number, line in enumerate(lines(path), start=1):
+        row = line.split("\t") if line else ["", ""]
+        if len(row) < 2:
+            raise UserError(f"{path}, line {number}: one column; expected source TAB target")
+        yield row
+
+
+def inspect(path: Path, is_tsv: bool) -> tuple[int, str]:
+    """Return the number of lines and the SHA-256, in hexadecimal, of their text.
+
+    Raises:
+        UserError: a file without text, or what `lines` and `rows` raise.
+    """
+    count, has_text, digest = 0, False, hashlib.sha256()
+    stream = ("\t".join(row) for row in rows(path)) if is_tsv else lines(path)
+    while block := list(itertools.islice(stream, _LINES_TOGETHER)):
+        count += len(block)
+        text = "\n".join(block) + "\n"
+        has_text = has_text or bool(text.strip(BLANKS))
+        digest.update(text.encode())
+    if not has_text:
+        raise UserError(f"{path} holds no text; give a file with one sentence a line")
+    return count, digest.hexdigest()

@@ -1,0 +1,213 @@
+"""Vocabularies: learned from a corpus, saved with a run, loaded from it.
+
+`train_tokenizers` learns a `TokenizerPair`, one tokenizer for each side of a translator. The tokenizers themselves
+stand in `subwords.py`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import random
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import tensorflow as tf
+
+from transformer.config import END_ID, PAD_ID, START_ID, UNKNOWN_ID, TextConfig, UserError
+from transformer.data.cleaning import META_BLANK, normalise_text
+from transformer.data.subwords import RESERVED_TOKENS, SentencePieceTokenizer, Tokenizer, WordPieceTokenizer
+
+DESCRIPTION = "tokenizer.json"
+KINDS: dict[str, type[Tokenizer]] = {kind.kind: kind for kind in (SentencePieceTokenizer, WordPieceTokenizer)}
+_RESTORE = "restore it or train the run again"
+
+
+def train_sentencepiece(sentences: Iterable[str], config: TextConfig) -> SentencePieceTokenizer:
+    """Learn a SentencePiece model; the same sentences give the same bytes.
+
+    At most half of the pieces that are no bytes are single characters, the most frequent ones; rarer characters are
+    written as bytes. `vocabulary_size` is an upper bound that a small corpus may not reach.
+
+    Args:
+        sentences: read once; at most `config.sample_size` of them are held in memory.
+        config: size and algorithm.
+
+    Raises:
+        UserError: no text, or nothing that SentencePiece can learn from.
+    """
+    import sentencepiece
+    from sentencepiece import sentencepiece_model_pb2
+
+    sample = _sample(sentences, config.sample_size)
+    counts = Counter(character for sentence in sample for character in sentence)
+    kept = (config.vocabulary_size - 256 - len(RESERVED_TOKENS)) // 2
+    if len(counts) > kept:
+        # Not by `character_coverage`: that is a share of the text, at least 0.98, and may ask for too many characters.
+        rare = str.maketrans({character: " " for character, _ in counts.most_common()[kept:]})
+        sample = [sentence.translate(rare) for sentence in sample]
+    model = io.BytesIO()
+    with tempfile.TemporaryDirectory() as folder:
+        # Identity with one rule: SentencePiece logs a line at each load of a model without any.
+        rules = Path(folder, "rules.tsv")
+        rules.write_text(f"{ord(META_BLANK):X}\t20\n", encoding="ascii")
+        try:
+            sentencepiece.SentencePieceTrainer.train(
+                sentence_iterator=iter(sample),
+                model_writer=model,
+                model_type=config.model_type,
+                vocab_size=config.vocabulary_size,
+                hard_vocab_limit=False,
+                character_coverage=1.0,
+                byte_fallback=True,
+                normalization_rule_tsv=str(rules),
+                remove_extra_whitespaces=False,
+                max_sentence_length=1_000_000,  # bytes; longer ones are not learned from
+                pad_id=PAD_ID,
+                unk_id=UNKNOWN_ID,
+                bos_id=START_ID,
+                eos_id=END_ID,
+                num_threads=4,  # part of the result: sums of floats are taken thread by thread
+                minloglevel=2,
+            )
+        except RuntimeError as error:
+            raise UserError(
+                f"SentencePiece cannot learn a vocabulary of {config.vocabulary_size} from {len(sample)} sentences "
+                f"({' '.join(str(error).split())}); give it more text or another vocabulary_size"
+            ) from None
+    proto = sentencepiece_model_pb2.ModelProto.FromString(model.getvalue())
+    proto.normalizer_spec.ClearField("normalization_rule_tsv")  # the temporary file's name
+    return SentencePieceTokenizer(proto.SerializeToString(deterministic=True))
+
+
+def train_wordpiece(sentences: Iterable[str], config: TextConfig) -> WordPieceTokenizer:
+    """Learn a WordPiece vocabulary through KerasHub; case and accents are kept.
+
+    Raises:
+        UserError: no text.
+    """
+    import keras_hub
+
+    sample = _sample(sentences, config.sample_size)
+    vocabulary = keras_hub.tokenizers.compute_word_piece_vocabulary(
+        tf.data.Dataset.from_tensor_slices(sample).batch(1000),
+        vocabulary_size=config.vocabulary_size,
+        reserved_tokens=RESERVED_TOKENS,
+    )
+    return WordPieceTokenizer("".join(piece + "\n" for piece in vocabulary).encode())
+
+
+def _sample(sentences: Iterable[str], size: int) -> list[str]:
+    """Return at most `size` normalised, non-empty sentences, each as likely as any other (Vitter 1985, algorithm R)."""
+    chance = random.Random(0)
+    sample: list[str] = []
+    for seen, sentence in enumerate(filter(None, map(normalise_text, sentences))):
+        if seen < size:
+            sample.append(sentence)
+        elif (place := chance.randrange(seen + 1)) < size:
+            sample[place] = sentence
+    if not sample:
+        raise UserError("there is no text to learn a vocabulary from; give a corpus with at least one sentence")
+    return sample
+
+
+@dataclass(frozen=True)
+class TokenizerPair:
+    """The tokenizers of a translator's two sides; one object twice where the vocabulary is joint."""
+
+    source: Tokenizer
+    target: Tokenizer
+
+    def __post_init__(self) -> None:
+        if self.source.kind != self.target.kind:
+            raise ValueError(f"target must be of the source's kind {self.source.kind!r}, got {self.target.kind!r}")
+
+    @property
+    def joint(self) -> bool:
+        """Whether both sides share one vocabulary."""
+        return self.source is self.target
+
+    def fingerprint(self) -> str:
+        """Return the SHA-256, in hexadecimal, of kind, jointness and assets."""
+        return hashlib.sha256(json.dumps(self._description(), sort_keys=True).encode()).hexdigest()
+
+    def save(self, folder: str | Path) -> None:
+        """Write the assets and `tokenizer.json` (kind, joint, SHA-256 of each asset) into `folder`."""
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        for side, tokenizer in self._sides().items():
+            (folder / (side + tokenizer.suffix)).write_bytes(tokenizer.asset)
+        (folder / DESCRIPTION).write_text(json.dumps(self._description(), indent=2) + "\n", encoding="utf-8")
+
+    @classmethod
+    def load(cls, folder: str | Path) -> TokenizerPair:
+        """Read what `save` wrote. File names are fixed: none is taken from `tokenizer.json`.
+
+        Raises:
+            UserError: a file is missing or damaged; the message names it.
+        """
+        description = _read_description(Path(folder) / DESCRIPTION)
+        kind = KINDS[description["kind"]]
+        sides = ("joint",) if description["joint"] else ("source", "target")
+        loaded = [
+            _read_tokenizer(kind, Path(folder) / (side + kind.suffix), description["sha256"].get(side))
+            for side in sides
+        ]
+        return cls(loaded[0], loaded[-1])
+
+    def _sides(self) -> dict[str, Tokenizer]:
+        return {"joint": self.source} if self.joint else {"source": self.source, "target": self.target}
+
+    def _description(self) -> dict[str, object]:
+        hashes = {side: hashlib.sha256(tokenizer.asset).hexdigest() for side, tokenizer in self._sides().items()}
+        return {"kind": self.source.kind, "joint": self.joint, "sha256": hashes}
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise UserError(f"cannot read tokenizer file {path}: {error.strerror}; {_RESTORE}") from None
+
+
+def _read_description(path: Path) -> dict[str, object]:
+    try:
+        description = json.loads(_read(path))
+    except ValueError as error:
+        raise UserError(f"tokenizer file {path} is not valid JSON ({error}); {_RESTORE}") from None
+    match description:
+        case {"kind": "sentencepiece" | "wordpiece", "joint": bool(), "sha256": dict()}:
+            return description
+    raise UserError(f"tokenizer file {path} does not describe a tokenizer; {_RESTORE}")
+
+
+def _read_tokenizer(kind: type[Tokenizer], path: Path, digest: object) -> Tokenizer:
+    asset = _read(path)
+    if hashlib.sha256(asset).hexdigest() != digest:
+        raise UserError(f"tokenizer file {path} is truncated or changed: its SHA-256 is not the saved one; {_RESTORE}")
+    try:
+        return kind(asset)
+    except ValueError as error:
+        raise UserError(f"tokenizer file {path} is damaged ({error}); {_RESTORE}") from None
+
+
+def train_tokenizers(pairs: Callable[[], Iterator[tuple[str, str]]], config: TextConfig) -> TokenizerPair:
+    """Learn the tokenizers of a corpus: one of both languages together, or one for each.
+
+    Args:
+        pairs: starts a new pass over the training pairs.
+        config: kind, size and jointness of the vocabulary; separate vocabularies get `vocabulary_size` and half of
+            `sample_size` each.
+
+    Raises:
+        UserError: no text.
+    """
+    train = {"sentencepiece": train_sentencepiece, "wordpiece": train_wordpiece}[config.tokenizer]
+    if config.joint:
+        tokenizer = train((sentence for pair in pairs() for sentence in pair), config)
+        return TokenizerPair(tokenizer, tokenizer)
+    return TokenizerPair(*(train((pair[side] for pair in pairs()), config) for side in (0, 1)))
