@@ -1,0 +1,323 @@
+"""Run directories: nothing half-written, nothing half-loaded, and a clear word for whatever is wrong."""
+
+import errno
+import io
+import json
+import os
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+import safetensors.numpy
+from tiny_run import pairs, tiny_config
+
+from transformer.checkpoints import (
+    BEST,
+    LAST,
+    RunDirectory,
+    build_model,
+    check_same_run,
+    load_arrays,
+    model_variables,
+    numbered,
+    save_arrays,
+    write_atomically,
+)
+from transformer.config import UserError
+from transformer.data.tokenizers import TokenizerPair, train_tokenizers
+
+ROOT = Path(__file__).parents[1]
+CORPUS = {"name": "a corpus", "source_language": "pt", "target_language": "en", "fingerprint": "0123"}
+SOURCE, TARGET_IN = [[2, 70, 71, 3]], [[2, 265, 266]]
+
+
+@pytest.fixture(scope="module")
+def tokenizers():
+    return train_tokenizers(lambda: iter(pairs(60)), tiny_config(Path("unused")).text)
+
+
+@pytest.fixture
+def run(tmp_path, tokenizers):
+    """A run whose best weights are those of an untrained model."""
+    run = RunDirectory(tmp_path / "run")
+    config = tiny_config(tmp_path)
+    keras.utils.set_random_seed(3)
+    run.create(config, tokenizers, CORPUS)
+    save_arrays(run.weights(BEST), model_variables(build_model(config.model, tokenizers)), {"step": 7})
+    return run
+
+
+def failure(call, *arguments):
+    with pytest.raises(UserError) as error:
+        call(*arguments)
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+def some_variables(value=0.0):
+    return {"a": keras.Variable(np.full((2, 3), value, "float32")), "b": keras.Variable(np.full((4,), value, "float32"))}
+
+
+def values(variables):
+    return {name: variable.numpy().tolist() for name, variable in variables.items()}
+
+
+def test_arrays_and_facts_come_back(tmp_path):
+    saved = {
+        "a": keras.Variable(np.arange(6, dtype="float32").reshape(2, 3)),
+        "state": keras.Variable(np.array([2**32 - 1, 5], "uint32"), dtype="uint32"),
+        "step": keras.Variable(2**40, dtype="int64"),
+    }
+    facts = {"step": 3, "best_score": float("-inf"), "name": "é"}
+    save_arrays(tmp_path / "x.safetensors", saved, facts)
+    fresh = {name: keras.Variable(np.zeros(v.shape, v.dtype), dtype=v.dtype) for name, v in saved.items()}
+    assert load_arrays(tmp_path / "x.safetensors", fresh) == facts
+    assert values(fresh) == values(saved)
+    part = {"a": keras.Variable(np.zeros((2, 3), "float32"))}  # what else the file holds is not read
+    load_arrays(tmp_path / "x.safetensors", part)
+    assert values(part)["a"] == [[0, 1, 2], [3, 4, 5]]
+    assert os.listdir(tmp_path) == ["x.safetensors"]
+
+
+@pytest.mark.parametrize("step", ["fsync", "replace"])
+def test_a_failing_write_leaves_the_old_file(tmp_path, monkeypatch, step):
+    path = tmp_path / "weights"
+    write_atomically(path, b"old")
+
+    def fail(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, step, fail)
+        message = failure(write_atomically, path, b"new")
+    assert str(path) in message and "No space left" in message
+    assert path.read_bytes() == b"old" and os.listdir(tmp_path) == ["weights"]
+    write_atomically(path, b"new")
+    assert path.read_bytes() == b"new" and os.listdir(tmp_path) == ["weights"]
+
+
+def test_an_interrupted_write_leaves_no_draft(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "fsync", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        write_atomically(tmp_path / "weights", b"new")
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_place_that_cannot_be_written_is_told(tmp_path):
+    (tmp_path / "file").write_text("")
+    assert "cannot write" in failure(write_atomically, tmp_path / "missing" / "x", b"")
+    assert "cannot write" in failure(write_atomically, tmp_path / "file" / "x", b"")
+
+
+def stored(variables, metadata=None):
+    return safetensors.numpy.save({name: v.numpy() for name, v in variables.items()}, metadata)
+
+
+def test_a_truncated_file_is_refused_at_every_length_and_assigns_nothing(tmp_path):
+    path = tmp_path / "x.safetensors"
+    save_arrays(path, some_variables(1.0))
+    whole = path.read_bytes()
+    variables = some_variables()
+    for length in {0, 1, 7, 8, 9, len(whole) // 2, len(whole) - 4, len(whole) - 1}:
+        path.write_bytes(whole[:length])
+        message = failure(load_arrays, path, variables)
+        assert f"{path} is damaged" in message and "train the run again" in message
+    assert values(variables) == values(some_variables())
+
+
+class Harm:
+    """Pickled, it makes a file when it is loaded."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return Path.touch, (self.path,)
+
+
+def test_pickles_and_npz_are_refused_and_not_run(tmp_path):
+    buffer = io.BytesIO()
+    np.savez(buffer, **{name: v.numpy() for name, v in some_variables(1.0).items()})
+    harm = tmp_path / "harm"
+    objects = np.empty(1, object)
+    objects[0] = Harm(harm)
+    odd = io.BytesIO()
+    np.save(odd, objects, allow_pickle=True)
+    path, variables = tmp_path / "x.safetensors", some_variables()
+    for content in (buffer.getvalue(), pickle.dumps(Harm(harm)), odd.getvalue(), b"\x89HDF\r\n\x1a\n" + bytes(99)):
+        path.write_bytes(content)
+        assert "is damaged" in failure(load_arrays, path, variables)
+    assert not harm.exists() and values(variables) == values(some_variables())
+
+
+@pytest.mark.parametrize("fault", ["shape", "name", "no facts", "bad facts", "missing", "directory"])
+def test_nothing_is_assigned_unless_all_of_it_fits(tmp_path, fault):
+    path, variables, full = tmp_path / "x.safetensors", some_variables(), some_variables(1.0)
+    facts = {"facts": "{}"}
+    if fault == "shape":
+        path.write_bytes(stored({**full, "b": keras.Variable(np.ones((5,), "float32"))}, facts))
+        words = ["another architecture", "'b' has shape (5,)", "wants (4,)"]
+    elif fault == "name":
+        path.write_bytes(stored({"a": full["a"], "c": full["b"]}, facts))
+        words = ["another architecture", "'b' is missing"]
+    elif fault == "no facts":
+        path.write_bytes(stored(full))
+        words = ["is damaged"]
+    elif fault == "bad facts":
+        path.write_bytes(stored(full, {"facts": "{"}))
+        words = ["is damaged"]
+    elif fault == "missing":
+        words = ["is missing", "train.py"]
+    else:
+        path.mkdir()
+        words = ["is damaged"]
+    message = failure(load_arrays, path, variables)
+    assert str(path) in message and all(word in message for word in words)
+    assert values(variables) == values(some_variables())
+
+
+def test_every_weight_has_a_name_of_its_own_the_same_in_each_model(tmp_path, tokenizers):
+    config = tiny_config(tmp_path).model
+    first, second = build_model(config, tokenizers), build_model(config, tokenizers)
+    assert len(model_variables(first)) == len(first.trainable_variables)
+    shapes = [{name: tuple(v.shape) for name, v in model_variables(model).items()} for model in (first, second)]
+    assert shapes[0] == shapes[1]
+    assert sorted(numbered("random", first.non_trainable_variables)) == [f"random/{i:04d}" for i in range(7)]
+
+
+def test_a_saved_run_gives_the_same_logits_in_a_fresh_process(run):
+    _, _, model = run.load()
+    expected = model((np.array(SOURCE), np.array(TARGET_IN)), training=False).numpy()
+    code = (
+        "import sys, numpy as np\n"
+        "from transformer.checkpoints import RunDirectory\n"
+        "config, tokenizers, model = RunDirectory(sys.argv[1]).load()\n"
+        f"logits = model((np.array({SOURCE}), np.array({TARGET_IN})), training=False)\n"
+        "np.save(sys.argv[2], logits.numpy())\n"
+        "print(tokenizers.fingerprint(), config.model.dff)\n"
+    )
+    out = run.path.parent / "logits.npy"
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(run.path), str(out)],
+        env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONHASHSEED": "77"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    np.testing.assert_array_equal(np.load(out), expected)
+    assert done.stdout.split() == [run.tokenizers().fingerprint(), "32"]
+    assert expected.shape == (1, 3, run.tokenizers().target.vocabulary_size) and np.ptp(expected) > 0.1
+
+
+def test_a_run_directory_is_complete_by_itself(run, tokenizers):
+    assert run.exists()
+    assert sorted(entry.name for entry in run.path.iterdir()) == [
+        "best.safetensors",
+        "config.json",
+        "corpus.json",
+        "tokenizer",
+    ]
+    assert run.config() == tiny_config(run.path.parent)
+    assert run.corpus() == CORPUS
+    assert run.tokenizers().fingerprint() == tokenizers.fingerprint()
+
+
+def test_what_a_run_lacks_is_named(run):
+    assert "has no last weights yet" in failure(run.load, LAST)
+    (run.path / "tokenizer" / "tokenizer.json").unlink()
+    assert "tokenizer.json" in failure(run.load)
+    (run.path / "corpus.json").write_text('{"name": 3}')
+    assert f"{run.path / 'corpus.json'} is damaged" in failure(run.corpus)
+    (run.path / "corpus.json").unlink()
+    assert "is incomplete: no corpus.json" in failure(run.corpus)
+    (run.path / "config.json").write_bytes(b"\xff")
+    assert "config.json is damaged" in failure(run.load)
+    (run.path / "config.json").unlink()
+    assert "is incomplete: no config.json" in failure(run.load)
+
+
+def test_weights_of_another_architecture_are_refused(run):
+    text = (run.path / "config.json").read_text()
+    assert '"dff": 32' in text
+    (run.path / "config.json").write_text(text.replace('"dff": 32', '"dff": 48'))
+    message = failure(run.load)
+    assert "best.safetensors is of another architecture" in message and "(16, 32)" in message and "(16, 48)" in message
+
+
+def test_places_that_hold_no_run(tmp_path):
+    missing = RunDirectory(tmp_path / "missing")
+    assert not missing.exists()
+    assert f"there is no run directory {missing.path}" in failure(missing.load)
+
+    (tmp_path / "file").write_text("text")
+    assert "is a file; choose another --run" in failure(RunDirectory(tmp_path / "file").exists)
+    assert "there is no run directory" in failure(RunDirectory(tmp_path / "file").load)
+
+    (tmp_path / "empty").mkdir()
+    assert not RunDirectory(tmp_path / "empty").exists()
+    assert "is incomplete: no config.json" in failure(RunDirectory(tmp_path / "empty").load)
+
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "cat.jpg").write_text("")
+    assert "is not empty and holds no run" in failure(RunDirectory(tmp_path / "photos").exists)
+
+
+def test_a_process_killed_while_it_began_a_run_does_not_block_the_next(run, tokenizers):
+    (run.path / "config.json").unlink()  # written last
+    (run.path / "best.safetensors").unlink()
+    assert not run.exists()
+    run.create(tiny_config(run.path), tokenizers, CORPUS)
+    assert run.exists()
+
+
+def test_a_run_directory_that_cannot_be_made_is_told(tmp_path, tokenizers):
+    (tmp_path / "file").write_text("")
+    run = RunDirectory(tmp_path / "file" / "run")
+    assert "cannot write run directory" in failure(run.create, tiny_config(tmp_path), tokenizers, CORPUS)
+
+
+@pytest.mark.parametrize(
+    "change, words",
+    [
+        ({"model": {"dff": 64}}, ["model.dff is 64 there 32"]),
+        ({"text": {"joint": False}}, ["text.joint is False there True"]),
+        ({"data": {"max_tokens": 20, "source_language": "es"}}, ["data.max_tokens is 20 there 24", "'es' there ''"]),
+        ({"cleaning": {"max_ratio": 2.0}}, ["cleaning.max_ratio is 2.0 there 0.0"]),
+        ({"training": {"seed": 9}}, ["training.seed is 9 there 1"]),
+    ],
+)
+def test_continuing_as_another_run_is_refused_by_the_settings_name(tmp_path, change, words):
+    stored = tiny_config(tmp_path)
+    message = failure(check_same_run, stored, stored.override(change), Path("runs/x"))
+    assert message.startswith("runs/x holds another run") and message.endswith("choose another --run or remove it")
+    for word in words:
+        assert word in message
+
+
+def test_length_logging_search_and_places_may_change(tmp_path):
+    stored = tiny_config(tmp_path)
+    free = {
+        "training": {"max_steps": 9, "max_minutes": 1.0, "validate_every": 2, "validation_bleu_pairs": 1, "log_every": 1},
+        "data": {"source": "a", "target": "b", "valid_source": "c", "valid_target": "d", "cache": "e"},
+        "search": {"beam_size": 9, "length_penalty": 1.0, "max_length": 5},
+    }
+    check_same_run(stored, stored.override(free), Path("runs/x"))
+
+
+def test_metrics_behind_the_position_are_dropped(run):
+    run.cut_metrics(5)  # no metrics yet
+    lines = [json.dumps({"event": "train", "step": step}) + "\n" for step in (2, 4, 4, 6)]
+    run.metrics.write_text("".join(lines) + '{"event": "tra')
+    run.cut_metrics(4)
+    assert run.metrics.read_text() == "".join(lines[:3])
+
+
+def test_models_that_cannot_be_built_are_refused_with_the_setting(tmp_path, tokenizers):
+    model = tiny_config(tmp_path, model={"activation": "rellu"}).model
+    assert "model.activation 'rellu' is unknown" in failure(build_model, model, tokenizers)
+    two = TokenizerPair(tokenizers.source, type(tokenizers.source)(tokenizers.source.asset))
+    assert "needs one vocabulary" in failure(build_model, tiny_config(tmp_path).model, two)

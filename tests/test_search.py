@@ -1,0 +1,278 @@
+"""Greedy and beam search against brute force, against plain uncached loops, and on scripted models."""
+
+import itertools
+import math
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from transformer.config import END_ID, PAD_ID, START_ID, UNKNOWN_ID
+from transformer.inference.search import beam_search, length_penalty
+from transformer.models.translation import Transformer
+
+NEVER = (PAD_ID, UNKNOWN_ID, START_ID)
+SOURCES = [[2, 5, 9, 4, 3], [2, 7, 3], [2, 8, 6, 3]]  # of different lengths, so that a batch of them has padding
+
+
+def a_model(vocabulary, **options):
+    keras.utils.set_random_seed(11)
+    model = Transformer(2, 16, 2, 32, 10, vocabulary, 16, 16, 0.1, **options)
+    model.build()
+    # Untrained logits are nearly alike; these differ enough for hypotheses to be told apart.
+    model.final_layer.kernel.assign(3 * model.final_layer.kernel)
+    model.final_layer.bias.assign(tf.random.normal((vocabulary,), seed=1))
+    return model
+
+
+@pytest.fixture(scope="module")
+def small():
+    return a_model(6)  # two words, 4 and 5, and the end
+
+
+@pytest.fixture(scope="module", params=[False, True], ids=["post-norm", "pre-norm"])
+def larger(request):
+    return a_model(12, norm_first=request.param)
+
+
+def padded(rows):
+    return tf.ragged.constant(rows, tf.int32).to_tensor()
+
+
+def log_probabilities(model, source, prefixes):
+    """Return log P(next token | prefix) of equally long prefixes, without a cache: (N, V), in float64."""
+    target_in = tf.constant([[START_ID, *prefix] for prefix in prefixes], tf.int32)
+    outputs, _ = model.decode(tf.constant([source] * len(prefixes), tf.int32), target_in, training=False)
+    logits = model.project(outputs)[:, -1].numpy().astype(np.float64)
+    return logits - np.log(np.exp(logits).sum(-1, keepdims=True))
+
+
+def penalty(length, alpha):
+    return ((5 + length) / 6) ** alpha
+
+
+def beam_by_a_loop(model, source, limit, width, alpha):
+    """Beam search as Wu et al. 2016 tell it, on lists; hypotheses are (ids, log-probability, done)."""
+    beam = [([], 0.0, False)]
+    while not all(done for *_, done in beam):
+        candidates = [hypothesis for hypothesis in beam if hypothesis[2]]
+        going = [hypothesis for hypothesis in beam if not hypothesis[2]]
+        steps = log_probabilities(model, source, [ids for ids, *_ in going])
+        for (ids, total, _), step in zip(going, steps, strict=True):
+            for token in set(range(len(step))) - set(NEVER):
+                longer = [*ids, token]
+                candidates.append((longer, total + step[token], token == END_ID or len(longer) == limit))
+        beam = sorted(candidates, key=lambda h: h[1] / penalty(len(h[0]), alpha), reverse=True)[:width]
+    return beam
+
+
+def found_in(hypotheses, row):
+    """Return [(ids, log-probability)] of the real hypotheses of a sentence, best first, checking their order."""
+    scores = hypotheses.scores[row].numpy()
+    real = int(np.sum(scores > -1e6))  # a beam wider than there are sequences is filled up with impossible ones
+    assert (np.diff(scores[:real]) <= 0).all() and (scores[real:] < -1e6).all()
+    found = []
+    for beam in range(real):
+        ids, length = hypotheses.ids[row, beam].numpy(), int(hypotheses.lengths[row, beam])
+        assert (ids[length:] == PAD_ID).all() and not np.isin(ids[:length], NEVER).any()
+        assert bool(hypotheses.finished[row, beam]) == (ids[length - 1] == END_ID)
+        assert END_ID not in ids[: length - 1]
+        found.append((ids[:length].tolist(), float(hypotheses.log_probabilities[row, beam])))
+    return found
+
+
+@pytest.mark.parametrize("alpha", [0.0, 0.6, 1.5])
+def test_a_wide_beam_is_brute_force(small, alpha):
+    limits = [4, 2, 3]
+    hypotheses = beam_search(small, padded(SOURCES), tf.constant(limits), 31, alpha)
+    for row, (source, limit) in enumerate(zip(SOURCES, limits, strict=True)):
+        # Every sequence there is: words and an end, or words up to the limit. 4 tokens: 1 + 2 + 4 + 8 ended, 16 cut.
+        sequences = [[*words, END_ID] for n in range(limit) for words in itertools.product((4, 5), repeat=n)]
+        sequences += [list(words) for words in itertools.product((4, 5), repeat=limit)]
+        scored = []
+        for ids in sequences:
+            target_in = tf.constant([[START_ID, *ids[:-1]]], tf.int32)
+            logits = small((tf.constant([source], tf.int32), target_in), training=False)[0]
+            total = float(tf.reduce_sum(tf.gather(tf.nn.log_softmax(logits), ids, axis=1, batch_dims=1)))
+            scored.append((total / penalty(len(ids), alpha), ids, total))
+        scored.sort(reverse=True)
+        found = found_in(hypotheses, row)
+        assert [ids for ids, _ in found] == [ids for _, ids, _ in scored]
+        np.testing.assert_allclose([total for _, total in found], [total for *_, total in scored], rtol=1e-5)
+        best = [score for score, *_ in scored]
+        np.testing.assert_allclose(hypotheses.scores[row, : len(best)], best, rtol=1e-5)
+
+
+@pytest.mark.parametrize("width, alpha", [(1, 0.0), (3, 0.0), (4, 1.0)])
+def test_the_cached_batched_search_is_the_uncached_loop_on_each_sentence(larger, width, alpha):
+    limits = [7, 4, 9]
+    hypotheses = beam_search(larger, padded(SOURCES), tf.constant(limits), width, alpha)
+    assert hypotheses.ids.shape[:2] == (3, width)
+    for row, (source, limit) in enumerate(zip(SOURCES, limits, strict=True)):
+        expected = beam_by_a_loop(larger, source, limit, width, alpha)
+        found = found_in(hypotheses, row)
+        assert [ids for ids, _ in found] == [ids for ids, *_ in expected]
+        np.testing.assert_allclose([total for _, total in found], [total for _, total, _ in expected], rtol=1e-4)
+
+
+def test_a_beam_of_one_is_greedy(larger):
+    limit = 8
+    hypotheses = beam_search(larger, padded(SOURCES), tf.constant([limit] * 3), 1, 0.6)
+    for row, source in enumerate(SOURCES):
+        ids = []
+        while len(ids) < limit and END_ID not in ids:
+            (step,) = log_probabilities(larger, source, [ids])
+            step[list(NEVER)] = -np.inf
+            ids.append(int(step.argmax()))
+        assert [found for found, _ in found_in(hypotheses, row)] == [ids]
+
+
+def test_padding_of_a_batch_changes_no_result(larger):
+    sources = [[2, 4, 5, 6, 7, 8, 9, 3], *SOURCES]
+    together = beam_search(larger, padded(sources), tf.constant([9, 5, 6, 7]), 3, 0.6)
+    for row, (source, limit) in enumerate(zip(sources, [9, 5, 6, 7], strict=True)):
+        alone = beam_search(larger, tf.constant([source]), tf.constant([limit]), 3, 0.6)
+        assert [ids for ids, _ in found_in(together, row)] == [ids for ids, _ in found_in(alone, 0)]
+        np.testing.assert_allclose(together.scores[row], alone.scores[0], rtol=1e-5)
+
+
+def test_attention_is_that_of_the_last_layer(larger):
+    sources = padded(SOURCES)
+    without = beam_search(larger, sources, tf.constant([6, 6, 3]), 2, 0.6)
+    hypotheses = beam_search(larger, sources, tf.constant([6, 6, 3]), 2, 0.6, with_attention=True)
+    assert hypotheses.attention.shape == (3, 2, 6, 5) and without.attention.shape == (3, 2, 0, 5)
+    np.testing.assert_array_equal(hypotheses.ids, without.ids)
+    for row, beam in itertools.product(range(3), range(2)):
+        length = int(hypotheses.lengths[row, beam])
+        weights = hypotheses.attention[row, beam, :length].numpy()
+        np.testing.assert_allclose(weights.sum(-1), 1, rtol=1e-5)
+        assert (weights[:, len(SOURCES[row]) :] == 0).all()
+        target_in = tf.constant([[START_ID, *hypotheses.ids[row, beam, : length - 1].numpy()]])
+        _, every = larger.decode(tf.constant([SOURCES[row]]), target_in, training=False)
+        expected = tf.reduce_mean(every["decoder_layer2_block2"][0], axis=0)
+        np.testing.assert_allclose(weights[:, : len(SOURCES[row])], expected, atol=1e-5)
+
+
+class Scripted:
+    """A model that says what a table says: `logits[step][last token]` is a row over the vocabulary.
+
+    It stands for `Transformer` and its decoder at once. The cache holds the tokens that each hypothesis was fed so far.
+    """
+
+    def __init__(self, table):
+        self.table = tf.constant(table, tf.float32)  # (T, V, V)
+        self.vocab_size = self.table.shape[-1]
+        self.decoder = self
+        self.steps = 0
+
+    def encoder(self, source_ids, training, mask):
+        assert training is False and mask.dtype == tf.bool
+        return tf.cast(source_ids, tf.float32)
+
+    def start(self, enc_output, hypotheses, length):
+        rows = tf.shape(enc_output)[0] * hypotheses
+        return [], [(tf.zeros((rows, length), tf.int32),)]
+
+    def step(self, ids, cache, position, memory, padding_mask):
+        self.steps += 1
+        batch, width = ids.shape
+        ((fed,),) = cache
+        now = tf.one_hot(position, fed.shape[1], dtype=tf.int32) * tf.reshape(ids, (-1, 1))
+        weights = tf.ones((batch, 1, width, padding_mask.shape[-1]))
+        return tf.gather(self.table[position], ids), [(fed + now,)], weights
+
+    def project(self, outputs):
+        return outputs
+
+
+def table(vocabulary, **steps):
+    """Return logits that are log-probabilities: `step0={START: {4: 0.6, 3: 0.4}}`; what is not named is 1e-6."""
+    filled = np.full((len(steps), vocabulary, vocabulary), 1e-6)
+    for step, rows in enumerate(steps.values()):
+        for last, row in rows.items():
+            for token, probability in row.items():
+                filled[step, last, token] = probability
+    return np.log(filled / filled.sum(-1, keepdims=True))
+
+
+ONE = tf.constant([[2, 5, 3]])
+
+
+def test_a_finished_hypothesis_is_frozen():
+    # "end" at once has 0.5. Its rivals 4 (0.3) and 5 (0.2) go on with near certainty and then end.
+    script = {
+        "step0": {START_ID: {END_ID: 0.5, 4: 0.3, 5: 0.2}},
+        "step1": {4: {4: 0.9, END_ID: 0.1}, 5: {5: 0.99, 4: 0.01}, END_ID: {4: 1.0}, PAD_ID: {4: 1.0}},
+        "step2": {4: {END_ID: 1.0}, 5: {END_ID: 1.0}, PAD_ID: {5: 1.0}},
+    }
+    found = beam_search(Scripted(table(6, **script)), ONE, tf.constant([3]), 3, 0.0)
+    assert found.ids[0].numpy().tolist() == [[END_ID, 0, 0], [4, 4, END_ID], [5, 5, END_ID]]
+    np.testing.assert_allclose(np.exp(found.log_probabilities[0]), [0.5, 0.27, 0.198], rtol=1e-3)
+    assert found.lengths[0].numpy().tolist() == [1, 3, 3] and found.finished[0].numpy().all()
+
+
+@pytest.mark.parametrize("alpha, best", [(0.0, [END_ID, 0, 0]), (2.0, [4, 5, END_ID])])
+def test_the_length_penalty_decides_between_short_and_long(alpha, best):
+    # log 0.30 = -1.204 at length 1 and log 0.25 = -1.386 at length 3: (8 / 6)^2 = 1.78 turns -1.386 into -0.780.
+    script = {"step0": {START_ID: {END_ID: 0.3, 4: 0.25}}, "step1": {4: {5: 1.0}}, "step2": {5: {END_ID: 1.0}}}
+    logits = table(6, **script)
+    logits[0, START_ID] = np.log([1e-9, 0.2, 0.15, 0.3, 0.25, 0.1])
+    found = beam_search(Scripted(logits), ONE, tf.constant([3]), 2, alpha)
+    assert found.ids[0, 0].numpy().tolist() == best
+    expected = {END_ID: math.log(0.3), 4: math.log(0.25) / (8 / 6) ** alpha}[best[0]]
+    assert float(found.scores[0, 0]) == pytest.approx(expected, rel=1e-3)
+
+
+def test_each_hypothesis_keeps_its_own_past():
+    # The worse first word has the better future, so the two change places and the cache has to follow.
+    pasts = []
+
+    class Watched(Scripted):
+        def step(self, ids, cache, position, memory, padding_mask):
+            outputs, cache, weights = super().step(ids, cache, position, memory, padding_mask)
+            pasts.append(cache[0][0].numpy()[:, : int(position) + 1].tolist())
+            return outputs, cache, weights
+
+    script = {
+        "step0": {START_ID: {4: 0.6, 5: 0.4}},
+        "step1": {4: {6: 0.4, 7: 0.3}, 5: {7: 0.9}},
+        "step2": {6: {END_ID: 1.0}, 7: {END_ID: 1.0}},
+    }
+    found = beam_search(Watched(table(8, **script)), ONE, tf.constant([3]), 2, 0.0)
+    assert found.ids[0].numpy().tolist() == [[5, 7, END_ID], [4, 6, END_ID]]
+    assert pasts[1:] == [[[2, 4], [2, 5]], [[2, 5, 7], [2, 4, 6]]]
+
+
+def test_pad_unknown_and_start_are_never_produced():
+    likely = {PAD_ID: 0.4, UNKNOWN_ID: 0.3, START_ID: 0.2, 4: 0.06, END_ID: 0.04}
+    script = {f"step{i}": dict.fromkeys(range(6), likely) for i in range(3)}
+    for width in (1, 3):
+        found = beam_search(Scripted(table(6, **script)), ONE, tf.constant([3]), width, 0.0)
+        assert not np.isin(found.ids[0, 0], NEVER[1:]).any() and found.ids[0, 0, 0] == 4
+        assert found.scores[0, 0] > -1e6
+
+
+def test_limits_cut_each_sentence_on_its_own():
+    script = {f"step{i}": {START_ID: {4: 1.0}, 4: {4: 1.0}} for i in range(5)}
+    model = Scripted(table(6, **script))
+    found = beam_search(model, tf.constant([[2, 5, 3]] * 3), tf.constant([1, 5, 3]), 1, 0.0)
+    assert found.ids[:, 0].numpy().tolist() == [[4, 0, 0, 0, 0], [4, 4, 4, 4, 4], [4, 4, 4, 0, 0]]
+    assert found.lengths[:, 0].numpy().tolist() == [1, 5, 3]
+    assert not found.finished.numpy().any()
+
+
+def test_the_search_stops_when_all_hypotheses_are_finished():
+    script = {"step0": {START_ID: {4: 1.0}}, "step1": {4: {END_ID: 1.0}}, **{f"later{i}": {} for i in range(5)}}
+    model = Scripted(table(6, **script))
+    found = beam_search(model, ONE, tf.constant([7]), 1, 0.0)
+    assert model.steps == 2
+    assert found.ids.numpy().tolist() == [[[4, END_ID, 0, 0, 0, 0, 0]]] and found.finished.numpy().all()
+
+
+def test_the_length_penalty_by_hand():
+    # ((5 + length) / 6)^alpha, Wu et al. 2016, equation 14
+    np.testing.assert_allclose(length_penalty(tf.constant([1, 7, 13]), 1.0), [1, 2, 3], rtol=1e-6)
+    np.testing.assert_allclose(length_penalty(tf.constant([1, 7, 13]), 2.0), [1, 4, 9], rtol=1e-6)
+    np.testing.assert_allclose(length_penalty(tf.constant([1, 7, 13]), 0.0), [1, 1, 1], rtol=1e-6)
+    assert float(length_penalty(tf.constant(19), 0.5)) == pytest.approx(2.0)

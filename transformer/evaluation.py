@@ -1,0 +1,216 @@
+"""Scores of translations: BLEU and chrF by sacrebleu, each with the signature that makes it repeatable.
+
+`python -m transformer.evaluation HYP REF --target-language L` prints them for two files, one sentence a line.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from transformer.command_line import Parser, exit_code
+from transformer.config import UserError
+from transformer.data import textfiles
+from transformer.data.corpora import check_language
+
+# sacrebleu's tokenizers, without those that download a model.
+TOKENIZERS = ("13a", "intl", "zh", "char", "ja-mecab", "ko-mecab", "none")
+_DEFAULT_TOKENIZER = "13a"
+# Languages written without blanks between words, and Korean, whose words carry their grammar: as one "word" a phrase
+# would have to be right as a whole. Japanese and Korean morphemes need MeCab (`ja-mecab`, `ko-mecab`, an extra of
+# sacrebleu): a default that depends on what is installed would make scores that cannot be compared.
+_TOKENIZER_OF_LANGUAGE = {"zh": "zh", "yue": "zh", **dict.fromkeys(("ja", "ko", "th", "lo", "km", "my", "bo"), "char")}
+
+
+class Score(NamedTuple):
+    """A corpus score from 0 to 100 and how it was computed."""
+
+    score: float
+    signature: str  # sacrebleu's: references, case, tokenizer, smoothing, version
+
+
+def bleu(hypotheses: Sequence[str], references: Sequence[str], target_language: str = "", tokenizer: str = "") -> Score:
+    """Return the cased corpus BLEU of detokenised text (sacreBLEU).
+
+    100 * min(1, exp(1 - r / c)) * (p1 p2 p3 p4)^(1/4), where pn is the share of the hypotheses' n-grams that occur in
+    their references, c and r are the lengths of all hypotheses and of all references in tokens.
+
+    Args:
+        hypotheses: translations, detokenised text.
+        references: one for each hypothesis.
+        target_language: code such as 'en'; it chooses the tokenizer: `zh` for Chinese, `char` for Japanese, Korean
+            and other languages without blanks, else `13a`, which is what published tables use.
+        tokenizer: one of TOKENIZERS, used instead of the language's.
+
+    Raises:
+        ValueError: no or unequally many sentences, or an unknown tokenizer.
+        UserError: a MeCab tokenizer that is not installed.
+
+    Source: Papineni et al. 2002, section 2; Post 2018, "A Call for Clarity in Reporting BLEU Scores".
+    Deviation: the smoothing of sacrebleu (`exp`) where an n-gram order has no match at all.
+    """
+    from sacrebleu.metrics import BLEU
+
+    _check_pairs(hypotheses, references)
+    tokenizer = tokenizer or default_tokenizer(target_language)
+    if tokenizer not in TOKENIZERS:
+        raise ValueError(f"tokenizer must be one of {', '.join(TOKENIZERS)}, got {tokenizer!r}")
+    try:
+        metric = BLEU(tokenize=tokenizer)
+    except RuntimeError:  # raised by the two MeCab tokenizers
+        extra = tokenizer.removesuffix("-mecab")
+        raise UserError(
+            f"tokenizer '{tokenizer}' needs packages that are not installed: pip install 'sacrebleu[{extra}]', "
+            "or choose 'char'"
+        ) from None
+    return _score(metric, hypotheses, references)
+
+
+def chrf(hypotheses: Sequence[str], references: Sequence[str]) -> Score:
+    """Return chrF2: the F-score (beta 2) of character n-grams up to 6, blanks left out; no tokenizer is needed.
+
+    Args:
+        hypotheses: translations, detokenised text.
+        references: one for each hypothesis.
+
+    Raises:
+        ValueError: no or unequally many sentences.
+
+    Source: Popović 2015, "chrF: character n-gram F-score for automatic MT evaluation"; sacrebleu's defaults.
+    """
+    from sacrebleu.metrics import CHRF
+
+    _check_pairs(hypotheses, references)
+    return _score(CHRF(), hypotheses, references)
+
+
+def tokenised_bleu(hypotheses: Sequence[str], references_tokenised: Sequence[str], language: str) -> Score:
+    """Return BLEU as published Multi30k tables measure it: lower-cased and tokenised by Moses' rules.
+
+    Args:
+        hypotheses: translations, detokenised and cased: this function prepares them with `lowercase_tokenise`.
+        references_tokenised: prepared already, such as `test_2016_flickr.lc.norm.tok.de`.
+        language: target language's code.
+
+    Raises:
+        ValueError: no or unequally many sentences.
+
+    Source: Elliott et al. 2016 (the Multi30k references); Moses' normalize-punctuation.perl and tokenizer.perl.
+    Deviation: sacrebleu's signature knows nothing of this preparation: it says `case:mixed` and `tok:none`.
+    """
+    from sacrebleu.metrics import BLEU
+
+    _check_pairs(hypotheses, references_tokenised)
+    # force: tokenised text is meant here, sacrebleu need not warn of it.
+    metric = BLEU(tokenize="none", force=True)
+    return _score(metric, lowercase_tokenise(hypotheses, language), references_tokenised)
+
+
+def lowercase_tokenise(sentences: Sequence[str], language: str) -> list[str]:
+    """Return sentences lower-cased, punctuation-normalised and Moses-tokenised, with `&`, `<`, quotes and `[` escaped.
+
+    Args:
+        sentences: text.
+        language: code; it chooses Moses' list of abbreviations (English where Moses has none).
+    """
+    from sacremoses import MosesPunctNormalizer, MosesTokenizer
+
+    language = _base(language)
+    normalizer, tokenizer = MosesPunctNormalizer(language), MosesTokenizer(language)
+    return [
+        tokenizer.tokenize(normalizer.normalize(sentence.lower()), escape=True, return_str=True)
+        for sentence in sentences
+    ]
+
+
+def default_tokenizer(target_language: str) -> str:
+    """Return the name of the sacreBLEU tokenizer that `bleu` uses for a language."""
+    return _TOKENIZER_OF_LANGUAGE.get(_base(target_language), _DEFAULT_TOKENIZER)
+
+
+def _base(language: str) -> str:
+    """Return the code without script or country: 'zh' of 'zh_Hant'."""
+    return language.split("_")[0]
+
+
+def _check_pairs(hypotheses: Sequence[str], references: Sequence[str]) -> None:
+    if len(hypotheses) != len(references):
+        raise ValueError(
+            f"hypotheses must be as many as references, got {len(hypotheses)} and {len(references)} references"
+        )
+    if not references:
+        raise ValueError("hypotheses and references must hold at least one sentence, got none")
+
+
+def _score(metric, hypotheses: Sequence[str], references: Sequence[str]) -> Score:
+    result = metric.corpus_score(list(hypotheses), [list(references)])
+    return Score(result.score, str(metric.get_signature()))
+
+
+def _read(path: Path) -> list[str]:
+    sentences = list(textfiles.lines(path))
+    if not any(sentence.strip() for sentence in sentences):
+        raise UserError(f"{path} holds no text; give a file with one sentence a line")
+    return sentences
+
+
+def _parser() -> Parser:
+    parser = Parser(
+        prog="python -m transformer.evaluation",
+        description="Score translations: sacreBLEU and chrF with their signatures, on standard output.",
+        epilog="Files are UTF-8, plain or .gz; line n of HYP is the translation that line n of REF is compared with.",
+    )
+    parser.add_argument("hypotheses", metavar="HYP", type=Path, help="translations, one sentence a line")
+    parser.add_argument("references", metavar="REF", type=Path, help="reference translations, one sentence a line")
+    parser.add_argument(
+        "--target-language",
+        metavar="L",
+        required=True,
+        help="code of the language of both files, such as 'en'; it chooses the tokenizer of BLEU",
+    )
+    parser.add_argument(
+        "--tokenizer",
+        choices=TOKENIZERS,
+        default="",
+        metavar="NAME",
+        help=f"sacreBLEU tokenizer instead of the language's: {', '.join(TOKENIZERS)}",
+    )
+    parser.add_argument(
+        "--lowercase-tokenised",
+        action="store_true",
+        help="also print BLEU of both files lower-cased and tokenised by Moses' rules, as published Multi30k tables do",
+    )
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Score a file against another; return the exit code: 0 done, 1 failed with one line on stderr, 2 wrong usage."""
+    options = _parser().parse_args(argv)
+    return exit_code(lambda: _evaluate(options))
+
+
+def _evaluate(options: argparse.Namespace) -> None:
+    check_language(options.target_language)
+    hypotheses, references = _read(options.hypotheses), _read(options.references)
+    if len(hypotheses) != len(references):
+        raise UserError(
+            f"{options.hypotheses} has {len(hypotheses)} lines and {options.references} has {len(references)}: line "
+            f"{min(len(hypotheses), len(references)) + 1} has no counterpart; line n of one must translate line n of "
+            "the other"
+        )
+    scores = {
+        "sacreBLEU": bleu(hypotheses, references, options.target_language, options.tokenizer),
+        "chrF": chrf(hypotheses, references),
+    }
+    if options.lowercase_tokenised:
+        tokenised = lowercase_tokenise(references, options.target_language)
+        scores["lower-cased tokenised BLEU"] = tokenised_bleu(hypotheses, tokenised, options.target_language)
+    for name, score in scores.items():
+        print(f"{name} {score.score:.2f}  {score.signature}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,135 @@
+"""What `translate.py` does with a translator: lines in, as many lines out."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import itertools
+import json
+import os
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from transformer.config import UserError
+from transformer.data import textfiles
+from transformer.inference.translator import Translation, Translator
+
+LINES_TOGETHER = 2048  # sorted by length and translated together; bounds the memory
+
+
+def arguments(sentences: Iterable[str]) -> Iterator[str]:
+    """Yield sentences of the command line, each on one line.
+
+    Raises:
+        UserError: a sentence is not UTF-8; Python hands its odd bytes on as lone surrogates.
+    """
+    for number, sentence in enumerate(sentences, start=1):
+        try:
+            sentence.encode("utf-8")
+        except UnicodeEncodeError:
+            raise UserError(f"sentence {number} is not UTF-8; convert it first") from None
+        yield sentence.replace("\n", " ")
+
+
+def standard_input() -> Iterator[str]:
+    """Yield the lines of standard input as they come; a line ends at \\n only and loses a trailing \\r.
+
+    Raises:
+        UserError: a line is not UTF-8.
+    """
+    for number, line in enumerate(sys.stdin.buffer, start=1):
+        try:
+            yield line.decode("utf-8").removesuffix("\n").removesuffix("\r")
+        except UnicodeDecodeError:
+            raise UserError(f"standard input is not UTF-8 at line {number}; convert it first") from None
+
+
+@contextlib.contextmanager
+def output(path: str | None) -> Iterator[io.TextIOBase]:
+    """Open stdout, or a file that appears under its name only when it is complete.
+
+    Raises:
+        UserError: the file cannot be written.
+    """
+    if path is None:
+        sys.stdout.reconfigure(encoding="utf-8", newline="\n")
+        yield sys.stdout
+        return
+    target = Path(path)
+    if target.is_dir():
+        raise UserError(f"cannot write {target}: it is a directory; name a file with --output")
+    draft = target.with_name(f".{target.name}.{os.getpid()}")
+    try:
+        with open(draft, "w", encoding="utf-8", newline="\n") as file:
+            yield file
+        os.replace(draft, target)
+    except OSError as error:
+        raise UserError(f"cannot write {target}: {error.strerror}; name another file with --output") from None
+    finally:
+        with contextlib.suppress(OSError):  # renamed, or never made
+            draft.unlink()
+
+
+def render(source: str, hypotheses: list[Translation], scores: bool, as_json: bool, attention: bool) -> str:
+    """Return the output line of one sentence."""
+    best = hypotheses[0]
+    if not as_json:
+        return f"{best.score:.4f}\t{best.text}" if scores else best.text
+    found = []
+    for hypothesis in hypotheses:
+        entry = {
+            "text": hypothesis.text,
+            "score": round(hypothesis.score, 6),
+            "log_probability": round(hypothesis.log_probability, 6),
+            "finished": hypothesis.finished,
+        }
+        if attention and hypothesis.attention is not None:
+            entry["tokens"] = hypothesis.tokens
+            entry["source_tokens"] = hypothesis.source_tokens
+            entry["attention"] = hypothesis.attention.round(6).tolist()
+        found.append(entry)
+    return json.dumps({"source": source, "hypotheses": found, "warnings": best.warnings}, ensure_ascii=False)
+
+
+def translate_lines(
+    translator: Translator,
+    sentences: list[str],
+    input_path: str | None,
+    output_path: str | None,
+    n_best: int,
+    scores: bool,
+    as_json: bool,
+    attention: bool,
+) -> None:
+    """Translate sentences, a file, or standard input, and write one line for each.
+
+    Lines typed at a terminal are answered one by one; others in groups of `LINES_TOGETHER`.
+
+    Raises:
+        UserError: the input cannot be read or the output cannot be written.
+    """
+    lines: Iterable[str]
+    together = LINES_TOGETHER
+    if sentences:
+        lines = arguments(sentences)
+    elif input_path:
+        lines = textfiles.lines(Path(input_path))
+    else:
+        lines = standard_input()
+        if sys.stdin.isatty():
+            together = 1
+    lines, done = iter(lines), 0
+    with output(output_path) as file:
+        while group := list(itertools.islice(lines, together)):
+            results = translator.translate(group, n_best, attention)
+            for number, (line, hypotheses) in enumerate(zip(group, results, strict=True), start=done + 1):
+                for warning in hypotheses[0].warnings:
+                    print(f"warning: line {number}: {warning}", file=sys.stderr)
+                print(render(line, hypotheses, scores, as_json, attention), file=file)
+            file.flush()
+            done += len(group)
+            if output_path:
+                print(f"\r{done:,} lines translated", end="", file=sys.stderr, flush=True)
+    if output_path:
+        print(file=sys.stderr)
