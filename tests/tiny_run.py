@@ -1,0 +1,46 @@
+"""What tests of whole runs share: a generated corpus and the smallest config that learns from it."""
+
+import random
+
+from transformer.config import Config
+
+WORDS = dict(zip("um dois três sol mar rio lua céu".split(), "one two three sun sea river moon sky".split(), strict=True))
+
+
+def pairs(count, seed=0):
+    """Return unlike pairs of 1 to 5 words, each word with one translation."""
+    chance, found = random.Random(seed), {}
+    while len(found) < count:
+        words = chance.choices(list(WORDS), k=chance.randint(1, 5))
+        found[" ".join(words)] = " ".join(WORDS[word] for word in words)
+    return list(found.items())
+
+
+def write_corpus(folder, count=100):
+    """Write `count` training and 12 validation pairs as aligned files; returns their settings in [data]."""
+    data = {"source_language": "pt", "target_language": "en"}
+    every = pairs(count + 12)
+    for split, rows in (("", every[:count]), ("valid_", every[count:])):
+        for side, lines in zip(("source", "target"), zip(*rows, strict=True), strict=True):
+            path = folder / (split + side)
+            path.write_text("".join(line + "\n" for line in lines), encoding="utf-8")
+            data[split + side] = str(path)
+    return data
+
+
+def tiny_config(folder, data=None, **changes):
+    """Return the config; `changes` are sections that override it."""
+    sizes = {
+        "model": {"num_layers": 1, "d_model": 16, "num_heads": 2, "dff": 32, "max_positions": 32, "embeddings": "shared"},
+        "text": {"vocabulary_size": 300},
+        "data": {
+            "max_tokens": 24,
+            "batch_tokens": 192,
+            "length_step": 4,
+            "shuffle_buffer": 64,
+            "cache": str(folder / "cache"),
+            **(data or {}),
+        },
+        "training": {"warmup_steps": 4, "validation_bleu_pairs": 0},
+    }
+    return Config().override(sizes).override(changes)

@@ -1,0 +1,151 @@
+"""Loss and accuracy over the real tokens of padded batches.
+
+Axes: B batch, T target, D model width, V vocabulary, N real tokens.
+"""
+
+import keras
+import tensorflow as tf
+
+from transformer.config import PAD_ID
+
+CHUNK = 256  # tokens whose logits exist at the same time in `projected_loss`
+
+
+def token_losses(labels: tf.Tensor, logits: tf.Tensor, label_smoothing: float = 0.0) -> tf.Tensor:
+    """Return the cross-entropy of each token, in nats: (...,) ids and (..., V) logits -> (...,) float32.
+
+    With smoothing e, the target distribution gives 1 - e to the label and spreads e evenly over all V tokens:
+    loss = logsumexp(z) - (1 - e) z_label - e mean(z).
+
+    Args:
+        labels: ids (...,).
+        logits: (..., V), of any float type.
+        label_smoothing: e, at least 0 and below 1.
+
+    Raises:
+        ValueError: `label_smoothing` is out of range.
+
+    Source: Vaswani et al. 2017, section 5.4; Szegedy et al. 2016, section 7.
+    """
+    _check_smoothing(label_smoothing)
+    labels = tf.cast(labels, tf.int32)  # `compile` hands labels over as floats
+    logits = tf.cast(logits, tf.float32)
+    losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
+    if label_smoothing:
+        label_logits = tf.gather(logits, labels, axis=-1, batch_dims=labels.shape.rank)
+        losses += label_smoothing * (label_logits - tf.reduce_mean(logits, axis=-1))
+    return losses
+
+
+def projected_loss(
+    hidden: tf.Tensor, table: tf.Tensor, bias: tf.Tensor | None, labels: tf.Tensor, label_smoothing: float = 0.0
+) -> tf.Tensor:
+    """Return the summed cross-entropy in nats of `hidden @ table^T + bias` without ever holding all the logits.
+
+    Equal to `tf.reduce_sum(token_losses(labels, logits, label_smoothing))` and its gradients. The logits of a batch
+    are by far its largest tensor (4,096 tokens of 8,000 words: 131 MB, walked over several times); here a chunk of
+    `CHUNK` tokens is projected, scored and turned into its gradients while it is still in the cache. Both smoothing
+    terms are linear in the logits, so they are taken on `hidden` and `table` instead, which are V / D times smaller.
+
+    Args:
+        hidden: decoder outputs of the real tokens (N, D); products are taken in this type, all else in float32.
+        table: output vectors (V, D), float32.
+        bias: (V,) float32, or None.
+        labels: integer ids (N,).
+        label_smoothing: e of `token_losses`.
+
+    Raises:
+        ValueError: `label_smoothing` is out of range.
+
+    Source: Vaswani et al. 2017, section 5.4, for what is computed.
+    """
+    _check_smoothing(label_smoothing)
+    if bias is None:
+        bias = tf.zeros(tf.shape(table)[:1], table.dtype)
+    loss = _chunked_cross_entropy(hidden, table, bias, labels)
+    if label_smoothing:
+        hidden = tf.cast(hidden, table.dtype)
+        label_logits = tf.einsum("nd,nd->n", hidden, tf.gather(table, labels)) + tf.gather(bias, labels)
+        mean_logits = tf.linalg.matvec(hidden, tf.reduce_mean(table, axis=0)) + tf.reduce_mean(bias)
+        loss += label_smoothing * tf.reduce_sum(label_logits - mean_logits)
+    return loss
+
+
+def _check_smoothing(label_smoothing: float) -> None:
+    if not 0.0 <= label_smoothing < 1.0:
+        raise ValueError(f"label_smoothing must be at least 0 and below 1, got {label_smoothing!r}")
+
+
+@tf.custom_gradient
+def _chunked_cross_entropy(hidden, table, bias, labels):
+    """Sum plain cross-entropies: (N, D), (V, D), (V,), (N,) -> scalar. The gradients come with the forward pass."""
+    count = tf.maximum(tf.shape(hidden)[0], 1)  # one empty chunk where there is no token, so that shapes stay known
+    vectors = tf.cast(table, hidden.dtype)  # (V, D)
+
+    def body(start, total, d_hidden, d_table, d_bias):
+        rows = hidden[start : start + CHUNK]  # (C, D)
+        logits = tf.cast(tf.matmul(rows, vectors, transpose_b=True), tf.float32) + bias  # (C, V)
+        losses, d_logits = tf.raw_ops.SparseSoftmaxCrossEntropyWithLogits(
+            features=logits, labels=labels[start : start + CHUNK]
+        )
+        d_products = tf.cast(d_logits, hidden.dtype)
+        return (
+            start + CHUNK,
+            total + tf.reduce_sum(losses),
+            d_hidden.write(start // CHUNK, tf.matmul(d_products, vectors)),
+            d_table + tf.cast(tf.matmul(d_products, rows, transpose_a=True), table.dtype),
+            d_bias + tf.reduce_sum(d_logits, axis=0),
+        )
+
+    chunks = tf.TensorArray(
+        hidden.dtype, size=0, dynamic_size=True, element_shape=(None, hidden.shape[1]), infer_shape=False
+    )
+    _, total, d_hidden, d_table, d_bias = tf.while_loop(
+        lambda start, *_: start < count,
+        body,
+        (tf.constant(0), tf.constant(0.0), chunks, tf.zeros_like(table), tf.zeros_like(bias)),
+        parallel_iterations=1,
+    )
+    d_hidden = d_hidden.concat()
+
+    def gradient(upstream):
+        return tf.cast(upstream, hidden.dtype) * d_hidden, upstream * d_table, upstream * d_bias, None
+
+    return total, gradient
+
+
+@keras.saving.register_keras_serializable(package="transformer")
+def masked_loss(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
+    """Return the mean cross-entropy in nats per real target token; positions with the pad id 0 do not count.
+
+    Args:
+        labels: ids (B, T).
+        logits: (B, T, V).
+
+    Returns:
+        A float32 scalar; 0 where there is no real token.
+
+    Source: document 000, sections 4.3.1 and 5.3.2, which names it without defining it.
+    Deviation: the mean over tokens rather than the document's sum, so that the figure does not depend on batch size.
+    """
+    real = tf.cast(tf.not_equal(labels, PAD_ID), tf.float32)
+    return tf.math.divide_no_nan(tf.reduce_sum(token_losses(labels, logits) * real), tf.reduce_sum(real))
+
+
+@keras.saving.register_keras_serializable(package="transformer")
+def masked_accuracy(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
+    """Return the share of real target tokens (not the pad id 0) whose most probable token is right.
+
+    Args:
+        labels: ids (B, T).
+        logits: (B, T, V).
+
+    Returns:
+        A float32 scalar from 0 to 1; 0 where there is no real token.
+
+    Source: the TensorFlow tutorial, beside document 000, section 5.3.
+    """
+    real = tf.not_equal(labels, PAD_ID)
+    right = tf.equal(tf.cast(labels, tf.int64), tf.argmax(logits, axis=-1))
+    count = tf.reduce_sum(tf.cast(tf.logical_and(real, right), tf.float32))
+    return tf.math.divide_no_nan(count, tf.reduce_sum(tf.cast(real, tf.float32)))
