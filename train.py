@@ -40,6 +40,8 @@ def parser() -> Parser:
 
 def resolve(args: Namespace) -> tuple[Config, Path]:
     """Return the config and the run directory that the flags ask for."""
+    if args.data and not args.config:
+        raise UserError("--data names the folder of a config's files and needs --config beside it")
     corpus = {name: getattr(args, name) for name in CORPUS_FIELDS if getattr(args, name)}
     embedded = corpus.keys() <= {"dataset"} and (args.dataset or DEFAULT_DATASET).startswith("phrasebook/")
     if args.config or (embedded and not args.preset):

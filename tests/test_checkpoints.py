@@ -59,7 +59,7 @@ def failure(call, *arguments):
 
 
 def some_variables(value=0.0):
-    return {"a": keras.Variable(np.full((2, 3), value, "float32")), "b": keras.Variable(np.full((4,), value, "float32"))}
+    return {name: keras.Variable(np.full(shape, value, "float32")) for name, shape in (("a", (2, 3)), ("b", (4,)))}
 
 
 def values(variables):
@@ -301,7 +301,13 @@ def test_continuing_as_another_run_is_refused_by_the_settings_name(tmp_path, cha
 def test_length_logging_search_and_places_may_change(tmp_path):
     stored = tiny_config(tmp_path)
     free = {
-        "training": {"max_steps": 9, "max_minutes": 1.0, "validate_every": 2, "validation_bleu_pairs": 1, "log_every": 1},
+        "training": {
+            "max_steps": 9,
+            "max_minutes": 1.0,
+            "validate_every": 2,
+            "validation_bleu_pairs": 1,
+            "log_every": 1,
+        },
         "data": {"source": "a", "target": "b", "valid_source": "c", "valid_target": "d", "cache": "e"},
         "search": {"beam_size": 9, "length_penalty": 1.0, "max_length": 5},
     }
@@ -320,4 +326,4 @@ def test_models_that_cannot_be_built_are_refused_with_the_setting(tmp_path, toke
     model = tiny_config(tmp_path, model={"activation": "rellu"}).model
     assert "model.activation 'rellu' is unknown" in failure(build_model, model, tokenizers)
     two = TokenizerPair(tokenizers.source, type(tokenizers.source)(tokenizers.source.asset))
-    assert "needs one vocabulary" in failure(build_model, tiny_config(tmp_path).model, two)
+    assert "needs text.joint = true" in failure(build_model, tiny_config(tmp_path).model, two)

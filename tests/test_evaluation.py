@@ -189,9 +189,8 @@ def test_as_a_module(tmp_path):
     one = write(tmp_path / "one", "a b c d")
     command = [sys.executable, "-m", "transformer.evaluation", one, one, "--target-language", "en"]
     done = subprocess.run(command, capture_output=True, encoding="utf-8")
-    assert done.returncode == 0, done.stderr
+    assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith("sacreBLEU 100.00  ")
-    assert "RuntimeWarning" not in done.stderr  # said where the package itself imports this module
 
 
 @pytest.mark.parametrize("language", ["de", "en"])
@@ -205,6 +204,7 @@ def test_lowercase_tokenise_reproduces_the_published_references(data_folder, lan
 
 
 def test_nothing_heavy_is_imported_with_the_module():
-    code = "import sys, transformer.evaluation; print({'sacrebleu', 'sacremoses', 'babel'} & sys.modules.keys())"
+    heavy = "{'sacrebleu', 'sacremoses', 'babel', 'tensorflow'}"
+    code = f"import sys, transformer.evaluation; print({heavy} & sys.modules.keys())"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, encoding="utf-8")
     assert done.stdout.strip() == "set()"

@@ -49,8 +49,8 @@ for path in sys.argv[1:]:
     model, data = keras.models.load_model(path), np.load(path + ".npz")
     np.testing.assert_array_equal(model((data["source"], data["target"])), data["logits"])
     assert type(model) is Transformer and model.loss is masked_loss
-    model.fit((data["source"], data["target"]), data["target"], verbose=0)
     print(path)
+model.fit((data["source"], data["target"]), data["target"], verbose=0)
 """
 
 

@@ -4,7 +4,7 @@ import random
 
 from transformer.config import Config
 
-WORDS = dict(zip("um dois três sol mar rio lua céu".split(), "one two three sun sea river moon sky".split(), strict=True))
+WORDS = {"um": "one", "dois": "two", "três": "three", "sol": "sun", "mar": "sea", "rio": "river", "lua": "moon"}
 
 
 def pairs(count, seed=0):
@@ -31,7 +31,14 @@ def write_corpus(folder, count=100):
 def tiny_config(folder, data=None, **changes):
     """Return the config; `changes` are sections that override it."""
     sizes = {
-        "model": {"num_layers": 1, "d_model": 16, "num_heads": 2, "dff": 32, "max_positions": 32, "embeddings": "shared"},
+        "model": {
+            "num_layers": 1,
+            "d_model": 16,
+            "num_heads": 2,
+            "dff": 32,
+            "max_positions": 32,
+            "embeddings": "shared",
+        },
         "text": {"vocabulary_size": 300},
         "data": {
             "max_tokens": 24,

@@ -88,7 +88,7 @@ class TextConfig:
     model_type: str = "unigram"  # SentencePiece's algorithm: 'unigram' or 'bpe'
     vocabulary_size: int = 8000  # upper bound; a small corpus may hold fewer pieces
     joint: bool = True  # one vocabulary for both languages, or one for each
-    sample_size: int = 2_000_000  # sentences (both languages together) that the vocabulary is learned from
+    sample_size: int = 300_000  # sentences (both languages together) to learn from; 2 million would take 6 GB
 
     def __post_init__(self) -> None:
         _require_choice("tokenizer", self.tokenizer, ("sentencepiece", "wordpiece"))

@@ -11,10 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from transformer.command_line import Parser, exit_code
+from transformer.command_line import Parser, exit_code, import_tensorflow
 from transformer.config import UserError
-from transformer.data import textfiles
-from transformer.data.corpora import check_language
 
 # sacrebleu's tokenizers, without those that download a model.
 TOKENIZERS = ("13a", "intl", "zh", "char", "ja-mecab", "ko-mecab", "none")
@@ -151,6 +149,8 @@ def _score(metric, hypotheses: Sequence[str], references: Sequence[str]) -> Scor
 
 
 def _read(path: Path) -> list[str]:
+    from transformer.data import textfiles
+
     sentences = list(textfiles.lines(path))
     if not any(sentence.strip() for sentence in sentences):
         raise UserError(f"{path} holds no text; give a file with one sentence a line")
@@ -193,6 +193,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _evaluate(options: argparse.Namespace) -> None:
+    import_tensorflow()
+    from transformer.data.corpora import check_language
+
     check_language(options.target_language)
     hypotheses, references = _read(options.hypotheses), _read(options.references)
     if len(hypotheses) != len(references):

@@ -147,7 +147,9 @@ def _write_shards(folder: Path, corpus: Corpus, split: str, tokenizers: Tokenize
         while chunk := list(itertools.islice(pairs, PAIRS_PER_CALL)):
             sources, targets = (
                 tokenizer.tokenize(tf.constant(texts))
-                for tokenizer, texts in zip((tokenizers.source, tokenizers.target), zip(*chunk, strict=True), strict=True)
+                for tokenizer, texts in zip(
+                    (tokenizers.source, tokenizers.target), zip(*chunk, strict=True), strict=True
+                )
             )
             for source, target in zip(_rows(sources), _rows(targets), strict=True):
                 if max(len(source), len(target)) > longest:
@@ -228,8 +230,9 @@ def batches(shards: Shards, config: DataConfig, seed: int | None = None, epoch: 
     """Return one epoch of batches `((source_ids, target_in), target_out)` for `fit` and for the trainer.
 
     Shards, pairs and batches are shuffled; the order follows from (seed, epoch) and TensorFlow's global seed, so an
-    epoch can be resumed with `skip`. Both sides are padded with 0 to a multiple of `length_step`, and the number of rows is a multiple of an
-    eighth of the bucket's full size: the number of shapes is bounded by the limits, not by the corpus.
+    epoch can be resumed with `skip`. Both sides are padded with 0 to a multiple of `length_step`, and the number of
+    rows is a multiple of an eighth of the bucket's full size: the number of shapes is bounded by the limits, not by
+    the corpus.
 
     Args:
         shards: from `tokenised_shards`.

@@ -102,8 +102,7 @@ def beam_search(
     # All hypotheses start alike; only the first may be extended at the first step, or the beam would hold W copies.
     first_only = tf.where(tf.range(width) == 0, 0.0, IMPOSSIBLE)
     position, ids, log_probabilities, lengths, finished, _, attention = tf.while_loop(
-        lambda position, ids, log_probabilities, lengths, finished, *_: (position < longest)
-        & ~tf.reduce_all(finished),
+        lambda position, ids, log_probabilities, lengths, finished, *_: (position < longest) & ~tf.reduce_all(finished),
         expand,
         (
             tf.constant(0),

@@ -135,9 +135,7 @@ class Translator:
             batch, todo = todo[:size], todo[size:]
             found = self._translate_batch([rows[i] for i in batch], n_best, with_attention)
             for i, hypotheses in zip(batch, found, strict=True):
-                results[i] = [
-                    dataclasses.replace(h, warnings=(*warnings[i], *h.warnings)) for h in hypotheses
-                ]
+                results[i] = [dataclasses.replace(h, warnings=(*warnings[i], *h.warnings)) for h in hypotheses]
             done += len(batch)
             if progress:
                 progress(done)
@@ -156,7 +154,7 @@ class Translator:
             warnings.append(f"cut from {len(row)} to {self.max_positions} tokens, the longest the model reads")
         unknown, known = self.tokenizers.source.count_unknown(words)
         if unknown:
-            warnings.append(f"{'has' if known else 'made only of'} characters outside the vocabulary")
+            warnings.append(f"{'has' if known else 'made only of'} characters the model does not know")
         return warnings
 
     def _limits(self, lengths: np.ndarray) -> np.ndarray:

@@ -1,15 +1,23 @@
-"""The live progress line of a training run."""
+"""Where a training run stands, and its live progress line."""
 
-from __future__ import annotations
-
+import dataclasses
+import math
 import sys
 import time
-import typing
 
 from transformer.config import TrainingConfig
 
-if typing.TYPE_CHECKING:
-    from transformer.training.trainer import Position
+
+@dataclasses.dataclass
+class Position:
+    """Where a run stands; saved with the weights, so that a resumed run continues exactly there."""
+
+    step: int = 0  # optimizer steps done
+    epoch: int = 0
+    batch: int = 0  # batches of this epoch done
+    seconds: float = 0.0  # spent in the loop
+    best_score: float = -math.inf  # validation BLEU, or minus the validation loss
+    best_step: int = 0
 
 
 class Progress:

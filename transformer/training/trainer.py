@@ -32,23 +32,11 @@ from transformer.data.tokenizers import train_tokenizers
 from transformer.evaluation import bleu
 from transformer.inference.translator import Translator
 from transformer.training.losses import projected_loss
-from transformer.training.progress import Progress
+from transformer.training.progress import Position, Progress
 from transformer.training.schedules import make_schedule
 
 IDS = tf.TensorSpec((None, None), tf.int32)
 REMEDY = "lower training.peak_learning_rate or raise training.warmup_steps, and start again in another --run"
-
-
-@dataclasses.dataclass
-class Position:
-    """Where a run stands; saved with the weights, so that a resumed run continues exactly there."""
-
-    step: int = 0  # optimizer steps done
-    epoch: int = 0
-    batch: int = 0  # batches of this epoch done
-    seconds: float = 0.0  # spent in the loop
-    best_score: float = -math.inf  # validation BLEU, or minus the validation loss
-    best_step: int = 0
 
 
 class Trainer:

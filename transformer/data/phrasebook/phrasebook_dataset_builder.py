@@ -1,6 +1,7 @@
 """TFDS builder of the phrasebook (a folder of its own is what TFDS asks of a builder class)."""
 
 import contextlib
+import io
 import os
 import pathlib
 import shutil
@@ -60,8 +61,10 @@ def prepared_builder(direction: str, data_dir: str | None) -> Phrasebook:
         final.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".preparing-", dir=final.parent) as private:
             fresh = Phrasebook(config=direction, data_dir=private)
-            # TFDS reports with print(): standard output belongs to results.
-            with contextlib.redirect_stdout(sys.stderr):
+            print(f"preparing the embedded phrasebook, {direction}", file=sys.stderr, flush=True)
+            # TFDS reports with print() and progress bars; standard output belongs to results.
+            tfds.display_progress_bar(False)
+            with contextlib.redirect_stdout(io.StringIO()):
                 fresh.download_and_prepare(
                     download_config=tfds.download.DownloadConfig(try_download_gcs=False, num_shards=1)
                 )

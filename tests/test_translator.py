@@ -1,0 +1,323 @@
+"""From sentences to translations: order, batches, odd sentences, the documents' two functions, and lines in and out."""
+
+import io
+import json
+import os
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from tiny_run import pairs, tiny_config
+
+from transformer.checkpoints import BEST, RunDirectory, build_model, model_variables, save_arrays
+from transformer.config import DEFAULT_RUN, END_ID, START_ID, SearchConfig, UserError
+from transformer.data.tokenizers import train_tokenizers
+from transformer.inference import commands
+from transformer.inference.commands import translate_lines
+from transformer.inference.translator import (
+    Translation,
+    Translator,
+    default_translator,
+    evaluate,
+    one_line,
+    translate,
+)
+
+SENTENCES = ["sol mar rio", "um", "lua mar dois três um", "rio", "mar mar"]
+
+
+@pytest.fixture(scope="module")
+def parts():
+    """An untrained model whose logits are spread enough to tell hypotheses apart, and its tokenizers."""
+    config = tiny_config(Path("unused"), model={"embeddings": "target"})
+    tokenizers = train_tokenizers(lambda: iter(pairs(60)), config.text)
+    keras.utils.set_random_seed(5)
+    model = build_model(config.model, tokenizers)
+    model.decoder.embedding.embeddings.assign(3 * model.decoder.embedding.embeddings)
+    return model, tokenizers
+
+
+@pytest.fixture(scope="module")
+def translator(parts):
+    return Translator(*parts, SearchConfig(beam_size=2, max_extra_length=4), max_positions=32)
+
+
+def warnings(translator, sentence):
+    return list(translator.translate([sentence])[0][0].warnings)
+
+
+def test_a_batch_is_translated_as_each_sentence_alone_and_in_order(translator):
+    together = translator.translate(SENTENCES, with_attention=True)
+    assert [len(hypotheses) for hypotheses in together] == [1] * 5
+    for sentence, (found,) in zip(SENTENCES, together, strict=True):
+        ((alone,),) = translator.translate([sentence])
+        assert (found.text, found.finished, found.warnings) == (alone.text, alone.finished, alone.warnings)
+        assert found.score == pytest.approx(alone.score, rel=1e-4)
+        assert found.log_probability == pytest.approx(alone.log_probability, rel=1e-4)
+        pieces = translator.tokenizers.source.pieces(translator.encode([sentence])[0][1:-1])
+        assert found.source_tokens == ("[start]", *pieces, "[end]")
+        assert found.attention.shape == (len(found.tokens) + found.finished, len(found.source_tokens))
+        np.testing.assert_allclose(found.attention.sum(-1), 1, rtol=1e-5)
+        assert (alone.tokens, alone.source_tokens, alone.attention) == ((), (), None)
+    assert len({found.score for (found,) in together}) == 5
+
+
+def test_sentences_are_batched_by_length_within_the_budget(parts, monkeypatch):
+    translator = Translator(*parts, SearchConfig(beam_size=2, batch_tokens=40), max_positions=32)
+    batches, calls = [], []
+
+    def translate_batch(rows, n_best, with_attention):
+        batches.append([len(row) for row in rows])
+        return [[Translation(str(row), 0.0, 0.0)] for row in rows]
+
+    monkeypatch.setattr(translator, "_translate_batch", translate_batch)
+    sentences = [*SENTENCES, "", *SENTENCES]
+    found = translator.translate(sentences, progress=calls.append)
+    rows = translator.encode(sentences)
+    assert [hypotheses[0].text for hypotheses in found] == [str(row) if len(row) > 2 else "" for row in rows]
+    lengths = [length for batch in batches for length in batch]
+    assert lengths == sorted((len(row) for row in rows if len(row) > 2), reverse=True)
+    for batch in batches[:-1]:  # full: one row more would not fit
+        assert len(batch) == max(1, 40 // (batch[0] * 2))
+    assert calls == [1 + sum(map(len, batches[: n + 1])) for n in range(len(batches))] and calls[-1] == 11
+
+
+def test_n_best_are_distinct_and_best_first(translator):
+    (two,) = translator.translate(["sol mar"], n_best=2)
+    (one,) = translator.translate(["sol mar"])
+    assert two[0] == one[0] and two[0].score >= two[1].score
+    assert two[0].log_probability != two[1].log_probability
+    for wrong in (0, 3):
+        with pytest.raises(ValueError, match=f"n_best must be from 1 to beam_size=2, got {wrong}"):
+            translator.translate(["sol"], n_best=wrong)
+
+
+def test_no_sentence_is_no_translation(translator):
+    assert translator.translate([]) == []
+
+
+@pytest.mark.parametrize("sentence", ["", "  \t", "\u3000\n"])
+def test_an_empty_sentence_has_an_empty_translation_and_a_warning(translator, sentence):
+    assert translator.translate([sentence], n_best=2) == [[Translation("", 0.0, 0.0, warnings=("empty sentence",))] * 2]
+
+
+def test_a_long_sentence_is_cut_with_a_warning(parts):
+    translator = Translator(*parts, SearchConfig(beam_size=1, max_extra_length=0), max_positions=8)
+    long = " ".join(["sol"] * 30)
+    length = len(translator.encode([long])[0])
+    ((found,),) = translator.translate([long], with_attention=True)
+    assert found.warnings[0] == f"cut from {length} to 8 tokens, the longest the model reads"
+    assert len(found.source_tokens) == 8 and found.source_tokens[-1] == "[end]"
+    assert len(found.tokens) <= 8
+    exact = " ".join(["sol"] * 30)[: len("sol ") * 6].strip()
+    assert len(translator.encode([exact])[0]) == 8 and "cut from" not in str(warnings(translator, exact))
+
+
+def test_characters_outside_the_vocabulary_are_warned_of(translator):
+    assert "made only of characters the model does not know" in warnings(translator, "日本 语")
+    assert "has characters the model does not know" in warnings(translator, "sol 日")
+    assert not any("does not know" in warning for warning in warnings(translator, "sol mar"))
+
+
+def test_characters_outside_a_wordpiece_vocabulary_are_warned_of(parts):
+    config = tiny_config(Path("unused"), text={"tokenizer": "wordpiece"})
+    tokenizers = train_tokenizers(lambda: iter(pairs(60)), config.text)
+    translator = Translator(parts[0], tokenizers, SearchConfig(), 32)
+    rows = translator.encode(["日本", "sol 日", "sol"])
+    found = [translator._warnings(row) for row in rows]
+    assert found == [
+        ["made only of characters the model does not know"],
+        ["has characters the model does not know"],
+        [],
+    ]
+
+
+def test_the_longest_output_is_cut_with_a_warning(parts):
+    model, tokenizers = parts
+    limited = Translator(model, tokenizers, SearchConfig(beam_size=2, max_length=3), 32)
+    (hypotheses,) = limited.translate([SENTENCES[2]], n_best=2, with_attention=True)
+    for found in hypotheses:
+        assert len(found.tokens) + found.finished <= 3
+        assert found.finished == ("cut at the longest output length" not in found.warnings)
+    assert not all(found.finished for found in hypotheses)
+    # Without max_length: the source's length plus max_extra_length, never more than the model's positions.
+    for search, limit in ((SearchConfig(max_extra_length=4), 9), (SearchConfig(max_length=99), 32)):
+        assert Translator(model, tokenizers, search, 32)._limits(np.array([5])).tolist() == [limit]
+
+
+def test_the_text_is_that_of_the_tokens(translator):
+    for (found,) in translator.translate(SENTENCES, with_attention=True):
+        ids = {piece: i for i, piece in enumerate(translator.tokenizers.target.pieces(range(265)))}
+        if all(piece in ids for piece in found.tokens):
+            joined = translator.tokenizers.target.detokenize(tf.constant([[ids[piece] for piece in found.tokens]]))
+            assert found.text == one_line(joined.numpy()[0].decode("utf-8", "replace"))
+
+
+def test_a_translation_is_one_line():
+    assert one_line("a\r\nb\nc\rd") == "a  b c d"
+    assert one_line("a\u2028b\tc") == "a\u2028b\tc"
+
+
+@pytest.fixture
+def saved(parts, tmp_path):
+    """The same model as the default run of a working directory."""
+    run = RunDirectory(tmp_path / DEFAULT_RUN)
+    config = tiny_config(tmp_path, model={"embeddings": "target"}, search={"beam_size": 2, "max_extra_length": 4})
+    run.create(config, parts[1], {})
+    save_arrays(run.weights(BEST), model_variables(parts[0]))
+    return run
+
+
+def test_a_run_is_loaded_with_its_search_which_can_be_overridden(saved):
+    loaded = Translator.load(saved.path, beam_size=1, length_penalty=0)
+    assert (loaded.search.beam_size, loaded.search.length_penalty, loaded.search.max_extra_length) == (1, 0.0, 4)
+    assert loaded.max_positions == 32
+    with pytest.raises(UserError, match="beam_size must be from 1 to 64, got 0"):
+        Translator.load(saved.path, beam_size=0)
+    with pytest.raises(UserError, match="Did you mean 'beam_size'"):
+        Translator.load(saved.path, beam_sise=1)
+
+
+def test_evaluate_returns_ids_and_the_attention_of_every_layer(translator):
+    sentence = SENTENCES[0]
+    ids, attention_weights = evaluate(sentence, translator)
+    ((found,),) = translator.translate([sentence], with_attention=True)
+    assert ids.dtype == tf.int32 and ids.shape.rank == 1 and int(ids[0]) == START_ID and END_ID not in ids.numpy()
+    assert tuple(translator.tokenizers.target.pieces(ids[1:])) == found.tokens
+    source, steps = len(translator.encode([sentence])[0]), len(ids)
+    assert {name: tuple(weights.shape) for name, weights in attention_weights.items()} == {
+        "decoder_layer1_block1": (1, 2, steps, steps),
+        "decoder_layer1_block2": (1, 2, steps, source),
+    }
+    mean = tf.reduce_mean(attention_weights["decoder_layer1_block2"][0], axis=0)
+    np.testing.assert_allclose(mean[: len(found.attention)], found.attention, atol=1e-5)
+    assert translate(sentence, translator) == found.text
+
+
+def test_evaluate_and_translate_of_odd_sentences(parts, capsys):
+    translator = Translator(*parts, SearchConfig(beam_size=1), max_positions=8)
+    ids, attention_weights = evaluate("", translator)
+    assert ids.numpy().tolist() == [START_ID] and attention_weights["decoder_layer1_block2"].shape == (1, 2, 1, 2)
+    assert translate("", translator) == ""
+    assert capsys.readouterr().err == "warning: empty sentence\n"
+    ids, attention_weights = evaluate(" ".join(["sol"] * 30), translator)
+    assert len(ids) <= 8 and attention_weights["decoder_layer1_block2"].shape[-1] == 8
+    assert isinstance(translate("日本", translator), str)
+    assert "warning: made only of characters the model does not know" in capsys.readouterr().err
+
+
+def test_without_a_translator_the_default_run_is_taken(saved, translator, tmp_path, monkeypatch):
+    default_translator.cache_clear()
+    monkeypatch.chdir(tmp_path.parent)
+    with pytest.raises(UserError, match=f"there is no run directory {DEFAULT_RUN}; train it with train.py"):
+        translate("sol")
+    monkeypatch.chdir(tmp_path)
+    assert translate("sol") == translate("sol", translator)
+    np.testing.assert_array_equal(evaluate("mar")[0], evaluate("mar", translator)[0])
+    default_translator.cache_clear()
+
+
+class Upper:
+    """Stands for a translator: the translation is the sentence in capitals."""
+
+    def __init__(self):
+        self.groups = []
+
+    def translate(self, sentences, n_best, with_attention):
+        self.groups.append(list(sentences))
+        found = []
+        for sentence in sentences:
+            warning = () if sentence else ("empty sentence",)
+            weights = np.full((1, 2), 0.5, np.float32) if with_attention else None
+            best = Translation(sentence.upper(), -0.5, -1.0, ("A",), ("a", "b"), weights, True, warning)
+            found.append([best, *[Translation("é", -2.0, -3.0, finished=False)] * (n_best - 1)])
+        return found
+
+
+def run_lines(sentences=(), input=None, output=None, n_best=1, scores=False, as_json=False, attention=False):
+    upper = Upper()
+    translate_lines(upper, list(sentences), input, output, n_best, scores, as_json, attention)
+    return upper
+
+
+@pytest.fixture
+def typed(monkeypatch):
+    """Return a function that puts bytes on standard input."""
+    return lambda content: monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(content)))
+
+
+def test_sentences_of_the_command_line(capsys):
+    run_lines(["one\ntwo", "", "três"])
+    out, err = capsys.readouterr()
+    assert out == "ONE TWO\n\nTRÊS\n"
+    assert err == "warning: line 2: empty sentence\n"
+
+
+def test_lines_of_standard_input(typed, capsys, monkeypatch):
+    monkeypatch.setattr(commands, "LINES_TOGETHER", 2)
+    typed("um\r\n\ndois\u2028\nlast".encode())
+    upper = run_lines()
+    assert upper.groups == [["um", ""], ["dois\u2028", "last"]]
+    assert capsys.readouterr().out == "UM\n\nDOIS\u2028\nLAST\n"
+    typed(b"")
+    assert run_lines().groups == []
+    assert capsys.readouterr().out == ""
+
+
+def test_a_file_to_a_file(tmp_path, capsys):
+    (tmp_path / "in").write_text("um\n\ndois\n", encoding="utf-8")
+    (tmp_path / "out").write_text("old")
+    run_lines(input=str(tmp_path / "in"), output=str(tmp_path / "out"))
+    assert (tmp_path / "out").read_bytes() == b"UM\n\nDOIS\n"
+    out, err = capsys.readouterr()
+    assert out == "" and "warning: line 2: empty sentence" in err and "3 lines translated" in err
+    assert sorted(os.listdir(tmp_path)) == ["in", "out"]
+    run_lines(input=str(tmp_path / "in"), output=str(tmp_path / "in"))  # onto itself
+    assert (tmp_path / "in").read_bytes() == b"UM\n\nDOIS\n"
+
+
+def test_scores_and_json(capsys):
+    run_lines(["um"], scores=True)
+    assert capsys.readouterr().out == "-0.5000\tUM\n"
+    run_lines(["um", ""], n_best=2, as_json=True, attention=True)
+    first, second = map(json.loads, capsys.readouterr().out.splitlines())
+    best = {"text": "UM", "score": -0.5, "log_probability": -1.0, "finished": True}
+    shown = {"tokens": ["A"], "source_tokens": ["a", "b"], "attention": [[0.5, 0.5]]}
+    other = {"text": "é", "score": -2.0, "log_probability": -3.0, "finished": False}
+    assert first == {"source": "um", "hypotheses": [{**best, **shown}, other], "warnings": []}
+    assert second["warnings"] == ["empty sentence"] and second["source"] == ""
+    run_lines(["é"], as_json=True)
+    assert "é" in (line := capsys.readouterr().out) and "attention" not in line
+
+
+def failure(call, **arguments):
+    with pytest.raises(UserError) as error:
+        call(**arguments)
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+@pytest.mark.parametrize("old", [None, "old"])
+def test_an_output_file_is_complete_or_absent(tmp_path, monkeypatch, old):
+    monkeypatch.setattr(commands, "LINES_TOGETHER", 1)
+    (tmp_path / "in").write_bytes(b"one\ntwo\n\xff\n")
+    if old:
+        (tmp_path / "out").write_text(old)
+    message = failure(run_lines, input=str(tmp_path / "in"), output=str(tmp_path / "out"))
+    assert f"{tmp_path / 'in'}, line 3: not valid UTF-8" in message
+    assert sorted(os.listdir(tmp_path)) == (["in", "out"] if old else ["in"])
+    assert not old or (tmp_path / "out").read_text() == old
+
+
+def test_bad_input_and_output_is_told(tmp_path, typed):
+    (tmp_path / "file").write_text("um\n")
+    assert "missing" in failure(run_lines, input=str(tmp_path / "missing"))
+    assert str(tmp_path) in failure(run_lines, input=str(tmp_path))
+    assert "it is a directory" in failure(run_lines, sentences=["um"], output=str(tmp_path))
+    for place in (tmp_path / "none" / "out", tmp_path / "file" / "out"):
+        assert f"cannot write {place}" in failure(run_lines, sentences=["um"], output=str(place))
+    typed(b"um\n\xff\n")
+    assert "standard input is not UTF-8 at line 2" in failure(run_lines)
+    assert "sentence 2 is not UTF-8" in failure(run_lines, sentences=["um", "\udcff"])
