@@ -95,11 +95,10 @@ def test_fit_learns(names):
 def test_evaluate_and_translate(names):
     for source, target in PAIRS:
         assert names["translate"](source) == target
-        ids, attention = names["evaluate"](source)
-        assert list(ids) == names["tokenizer_en"].with_ends(target)[:-1]
-        words = len(source.split()) + 2
-        assert attention["decoder_layer1_block1"].shape == (1, 4, len(ids), len(ids))
-        assert attention["decoder_layer1_block2"].shape == (1, 4, len(ids), words)
+    ids, attention = names["evaluate"](source)
+    assert list(ids) == names["tokenizer_en"].with_ends(target)[:-1]
+    assert attention["decoder_layer1_block1"].shape == (1, 4, len(ids), len(ids))
+    assert attention["decoder_layer1_block2"].shape == (1, 4, len(ids), len(source.split()) + 2)
 
 
 def test_tokenizer(names):

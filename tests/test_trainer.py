@@ -349,9 +349,9 @@ def test_the_progress_line(tmp_path, monkeypatch, capsys):
     position.step, position.seconds, clock[0] = 30, 62.0, 112.0
     shown.leave_out(2.0)  # of the 12 seconds, spent on validation
     assert shown.summary() == {"step": 30, "epoch": 2, "loss": 3.0, "tokens_per_second": 20, "seconds": 62.0}
-    assert shown.seconds_left() == pytest.approx(80 * 12 / 20)
+    assert shown.seconds_left() == pytest.approx(80 * 62 / 30)
     shown.show()
-    assert capsys.readouterr().err == "step 30  epoch 2  loss 3.000 nats/token  20 tokens/s  0:48 left\n"
+    assert capsys.readouterr().err == "step 30  epoch 2  loss 3.000 nats/token  20 tokens/s  2:45 left\n"
     assert shown.summary()["loss"] == 0.0  # a new report has begun
     position.step, position.seconds = 31, 3590.0
     clock[0] += 1000

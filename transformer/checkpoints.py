@@ -91,7 +91,7 @@ def save_arrays(path: Path, variables: Mapping[str, keras.Variable], facts: Mapp
     Raises:
         UserError: the file cannot be written.
     """
-    arrays = {name: np.asarray(keras.ops.convert_to_numpy(v), order="C") for name, v in variables.items()}
+    arrays = {name: np.asarray(v.numpy(), order="C") for name, v in variables.items()}
     write_atomically(path, serialise(arrays, {"facts": json.dumps(facts or {})}))
 
 

@@ -254,17 +254,14 @@ def batches(shards: Shards, config: DataConfig, seed: int | None = None, epoch: 
     if seed is not None:
         dataset = dataset.shuffle(config.shuffle_buffer, pair_seed, reshuffle_each_iteration=False)
 
+    limits = config.batch_tokens, config.length_step
+
     def batches_of_buffer(records: tf.Tensor) -> tf.data.Dataset:
-        source, target = decode_pairs(records)
-        order, starts = cut_into_batches(
-            source.row_lengths(), target.row_lengths() - 1, config.batch_tokens, config.length_step
-        )
-        source, target = tf.gather(source, order), tf.gather(target, order)
-        ends = tf.concat([starts[1:], [tf.cast(tf.shape(order)[0], tf.int64)]], axis=0)
+        source, target, starts, ends = _sort_and_cut(records, *limits)
         cuts = tf.data.Dataset.from_tensor_slices((starts, ends))
         if seed is not None:
             cuts = cuts.shuffle(config.shuffle_buffer, batch_seed, reshuffle_each_iteration=False)
-        return cuts.map(lambda start, end: pad_batch(source[start:end], target[start:end], config))
+        return cuts.map(lambda start, end: _pad_batch(source, target, start, end, *limits))
 
     dataset = dataset.batch(config.shuffle_buffer).flat_map(batches_of_buffer)
     options = tf.data.Options()
@@ -272,19 +269,28 @@ def batches(shards: Shards, config: DataConfig, seed: int | None = None, epoch: 
     return dataset.with_options(options).prefetch(tf.data.AUTOTUNE)
 
 
-def pad_batch(source: tf.RaggedTensor, target: tf.RaggedTensor, config: DataConfig) -> tuple:
-    """Pad one batch: ragged (B, None) twice -> `((source_ids, target_in), target_out)`; see `batches` for the shapes.
+@tf.function  # `batches` is called for every epoch; so the graph is made for the first one only
+def _sort_and_cut(records, batch_tokens, length_step):
+    """Return source and target ids of a buffer in sorted order, and the first and last row (+ 1) of each batch."""
+    source, target = decode_pairs(records)
+    order, starts = cut_into_batches(source.row_lengths(), target.row_lengths() - 1, batch_tokens, length_step)
+    ends = tf.concat([starts[1:], [tf.cast(tf.shape(order)[0], tf.int64)]], axis=0)
+    return tf.gather(source, order), tf.gather(target, order), starts, ends
+
+
+@tf.function
+def _pad_batch(source, target, start, end, batch_tokens, step):
+    """Pad the rows of one batch to `((source_ids, target_in), target_out)`; see `batches` for the shapes.
 
     Rows that fill up the last batch of a bucket hold padding only.
     """
-    step = config.length_step
-
+    source, target = source[start:end], target[start:end]
     source_width, target_width = (
         (tf.cast(longest, tf.int32) + step - 1) // step * step
         # The decoder reads all of the target but its end and writes all but its start.
         for longest in (source.bounding_shape(1), target.bounding_shape(1) - 1)
     )
-    full = tf.maximum(1, config.batch_tokens // tf.maximum(source_width, target_width))
+    full = tf.maximum(1, batch_tokens // tf.maximum(source_width, target_width))
     part = (full + 7) // 8
     rows = tf.minimum(full, (tf.cast(source.nrows(), tf.int32) + part - 1) // part * part)
     source_ids = _dense(source, rows, source_width)

@@ -34,7 +34,7 @@ class Progress:
 
     def _begin(self) -> None:
         self._total = self._tokens = self._left_out = 0.0
-        self._since, self._first_step = time.monotonic(), self.position.step
+        self._since = time.monotonic()
 
     def add(self, total: float, tokens: float) -> None:
         """Count one step: its summed loss in nats and its target tokens."""
@@ -42,7 +42,7 @@ class Progress:
         self._tokens += tokens
 
     def leave_out(self, seconds: float) -> None:
-        """Keep time spent on something else out of the speed; it stays in what is expected of the rest."""
+        """Keep time spent on something else out of the speed."""
         self._left_out += seconds
 
     def summary(self) -> dict[str, float]:
@@ -57,7 +57,7 @@ class Progress:
 
     def seconds_left(self) -> float:
         """Return the expected seconds to the end of the run, by steps or by time, whichever comes first."""
-        per_step = (time.monotonic() - self._since) / max(self.position.step - self._first_step, 1)
+        per_step = self.position.seconds / max(self.position.step, 1)  # of the whole run, validations included
         left = (self.training.max_steps - self.position.step) * per_step
         if self.training.max_minutes:
             left = min(left, self.training.max_minutes * 60 - self.position.seconds)
