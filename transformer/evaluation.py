@@ -157,38 +157,39 @@ def _read(path: Path) -> list[str]:
     return sentences
 
 
-def _parser() -> Parser:
-    parser = Parser(
+def parser() -> Parser:
+    """Return the command line."""
+    p = Parser(
         prog="python -m transformer.evaluation",
         description="Score translations: sacreBLEU and chrF with their signatures, on standard output.",
         epilog="Files are UTF-8, plain or .gz; line n of HYP is the translation that line n of REF is compared with.",
     )
-    parser.add_argument("hypotheses", metavar="HYP", type=Path, help="translations, one sentence a line")
-    parser.add_argument("references", metavar="REF", type=Path, help="reference translations, one sentence a line")
-    parser.add_argument(
+    p.add_argument("hypotheses", metavar="HYP", type=Path, help="translations, one sentence a line")
+    p.add_argument("references", metavar="REF", type=Path, help="reference translations, one sentence a line")
+    p.add_argument(
         "--target-language",
         metavar="L",
         required=True,
         help="code of the language of both files, such as 'en'; it chooses the tokenizer of BLEU",
     )
-    parser.add_argument(
+    p.add_argument(
         "--tokenizer",
         choices=TOKENIZERS,
         default="",
         metavar="NAME",
         help=f"sacreBLEU tokenizer instead of the language's: {', '.join(TOKENIZERS)}",
     )
-    parser.add_argument(
+    p.add_argument(
         "--lowercase-tokenised",
         action="store_true",
         help="also print BLEU of both files lower-cased and tokenised by Moses' rules, as published Multi30k tables do",
     )
-    return parser
+    return p
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Score a file against another; return the exit code: 0 done, 1 failed with one line on stderr, 2 wrong usage."""
-    options = _parser().parse_args(argv)
+    options = parser().parse_args(argv)
     return exit_code(lambda: _evaluate(options))
 
 
