@@ -196,8 +196,16 @@ def test_an_unknown_preset_suggests_the_nearest():
 
 def test_toml_is_read_with_comments_and_without_a_preset(tmp_path):
     path = written(tmp_path, '# what\n[data]\ntsv = "a.tsv" # why\n[model]\nnorm_first = true\ndropout_rate = 0\n')
-    expected = {"data": {"tsv": "a.tsv"}, "model": {"norm_first": True, "dropout_rate": 0.0}}
+    expected = {"data": {"tsv": str(tmp_path / "a.tsv")}, "model": {"norm_first": True, "dropout_rate": 0.0}}
     assert read_config(path) == Config().override(expected)
+
+
+def test_file_names_of_a_config_lie_beside_it_or_in_the_named_folder(tmp_path):
+    path = written(tmp_path, '[data]\nsource = "a.pt"\ntarget = "/far/a.en"\n')
+    beside, named = read_config(path).data, read_config(path, "elsewhere").data
+    assert (beside.source, named.source) == (str(tmp_path / "a.pt"), "elsewhere/a.pt")
+    assert beside.target == named.target == "/far/a.en"
+    assert (beside.tsv, beside.valid_source, beside.dataset) == ("", "", "")
     assert read_config(str(path)) == read_config(path)
 
 

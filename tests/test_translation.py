@@ -225,6 +225,13 @@ def test_dropout_is_active_in_training_only():
     np.testing.assert_allclose(embedded[kept], model.encoder.embed(SOURCE, False).numpy()[kept] / 0.7, rtol=1e-5)
 
 
+def test_decode_passes_training_to_both_stacks():
+    outputs, attention = build(rate=1 - 1e-7).decode(SOURCE, TARGET, training=True)
+    # With everything dropped, all decoder outputs are alike, and so are all encoder outputs to the attention over them.
+    assert np.ptp(outputs, axis=(0, 1)).max() < 1e-5
+    np.testing.assert_allclose(attention["decoder_layer1_block2"][0], np.full((HEADS, 4, 5), 1 / 5), atol=1e-5)
+
+
 def test_fit_lowers_the_loss_that_it_reports():
     model = build(rate=0.0)
     model.compile(keras.optimizers.Adam(0.01), masked_loss, metrics=[masked_accuracy])
