@@ -16,6 +16,14 @@ from transformer.training.losses import masked_loss
 ROOT = Path(__file__).parents[1]
 
 
+def check_layers(stack, options):
+    """Check that the layers of a stack have the sizes and options below, and that there are three."""
+    assert (len(stack.stack), stack.dropout.rate, stack.final_norm is None) == (3, 0.3, False)
+    for layer in stack.stack:
+        assert (layer.d_model, layer.num_heads, layer.dff, layer.rate) == (6, 3, 5, 0.3)
+        assert {name: getattr(layer, name) for name in options} == options
+
+
 @pytest.mark.parametrize("embeddings", EMBEDDINGS)
 def test_config_round_trip(embeddings):
     options = {"activation": "gelu", "attention_rate": 0.1, "feed_forward_rate": 0.2, "norm_first": True}
@@ -26,17 +34,19 @@ def test_config_round_trip(embeddings):
     copy.build()
     assert [(len(s.stack), s.maximum_position_encoding) for s in (copy.encoder, copy.decoder)] == [(3, 20), (3, 21)]
     assert (copy.encoder.vocab_size, copy.decoder.vocab_size) == (7, target)
-    layer = copy.decoder.stack[2]
-    assert (layer.d_model, layer.num_heads, layer.dff, layer.rate) == (6, 3, 5, 0.3)
-    assert {name: getattr(layer, name) for name in options} == options
+    check_layers(copy.decoder, options)
     encoder = keras.layers.deserialize(keras.layers.serialize(copy.encoder))
     assert type(encoder) is Encoder and encoder.get_config() == model.encoder.get_config()
+    assert (encoder.vocab_size, encoder.maximum_position_encoding, encoder.name) == (7, 20, "encoder")
+    check_layers(encoder, options)
     if embeddings == "shared":
         with pytest.raises(ValueError, match="decoder borrows its embedding"):
             keras.layers.serialize(copy.decoder)
     else:
         decoder = keras.layers.deserialize(keras.layers.serialize(copy.decoder))
         assert type(decoder) is Decoder and decoder.get_config() == model.decoder.get_config()
+        assert (decoder.vocab_size, decoder.maximum_position_encoding, decoder.name) == (target, 21, "decoder")
+        check_layers(decoder, options)
 
 
 RELOAD = """

@@ -39,9 +39,8 @@ def point_wise_feed_forward_network(
     if rate:
         layers.insert(1, keras.layers.Dropout(rate, dtype=dtype, name="dropout"))
     network = keras.Sequential(layers, name=name)
-    network.dtype_policy = layers[
-        0
-    ].dtype_policy  # Sequential takes no dtype, and would cast its input to the global one
+    # Sequential takes no dtype, and would cast its input to the global one.
+    network.dtype_policy = layers[0].dtype_policy
     return network
 
 
