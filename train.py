@@ -5,7 +5,8 @@ from argparse import Namespace
 from pathlib import Path
 
 from transformer.command_line import Parser, exit_code, import_tensorflow
-from transformer.config import CORPUS_FIELDS, DEFAULT_DATASET, PRESETS, Config, UserError, preset, read_config
+from transformer.config import CORPUS_FIELDS, DEFAULT_DATASET, STRATEGIES, Config, UserError
+from transformer.presets import PRESETS, preset, read_config, stored_config
 
 CONFIGS = Path(__file__).resolve().parent / "configs"
 
@@ -32,9 +33,16 @@ def parser() -> Parser:
     data.add_argument("--target-language", metavar="L", help="two-letter code, such as en")
     data.add_argument("--data", metavar="DIR", help="folder of the files that the config names (default: the config's)")
     p.add_argument("--run", metavar="DIR", help="run directory (default: runs/, named after the config or the data)")
+    p.add_argument("--init-from", metavar="RUN", help="start with this run's vocabulary and best weights")
     p.add_argument("--seed", type=int, metavar="N", help="of initial weights, data order and dropout")
     p.add_argument("--max-steps", type=int, metavar="N", help="optimizer steps")
     p.add_argument("--max-minutes", type=float, metavar="N", help="wall time of the loop, validation included")
+    p.add_argument(
+        "--strategy",
+        choices=STRATEGIES,
+        default="single",
+        help="single, mirrored: all GPUs of this machine, multiworker: several machines (docs/scaling.md)",
+    )
     return p
 
 
@@ -44,7 +52,10 @@ def resolve(args: Namespace) -> tuple[Config, Path]:
         raise UserError("--data names the folder of a config's files and needs --config beside it")
     corpus = {name: getattr(args, name) for name in CORPUS_FIELDS if getattr(args, name)}
     embedded = corpus.keys() <= {"dataset"} and (args.dataset or DEFAULT_DATASET).startswith("phrasebook/")
-    if args.config or (embedded and not args.preset):
+    if args.init_from and not (args.config or args.preset):  # the sizes must fit the weights
+        stored = stored_config(args.init_from).to_dict()
+        config = Config().override({"model": stored["model"], "text": stored["text"]})
+    elif args.config or (embedded and not args.preset):
         config = read_config(args.config or CONFIGS / "phrasebook.toml", args.data)
     else:
         config = preset(args.preset) if args.preset else Config()
@@ -53,7 +64,8 @@ def resolve(args: Namespace) -> tuple[Config, Path]:
     elif not any(getattr(config.data, name) for name in CORPUS_FIELDS):
         corpus = {"dataset": DEFAULT_DATASET}
     languages = {n: getattr(args, n) for n in ("source_language", "target_language") if getattr(args, n)}
-    training = {n: getattr(args, n) for n in ("seed", "max_steps", "max_minutes") if getattr(args, n) is not None}
+    settings = ("seed", "max_steps", "max_minutes", "init_from")
+    training = {n: getattr(args, n) for n in settings if getattr(args, n) is not None}
     config = config.override({"data": corpus | languages, "training": training}, "command line")
     files = Path(config.data.source or config.data.tsv).name.split(".")[0]
     name = Path(args.config).stem if args.config else config.data.dataset.replace("/", "_") or files
@@ -63,19 +75,21 @@ def resolve(args: Namespace) -> tuple[Config, Path]:
 def main(argv: list[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
     try:
-        config, run = resolve(parser().parse_args(argv))
+        args = parser().parse_args(argv)
+        config, run = resolve(args)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
 
     def job() -> None:
         import_tensorflow()
+        from transformer.training.cluster import open_strategy
         from transformer.training.trainer import train
 
-        position = train(config, run)
+        position = train(config, run, open_strategy(args.strategy))
         print(f'{run}: best at step {position.best_step:,}. Translate: python translate.py --run {run} "..."')
 
-    return exit_code(job, f"interrupted; the same command continues {run} from its last validation")
+    return exit_code(job, f"interrupted; the same command continues {run} from its last checkpoint")
 
 
 if __name__ == "__main__":

@@ -15,18 +15,8 @@ import pytest
 import safetensors.numpy
 from tiny_run import pairs, tiny_config
 
-from transformer.checkpoints import (
-    BEST,
-    LAST,
-    RunDirectory,
-    build_model,
-    check_same_run,
-    load_arrays,
-    model_variables,
-    numbered,
-    save_arrays,
-    write_atomically,
-)
+from transformer.arrays import load_arrays, save_arrays, write_atomically
+from transformer.checkpoints import BEST, LAST, RunDirectory, build_model, check_same_run, model_variables, numbered
 from transformer.config import UserError
 from transformer.data.tokenizers import TokenizerPair, train_tokenizers
 

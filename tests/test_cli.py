@@ -14,7 +14,8 @@ import pytest
 
 import train
 import translate
-from transformer.checkpoints import RunDirectory, build_model, model_variables, save_arrays
+from transformer.arrays import save_arrays
+from transformer.checkpoints import RunDirectory, build_model, model_variables
 from transformer.config import Config
 from transformer.data.subwords import RESERVED_TOKENS, WordPieceTokenizer
 from transformer.data.tokenizers import TokenizerPair
@@ -211,9 +212,16 @@ def test_a_run_directory_that_holds_something_else_is_refused(corpus, capsys, ma
     assert contents(corpus) == before
 
 
-def test_a_truncated_checkpoint_is_not_trained_on(run, capsys):
+def test_a_truncated_checkpoint_is_named_and_the_one_before_is_used(run, capsys):
     weights = run / "last.safetensors"
     weights.write_bytes(weights.read_bytes()[:-100])
+    code, _, err = call(capsys, train, "--config", "config.toml", "--run", "run", "--max-steps", "4")
+    assert code == 0
+    assert "warning: run/last.safetensors is damaged" in err and "Going on from previous.safetensors" in err
+    assert "continuing at step 2" in err
+    for name in ("last", "previous"):
+        path = run / f"{name}.safetensors"
+        path.write_bytes(path.read_bytes()[:-100])
     before = contents(run)
     message = error_line(call(capsys, train, "--config", "config.toml", "--run", "run", "--max-steps", "9"), 1)
     assert "last.safetensors is damaged" in message

@@ -5,18 +5,8 @@ import json
 
 import pytest
 
-from transformer.config import (
-    PRESETS,
-    Config,
-    DataConfig,
-    ModelConfig,
-    SearchConfig,
-    TextConfig,
-    TrainingConfig,
-    UserError,
-    preset,
-    read_config,
-)
+from transformer.config import Config, DataConfig, ModelConfig, SearchConfig, TextConfig, TrainingConfig, UserError
+from transformer.presets import PRESETS, preset, read_config
 
 
 def failure(call, *arguments):

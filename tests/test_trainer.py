@@ -10,12 +10,15 @@ import pytest
 import tensorflow as tf
 from tiny_run import tiny_config, write_corpus
 
-from transformer.checkpoints import BEST, LAST, RunDirectory, load_arrays, model_variables
+from transformer.arrays import load_arrays
+from transformer.checkpoints import BEST, LAST, RunDirectory, model_variables
 from transformer.config import UserError
 from transformer.data.pipeline import batches
 from transformer.inference.translator import Translation, Translator
 from transformer.training import progress
-from transformer.training.trainer import Position, Trainer
+from transformer.training.progress import Position
+from transformer.training.steps import build_schedule
+from transformer.training.trainer import Trainer
 
 DROPOUT = {"dropout_rate": 0.1, "attention_dropout_rate": 0.1, "feed_forward_dropout_rate": 0.1}
 LENGTH = {"max_steps": 12, "validate_every": 6, "log_every": 2}
@@ -39,16 +42,16 @@ def weights(model):
 
 def train_and_watch(trainer, stop=None):
     """Train; return the weights after each step. At `stop` steps the process is interrupted."""
-    step, seen = trainer.train_step, []
+    step, seen = trainer.steps.train, []
 
-    def train_step(*batch):
+    def train_step(batch):
         if trainer.position.step == stop:
             raise KeyboardInterrupt
-        result = step(*batch)
+        result = step(batch)
         seen.append(weights(trainer.model))
         return result
 
-    trainer.train_step = train_step
+    trainer.steps.train = train_step
     if stop is None:
         trainer.train()
     else:
@@ -81,6 +84,7 @@ def test_the_run_directory_is_complete(whole):
         "corpus.json",
         "last.safetensors",
         "metrics.jsonl",
+        "previous.safetensors",
         "tokenizer",
     ]
     assert run.config() == whole.config
@@ -98,7 +102,8 @@ def test_metrics_are_json_lines(whole):
         *(("train", step) for step in (8, 10, 12)),
         ("validation", 12),
     ]
-    assert set(lines[0]) == {"event", "step", "epoch", "loss", "tokens_per_second", "seconds", "learning_rate"}
+    times = {"tokens_per_second", "waiting_for_data", "seconds"}
+    assert set(lines[0]) == {"event", "step", "epoch", "loss", "learning_rate", "gradient_norm", *times}
     assert {"event", "step", "loss", "best_step", "seconds"} == set(lines[-1])
     epochs = [line["epoch"] for line in lines if line["event"] == "train"]
     assert epochs[0] == 1 and epochs == sorted(epochs) and epochs[-1] == 2
@@ -222,8 +227,9 @@ def test_training_loss_is_smoothed_and_validation_loss_is_not(trainer, plain):
     tokens = np.sum(target_out.numpy() != 0)
     smoothed, raw = (smoothed_loss(logits, target_out.numpy(), e) for e in (0.2, 0.0))
     assert abs(smoothed - raw) > 0.1
-    assert [float(part) for part in trainer.validation_step(*plain[1])] == pytest.approx([raw, tokens], rel=1e-4)
-    assert [float(part) for part in trainer.train_step(*plain[1])] == pytest.approx([smoothed, tokens], rel=1e-4)
+    assert [float(part) for part in trainer.steps.validation_step(*plain[1])] == pytest.approx([raw, tokens], rel=1e-4)
+    result = trainer.steps.train([plain[1]])
+    assert [result.total, result.tokens] == pytest.approx([smoothed, tokens], rel=1e-4)
 
 
 def test_a_step_is_adam_on_the_clipped_gradient_of_the_mean_over_tokens(trainer, plain):
@@ -242,7 +248,7 @@ def test_a_step_is_adam_on_the_clipped_gradient_of_the_mean_over_tokens(trainer,
         gradients = [tf.convert_to_tensor(g).numpy() for g in tape.gradient(mean, model.trainable_variables)]
         norm = np.sqrt(sum(np.sum(gradient.astype(np.float64) ** 2) for gradient in gradients))
         assert norm > 0.05  # so it is clipped
-        trainer.train_step(*plain[1])
+        assert trainer.steps.train([plain[1]]).norm == pytest.approx(norm, rel=1e-4)
         rate = 0.01 * step / 4  # warm-up
         for i, gradient in enumerate(gradients):
             gradient = gradient * 0.05 / norm
@@ -286,10 +292,11 @@ def test_where_bleu_is_wanted_it_decides(trainer):
             references = [target for _, target in zip(sentences, trainer.corpus.pairs("validation"), strict=False)]
             return [[Translation(text, 0.0, 0.0)] for _, text in references]
 
-    trainer._translator = Perfect()
-    trainer.config = trainer.config.override({"training": {"validation_bleu_pairs": 8}})
+    translator, config = trainer.validation.translator, trainer.validation.config
+    trainer.validation.translator = Perfect()
+    trainer.validation.config = config.override({"training": {"validation_bleu_pairs": 8}})
     trainer.validate()
-    del trainer._translator
+    trainer.validation.translator, trainer.validation.config = translator, config
     assert asked == [source for source, _ in trainer.corpus.pairs("validation")][:8]
     assert metrics(trainer.run)[-1]["bleu"] == pytest.approx(100) == trainer.position.best_score
 
@@ -301,8 +308,11 @@ def test_a_loss_that_is_no_number_ends_the_run_and_keeps_the_weights(trainer):
     variable.assign(variable * math.nan)
     trainer.position.step = 41
     message = failure(trainer.train)
-    assert "the loss is nan at step 42" in message and "peak_learning_rate" in message
-    assert "the validation loss is nan after step 41" in failure(trainer.validate)
+    assert (
+        "the loss is nan nats/token and the gradient's norm nan at step 42" in message
+        and "peak_learning_rate" in message
+    )
+    assert "the validation loss is nan after step 42" in failure(trainer.validate)
     assert trainer.run.weights(LAST).read_bytes() == saved
 
 
@@ -317,9 +327,9 @@ def test_the_position_comes_back_with_the_state(trainer):
 
 
 def test_metrics_that_cannot_be_written_are_told(trainer, tmp_path):
-    run, trainer.run = trainer.run, RunDirectory(tmp_path / "gone")
+    trainer.metrics.run, run = RunDirectory(tmp_path / "gone"), trainer.metrics.run
     message = failure(trainer.validate)
-    trainer.run = run
+    trainer.metrics.run = run
     assert "cannot write" in message and str(tmp_path / "gone") in message
 
 
@@ -334,7 +344,7 @@ def test_a_run_ends_by_steps_or_by_minutes(tmp_path):
 
 def test_a_recipe_that_contradicts_itself_is_refused(tmp_path):
     config = tiny_config(tmp_path, training={"schedule": "noam", "peak_learning_rate": 0.1})
-    message = failure(Trainer._build_optimizer, SimpleNamespace(config=config))
+    message = failure(build_schedule, config)
     assert message.startswith("[training]") and "inverse_sqrt" in message
 
 
@@ -345,10 +355,17 @@ def test_the_progress_line(tmp_path, monkeypatch, capsys):
     training = tiny_config(tmp_path, training={"max_steps": 110, "max_minutes": 60.0}).training
     shown = progress.Progress(position, training)
     for _ in range(20):
-        shown.add(30.0, 10.0)
+        shown.add(30.0, 10.0, waited=0.025)
     position.step, position.seconds, clock[0] = 30, 62.0, 112.0
     shown.leave_out(2.0)  # of the 12 seconds, spent on validation
-    assert shown.summary() == {"step": 30, "epoch": 2, "loss": 3.0, "tokens_per_second": 20, "seconds": 62.0}
+    assert shown.summary() == {
+        "step": 30,
+        "epoch": 2,
+        "loss": 3.0,
+        "tokens_per_second": 20,
+        "waiting_for_data": 0.05,
+        "seconds": 62.0,
+    }
     assert shown.seconds_left() == pytest.approx(80 * 62 / 30)
     shown.show()
     assert capsys.readouterr().err == "step 30  epoch 2  loss 3.000 nats/token  20 tokens/s  2:45 left\n"

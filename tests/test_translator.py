@@ -11,7 +11,8 @@ import pytest
 import tensorflow as tf
 from tiny_run import pairs, tiny_config
 
-from transformer.checkpoints import BEST, RunDirectory, build_model, model_variables, save_arrays
+from transformer.arrays import save_arrays
+from transformer.checkpoints import BEST, RunDirectory, build_model, model_variables
 from transformer.config import DEFAULT_RUN, END_ID, START_ID, SearchConfig, UserError
 from transformer.data.tokenizers import train_tokenizers
 from transformer.inference import commands

@@ -5,33 +5,35 @@ RUN/corpus.json           what the model was trained on: name, languages, finger
 RUN/tokenizer/            vocabularies
 RUN/best.safetensors      weights that scored best on the validation pairs
 RUN/last.safetensors      weights, optimizer, random states and position in the data, for resuming
+RUN/previous.safetensors  the `last` before that, for the day `last` is damaged
+RUN/kept/                 weights of some validations, where they are to be averaged
 RUN/metrics.jsonl         one JSON object a line
 """
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
+import fcntl
 import json
 import math
 import os
+import weakref
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import keras
-import numpy as np
-import safetensors
-from safetensors.numpy import save as serialise
 
+from transformer.arrays import load_arrays, write_atomically
 from transformer.config import Config, ModelConfig, UserError
 from transformer.data.tokenizers import TokenizerPair
 from transformer.models.translation import Transformer
+from transformer.presets import stored_config
 
-BEST, LAST = "best", "last"
+BEST, LAST, PREVIOUS = "best", "last", "previous"
 
 
-def build_model(config: ModelConfig, tokenizers: TokenizerPair) -> Transformer:
-    """Return a built, untrained model of the configured sizes.
+def check_buildable(config: ModelConfig, tokenizers: TokenizerPair) -> None:
+    """Refuse sizes of which no model can be built with these vocabularies.
 
     Raises:
         UserError: shared embeddings with two vocabularies, or an activation that Keras does not know.
@@ -44,6 +46,20 @@ def build_model(config: ModelConfig, tokenizers: TokenizerPair) -> Transformer:
         ) from None
     if config.embeddings == "shared" and not tokenizers.joint:
         raise UserError("model.embeddings = 'shared' needs text.joint = true; set it, or embeddings = 'target'")
+
+
+def build_model(config: ModelConfig, tokenizers: TokenizerPair, precision: str = "float32") -> Transformer:
+    """Return a built, untrained model of the configured sizes.
+
+    Args:
+        config: the sizes.
+        tokenizers: whose vocabularies the embeddings hold.
+        precision: of products and activations, see `TrainingConfig`; the weights are float32 in any case.
+
+    Raises:
+        UserError: see `check_buildable`.
+    """
+    check_buildable(config, tokenizers)
     model = Transformer(
         num_layers=config.num_layers,
         d_model=config.d_model,
@@ -59,68 +75,11 @@ def build_model(config: ModelConfig, tokenizers: TokenizerPair) -> Transformer:
         feed_forward_rate=config.feed_forward_dropout_rate,
         norm_first=config.norm_first,
         embeddings=config.embeddings,
+        dtype=precision if precision == "float32" else f"mixed_{precision}",
         name="transformer",
     )
     model.build()
     return model
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write beside `path`, flush to disk, then rename: a reader sees the old file or the whole new one.
-
-    Raises:
-        UserError: the file cannot be written.
-    """
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with open(draft, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(draft, path)
-    except OSError as error:
-        raise UserError(f"cannot write {path}: {error.strerror}; free space or choose another --run") from None
-    finally:
-        with contextlib.suppress(OSError):  # gone where the writing went well
-            draft.unlink()
-
-
-def save_arrays(path: Path, variables: Mapping[str, keras.Variable], facts: Mapping[str, object] | None = None) -> None:
-    """Save variables by name, and a few JSON facts with them, as one safetensors file (it holds no code).
-
-    Raises:
-        UserError: the file cannot be written.
-    """
-    arrays = {name: np.asarray(v.numpy(), order="C") for name, v in variables.items()}
-    write_atomically(path, serialise(arrays, {"facts": json.dumps(facts or {})}))
-
-
-def load_arrays(path: Path, variables: Mapping[str, keras.Variable]) -> dict[str, object]:
-    """Assign the arrays of a file to the variables of the same names and return the file's facts.
-
-    Every variable must be in the file with its shape, or none is assigned; what else the file holds is not read.
-
-    Raises:
-        UserError: the file is missing, truncated, or of another architecture.
-    """
-    try:
-        with safetensors.safe_open(str(path), framework="numpy") as file:
-            stored = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}
-            for name, variable in variables.items():
-                if stored.get(name) != tuple(variable.shape):
-                    found = f"has shape {stored[name]}" if name in stored else "is missing"
-                    raise UserError(
-                        f"{path} is of another architecture: '{name}' {found}, "
-                        f"the config wants {tuple(variable.shape)}; restore its config.json or train the run again"
-                    )
-            facts = json.loads(file.metadata()["facts"])
-            for name, variable in variables.items():
-                variable.assign(file.get_tensor(name))
-            return facts
-    except FileNotFoundError:
-        raise UserError(f"{path} is missing; train the run with train.py first") from None
-    except (safetensors.SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
-        raise UserError(f"{path} is damaged ({error}); restore it or train the run again") from None
 
 
 def model_variables(model: Transformer) -> dict[str, keras.Variable]:
@@ -149,10 +108,19 @@ class RunDirectory:
 
     def __init__(self, path: str | Path):
         self.path = Path(path)
+        self._lock: weakref.finalize | None = None
 
     def weights(self, which: str = BEST) -> Path:
         """Return the path of the `best` or the `last` weights."""
         return self.path / f"{which}.safetensors"
+
+    def kept_weights(self, step: int) -> Path:
+        """Return the path of the weights that are kept of a validation."""
+        return self.path / "kept" / f"{step:09d}.safetensors"
+
+    def all_kept_weights(self) -> list[Path]:
+        """Return the paths of all weights that are kept of validations, in the order of their steps."""
+        return sorted((self.path / "kept").glob("[0-9]*.safetensors"))
 
     @property
     def metrics(self) -> Path:
@@ -169,14 +137,49 @@ class RunDirectory:
             kept = [line for line in self.metrics.read_bytes().splitlines(keepends=True) if _step_of(line) <= step]
             write_atomically(self.metrics, b"".join(kept))
 
-    def create(self, config: Config, tokenizers: TokenizerPair, corpus: Mapping[str, object]) -> None:
-        """Write what stays the same during a run.
+    def lock(self) -> None:
+        """Hold the directory, which exists, for this process alone until `unlock` or the end of the process.
 
         Raises:
-            UserError: the directory cannot be written.
+            UserError: another process trains here.
+        """
+        if self._lock:
+            return
+        handle = os.open(self.path, os.O_RDONLY)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(handle)
+            raise UserError(
+                f"another process is training {self.path}; wait for it, stop it, or choose another --run"
+            ) from None
+        except OSError:  # a file system without locks, such as some network ones: go on without
+            os.close(handle)
+            return
+        self._lock = weakref.finalize(self, os.close, handle)
+
+    def clear_drafts(self) -> None:
+        """Remove what killed processes had not finished writing; only the holder of the lock may."""
+        for draft in (*self.path.glob(".*.*.[0-9]*"), *self.path.glob("kept/.*.*.[0-9]*")):
+            draft.unlink(missing_ok=True)
+
+    def unlock(self) -> None:
+        """Let go of the directory."""
+        if self._lock:
+            self._lock()
+            self._lock = None
+
+    def create(self, config: Config, tokenizers: TokenizerPair, corpus: Mapping[str, object]) -> None:
+        """Write what stays the same during a run, and hold the directory from then on.
+
+        Raises:
+            UserError: the directory cannot be written, or another process has begun a run in it meanwhile.
         """
         try:
             self.path.mkdir(parents=True, exist_ok=True)
+            self.lock()
+            if (self.path / "config.json").exists():
+                raise UserError(f"another process has just begun {self.path}; choose another --run")
             tokenizers.save(self.path / "tokenizer")
         except OSError as error:
             raise UserError(f"cannot write run directory {self.path}: {error.strerror}; choose another --run") from None
@@ -205,9 +208,7 @@ class RunDirectory:
         Raises:
             UserError: there is no run here, or its config is damaged.
         """
-        if not self.path.is_dir():
-            raise UserError(f"there is no run directory {self.path}; train it with train.py or name another with --run")
-        return Config.from_json(self._text("config.json"), str(self.path / "config.json"))
+        return stored_config(self.path)
 
     def corpus(self) -> dict[str, object]:
         """Read what the run was trained on.
@@ -256,7 +257,16 @@ class RunDirectory:
 
 # Changing these between two calls of train.py continues the same run: its length, its reports, and where files lie.
 FREE_TO_CHANGE = {
-    "training": {"max_steps", "max_minutes", "validate_every", "validation_bleu_pairs", "log_every"},
+    "training": {
+        "max_steps",
+        "max_minutes",
+        "patience",
+        "validate_every",
+        "validation_bleu_pairs",
+        "save_every",
+        "log_every",
+        "tensorboard",
+    },
     "data": {"source", "target", "tsv", "valid_source", "valid_target", "cache"},  # their content is compared instead
     "search": {entry.name for entry in dataclasses.fields(Config().search)},
 }

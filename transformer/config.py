@@ -10,15 +10,15 @@ import dataclasses
 import difflib
 import json
 import math
-import tomllib
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 
 DEFAULT_RUN = "runs/phrasebook_pt_to_en"
 DEFAULT_DATASET = "phrasebook/pt_to_en"
 CORPUS_FIELDS = ("dataset", "source", "target", "tsv", "valid_source", "valid_target")  # of DataConfig
+
+STRATEGIES = ("single", "mirrored", "multiworker")  # how many devices and machines train, see docs/scaling.md
 
 PAD_ID, UNKNOWN_ID, START_ID, END_ID = 0, 1, 2, 3  # the same in every tokenizer of this package
 
@@ -156,23 +156,39 @@ class TrainingConfig:
     beta_1: float = 0.9
     beta_2: float = 0.98
     epsilon: float = 1e-9
+    weight_decay: float = 0.0  # AdamW's (Loshchilov and Hutter 2019), on all but biases and norms; 0: plain Adam
     clip_norm: float = 1.0  # bound on the gradient's global norm; 0: no clipping
+    accumulate: int = 1  # batches whose gradients are summed for one optimiser step
+    precision: str = "float32"  # of products and activations: 'float32', 'bfloat16', or 'float16' with loss scaling
     label_smoothing: float = 0.1  # section 5.4
     averaging: float = 0.0  # decay of the exponential moving average of the weights; 0: none
+    average_checkpoints: int = 0  # at the end, also try the mean of the weights of so many validations; 0: do not
+    average_which: str = "last"  # the 'last' or the 'best' validations
+    bad_steps: str = "stop"  # where loss or gradient is no number or explodes: 'stop' the run or 'skip' the step
     validate_every: int = 1000  # optimiser steps
     validation_bleu_pairs: int = 500  # validation sentences translated (greedily) for BLEU; 0: none
+    select_by: str = "bleu"  # the best weights have the highest 'bleu', where it is measured, or the lowest 'loss'
+    patience: int = 0  # validations without a new best that end the run; 0: none does
+    save_every: int = 0  # optimiser steps between checkpoints; 0: one at each validation
     log_every: int = 50  # optimiser steps
+    tensorboard: bool = False  # also write the metrics for TensorBoard, with the extra [tensorboard]
+    init_from: str = ""  # run whose vocabulary and best weights a new run starts from; empty: none
 
     def __post_init__(self) -> None:
-        for name in ("max_steps", "warmup_steps", "validate_every", "log_every"):
+        for name in ("max_steps", "warmup_steps", "validate_every", "log_every", "accumulate"):
             _require_positive(name, getattr(self, name))
-        for name in ("max_minutes", "peak_learning_rate", "clip_norm", "validation_bleu_pairs"):
+        not_negative = ("max_minutes", "peak_learning_rate", "clip_norm", "validation_bleu_pairs", "weight_decay")
+        for name in (*not_negative, "average_checkpoints", "patience", "save_every"):
             _require(getattr(self, name) >= 0, name, "at least 0", getattr(self, name))
         for name in ("beta_1", "beta_2", "label_smoothing", "averaging"):
             _require_rate(name, getattr(self, name))
         _require_positive("epsilon", self.epsilon)
         _require(0 <= self.seed < 2**31, "seed", "at least 0 and below 2^31", self.seed)
         _require_choice("schedule", self.schedule, ("noam", "inverse_sqrt", "cosine", "linear"))
+        _require_choice("precision", self.precision, ("float32", "bfloat16", "float16"))
+        _require_choice("average_which", self.average_which, ("last", "best"))
+        _require_choice("bad_steps", self.bad_steps, ("stop", "skip"))
+        _require_choice("select_by", self.select_by, ("bleu", "loss"))
 
 
 @dataclass(frozen=True)
@@ -269,60 +285,3 @@ class Config:
         if not isinstance(values, dict):
             raise UserError(f"{origin} must hold an object of sections; restore it or train the run again")
         return cls().override(values, origin)
-
-
-# Sizes only: what a preset leaves out keeps its default.
-PRESETS: dict[str, dict[str, dict[str, object]]] = {
-    "tiny": {"model": {"num_layers": 4, "d_model": 128, "num_heads": 4, "dff": 256}},
-    "tutorial": {"model": {"num_layers": 4, "d_model": 128, "num_heads": 8, "dff": 512}},
-    "base": {"model": {"num_layers": 6, "d_model": 512, "num_heads": 8, "dff": 2048, "embeddings": "shared"}},
-    "big": {
-        "model": {
-            "num_layers": 6,
-            "d_model": 1024,
-            "num_heads": 16,
-            "dff": 4096,
-            "dropout_rate": 0.3,
-            "embeddings": "shared",
-        }
-    },
-}
-
-
-def preset(name: str) -> Config:
-    """Return the default config with the sizes of a preset (`tiny`, `tutorial`, `base`, `big`).
-
-    Source: `tiny` Wu et al. 2021; `tutorial` the TensorFlow tutorial; `base` and `big` Vaswani et al. 2017, Table 3.
-
-    Raises:
-        UserError: unknown name; the nearest one is suggested.
-    """
-    if name not in PRESETS:
-        raise UserError(f"unknown preset '{name}'.{nearest(name, PRESETS)} Known: {', '.join(PRESETS)}")
-    return Config().override(PRESETS[name], f"preset {name}")
-
-
-def read_config(path: str | Path, folder: str | Path | None = None) -> Config:
-    """Read a TOML config file: an optional `preset = NAME` line, then sections that override it.
-
-    Args:
-        path: the file.
-        folder: where relative file names of its [data] section lie; None: beside the config file.
-
-    Raises:
-        UserError: missing file, invalid TOML, or an unknown or wrong entry.
-    """
-    path = Path(path)
-    try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f"cannot read config file {path}: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"config file {path} is not valid TOML: {error}") from None
-    name = values.pop("preset", None)
-    if not isinstance(name, str | None):
-        raise UserError(f"{path}: preset must be a name in quotes, got {name!r}. Known: {', '.join(PRESETS)}")
-    config = (Config() if name is None else preset(name)).override(values, str(path))
-    folder = Path(folder) if folder else path.parent
-    files = {key: getattr(config.data, key) for key in CORPUS_FIELDS if key != "dataset"}
-    return config.override({"data": {key: str(folder / name) for key, name in files.items() if name}})

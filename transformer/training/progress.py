@@ -12,19 +12,27 @@ from transformer.config import TrainingConfig
 class Position:
     """Where a run stands; saved with the weights, so that a resumed run continues exactly there."""
 
-    step: int = 0  # optimizer steps done
+    step: int = 0  # optimizer steps done, those that were left out included
     epoch: int = 0
     batch: int = 0  # batches of this epoch done
     seconds: float = 0.0  # spent in the loop
     best_score: float = -math.inf  # validation BLEU, or minus the validation loss
     best_step: int = 0
+    worse: int = 0  # validations since the best
+    loss_sum: float = 0.0  # since the last report: summed loss in nats
+    token_sum: float = 0.0  # and target tokens
+    skipped: int = 0  # steps left out, see `TrainingConfig.bad_steps`
+    skipped_in_a_row: int = 0
+    scale: float = 0.0  # of the loss in float16; 0: not set yet
+    good_steps: int = 0  # since that scale last changed
+    averaged_at: int = 0  # step at whose end kept weights were averaged
 
 
 class Progress:
     """Collects the loss and the speed between two reports and shows them on stderr.
 
     Args:
-        position: of the run; read, never changed.
+        position: of the run; its sums since the last report are kept here.
         training: its length.
     """
 
@@ -33,25 +41,29 @@ class Progress:
         self._begin()
 
     def _begin(self) -> None:
-        self._total = self._tokens = self._left_out = 0.0
+        self._tokens = self._left_out = self._waited = 0.0
         self._since = time.monotonic()
 
-    def add(self, total: float, tokens: float) -> None:
-        """Count one step: its summed loss in nats and its target tokens."""
-        self._total += total
+    def add(self, total: float, tokens: float, waited: float = 0.0) -> None:
+        """Count one step: its summed loss in nats, its target tokens, and the seconds it waited for its data."""
+        self.position.loss_sum += total
+        self.position.token_sum += tokens
         self._tokens += tokens
+        self._waited += waited
 
     def leave_out(self, seconds: float) -> None:
         """Keep time spent on something else out of the speed."""
         self._left_out += seconds
 
     def summary(self) -> dict[str, float]:
-        """Return step, epoch, loss in nats per target token, and target tokens per second since the last report."""
+        """Return what there is to report: loss in nats per target token, target tokens per second, and so on."""
+        seconds = max(time.monotonic() - self._since - self._left_out, 1e-9)
         return {
             "step": self.position.step,
             "epoch": self.position.epoch + 1,
-            "loss": round(self._total / max(self._tokens, 1.0), 4),
-            "tokens_per_second": round(self._tokens / max(time.monotonic() - self._since - self._left_out, 1e-9)),
+            "loss": round(self.position.loss_sum / max(self.position.token_sum, 1.0), 6),
+            "tokens_per_second": round(self._tokens / seconds),
+            "waiting_for_data": round(self._waited / seconds, 4),  # share of the time
             "seconds": round(self.position.seconds, 1),
         }
 
@@ -63,16 +75,19 @@ class Progress:
             left = min(left, self.training.max_minutes * 60 - self.position.seconds)
         return max(left, 0.0)
 
-    def show(self) -> None:
-        """Print the line (in place on a terminal) and begin the next report."""
+    def show(self, quiet: bool = False) -> None:
+        """Print the line (in place on a terminal), unless it is to be `quiet`, and begin the next report."""
         now = self.summary()
         minutes, seconds = divmod(round(self.seconds_left()), 60)
         line = (
             f"step {now['step']:,}  epoch {now['epoch']}  loss {now['loss']:.3f} nats/token  "
             f"{now['tokens_per_second']:,} tokens/s  {minutes}:{seconds:02d} left"
         )
-        if sys.stderr.isatty():
+        if quiet:
+            pass
+        elif sys.stderr.isatty():
             print(f"\r\033[K{line}", end="", file=sys.stderr, flush=True)
         else:
             print(line, file=sys.stderr, flush=True)
+        self.position.loss_sum = self.position.token_sum = 0.0
         self._begin()

@@ -2,41 +2,39 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-import json
-import math
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import keras
-import numpy as np
 import tensorflow as tf
 
+from transformer.arrays import DamagedError, load_arrays, load_fitting, save_arrays
 from transformer.checkpoints import (
-    BEST,
     LAST,
+    PREVIOUS,
     RunDirectory,
     build_model,
+    check_buildable,
     check_same_run,
-    load_arrays,
     model_variables,
     numbered,
-    save_arrays,
 )
-from transformer.config import PAD_ID, Config, UserError
+from transformer.config import Config, UserError
 from transformer.data.corpora import open_corpus
 from transformer.data.pipeline import batches, cleaned_pairs, tokenised_shards
-from transformer.data.tokenizers import train_tokenizers
-from transformer.evaluation import bleu
-from transformer.inference.translator import Translator
-from transformer.training.losses import projected_loss
+from transformer.data.tokenizers import TokenizerPair, train_tokenizers
+from transformer.training.cluster import Cluster
+from transformer.training.interruption import Interruption
+from transformer.training.metrics import Metrics
 from transformer.training.progress import Position, Progress
-from transformer.training.schedules import make_schedule
+from transformer.training.steps import Batch, Result, Steps, build_optimizer, build_schedule
+from transformer.training.validation import REMEDY, Validation
 
-IDS = tf.TensorSpec((None, None), tf.int32)
-REMEDY = "lower training.peak_learning_rate or raise training.warmup_steps, and start again in another --run"
+MOST_SKIPPED = 100  # bad steps in a row after which `bad_steps = "skip"` gives up
 
 
 class Trainer:
@@ -48,75 +46,112 @@ class Trainer:
     Args:
         config: what to train on what, and how.
         run: where to keep it. A run that was begun there with the same config is continued.
+        strategy: of `tf.distribute`, from `open_strategy`; None: the one in scope.
 
     Raises:
-        UserError: bad input, an unusable directory, or another run in it.
+        UserError: bad input, an unusable directory, another run in it, or another process at work in it.
     """
 
-    def __init__(self, config: Config, run: RunDirectory):
-        self.config, self.run = config, run
+    def __init__(self, config: Config, run: RunDirectory, strategy: tf.distribute.Strategy | None = None):
+        self.config, self.run, self.cluster = config, run, Cluster(strategy)
+        if self.cluster.workers > 1 and config.training.max_minutes:
+            raise UserError("training.max_minutes does not go with several workers, whose clocks differ; set max_steps")
         begun = run.exists()
-        if begun:
+        if begun and self.cluster.chief:
+            run.lock()
             check_same_run(run.config(), config, run.path)
+            run.clear_drafts()
         keras.utils.set_random_seed(config.training.seed)
         self.corpus = open_corpus(config.data)
-        if begun:
-            if run.corpus()["fingerprint"] != self.corpus.fingerprint():
-                raise UserError(f"{run.path} was trained on another corpus; choose another --run or remove it")
-            self.tokenizers = run.tokenizers()
+        if not self.cluster.chief:
+            self.cluster.agree()  # the chief has begun the run
+        if begun or not self.cluster.chief:
+            self._join()
         else:
-            self.corpus.check()
-            self._say(f"learning the vocabulary from {self.corpus.name}")
-            self.tokenizers = train_tokenizers(lambda: cleaned_pairs(self.corpus, "train", config), config.text)
-        self.shards = tokenised_shards(self.corpus, "train", self.tokenizers, config)
-        self.validation_shards = tokenised_shards(self.corpus, "validation", self.tokenizers, config)
-        self._say(f"training pairs: {self.shards.cleaning}; {self.shards.too_long} too long")
-        self.strategy = tf.distribute.get_strategy()
-        with self.strategy.scope():
-            self.model = build_model(config.model, self.tokenizers)
-            self.optimizer = self._build_optimizer()
-        self.position = Position()
-        if begun and run.weights(LAST).exists():
-            self.position = Position(**load_arrays(run.weights(LAST), self._state()))
-            self._say(f"continuing at step {self.position.step:,}")
-        if begun:
-            run.cut_metrics(self.position.step)
-        else:
-            facts = {
-                "name": self.corpus.name,
-                "source_language": self.corpus.source_language,
-                "target_language": self.corpus.target_language,
-                "fingerprint": self.corpus.fingerprint(),
-            }
-            run.create(config, self.tokenizers, facts)
-
-    @staticmethod
-    def _say(message: str) -> None:
-        print(message, file=sys.stderr, flush=True)
-
-    def _build_optimizer(self) -> keras.optimizers.Optimizer:
-        training = self.config.training
-        try:
-            schedule = make_schedule(
-                training.schedule,
-                self.config.model.d_model,
-                training.peak_learning_rate,
-                training.warmup_steps,
-                training.max_steps,
-            )
-        except ValueError as error:
-            raise UserError(f"[training] {error}") from None
-        optimizer = keras.optimizers.Adam(
-            schedule,
-            beta_1=training.beta_1,
-            beta_2=training.beta_2,
-            epsilon=training.epsilon,
-            use_ema=training.averaging > 0,
-            ema_momentum=training.averaging or 0.99,
-            ema_overwrite_frequency=None,
+            self._begin()
+        if self.cluster.chief:
+            self.cluster.agree()
+        with self.cluster.strategy.scope():
+            self.model = build_model(config.model, self.tokenizers, config.training.precision)
+            self.optimizer = build_optimizer(config, self.model.trainable_variables)
+        self.steps = Steps(self.model, self.optimizer, config, self.cluster.strategy)
+        self.validation = Validation(
+            config, run, self.cluster, self.steps, self.corpus, self.tokenizers, self.validation_shards
         )
-        optimizer.build(self.model.trainable_variables)
-        return optimizer
+        self.position = Position()
+        if begun:
+            self._resume()
+        if not self.position.step and config.training.init_from:
+            self._start_from(RunDirectory(config.training.init_from))
+        self.metrics = Metrics(run, config.training.tensorboard, self.position.step, self.cluster.chief)
+
+    def _say(self, message: str) -> None:
+        if self.cluster.chief:
+            print(message, file=sys.stderr, flush=True)
+
+    def _begin(self) -> None:
+        """Learn the vocabulary or take that of `init_from`, tokenise, and write what stays the same during the run."""
+        self.corpus.check()
+        if self.config.training.init_from:
+            self.tokenizers = RunDirectory(self.config.training.init_from).tokenizers()
+        else:
+            self._say(f"learning the vocabulary from {self.corpus.name}")
+            pairs = lambda: cleaned_pairs(self.corpus, "train", self.config)  # noqa: E731
+            self.tokenizers = train_tokenizers(pairs, self.config.text)
+        check_buildable(self.config.model, self.tokenizers)
+        build_schedule(self.config)
+        self._tokenise()
+        facts = {
+            "name": self.corpus.name,
+            "source_language": self.corpus.source_language,
+            "target_language": self.corpus.target_language,
+            "fingerprint": self.corpus.fingerprint(),
+        }
+        self.run.create(self.config, self.tokenizers, facts)
+
+    def _join(self) -> None:
+        """Take the vocabulary of a run that was begun, and tokenise."""
+        check_same_run(self.run.config(), self.config, self.run.path)
+        if self.run.corpus()["fingerprint"] != self.corpus.fingerprint():
+            raise UserError(f"{self.run.path} was trained on another corpus; choose another --run or remove it")
+        self.tokenizers: TokenizerPair = self.run.tokenizers()
+        self._tokenise()
+
+    def _tokenise(self) -> None:
+        self.shards = tokenised_shards(self.corpus, "train", self.tokenizers, self.config)
+        self.validation_shards = tokenised_shards(self.corpus, "validation", self.tokenizers, self.config)
+        self._say(f"training pairs: {self.shards.cleaning}; {self.shards.too_long} too long")
+
+    def _start_from(self, other: RunDirectory) -> None:
+        loaded, left = load_fitting(other.weights(), model_variables(self.model))
+        self._say(f"from {other.path}: {len(loaded)} weights loaded, {len(left)} not {', '.join(left[:5])}".rstrip())
+        if not loaded:
+            raise UserError(f"no weight of {other.path} fits this model; give the same [model] sizes, or no init_from")
+
+    def _resume(self) -> None:
+        """Load the newest checkpoint that is whole; without any, the run starts at its beginning."""
+        damaged = []
+        for which in (LAST, PREVIOUS):
+            if not self.run.weights(which).exists():
+                continue
+            try:
+                self.position = Position(**load_arrays(self.run.weights(which), self._state()))
+            except DamagedError as error:
+                damaged.append(error)
+                continue
+            if damaged:
+                self._say(f"warning: {damaged[0]}. Going on from {which}.safetensors, the one before")
+                if self.cluster.chief:  # or the next checkpoint would push the good one out
+                    self.run.weights(PREVIOUS).replace(self.run.weights(LAST))
+            self._say(f"continuing at step {self.position.step:,}")
+            break
+        else:
+            if damaged:
+                raise damaged[0]
+        if self.cluster.agree(self.position.step) != self.position.step:
+            raise UserError(f"{self.run.path} is not the same directory on all machines; share it between them")
+        self.steps.scale = self.position.scale or self.steps.scale
+        self.steps.good_steps = self.position.good_steps
 
     def _state(self) -> dict[str, keras.Variable]:
         """Everything that decides how training goes on: weights, optimizer slots, dropout's random states."""
@@ -129,46 +164,7 @@ class Trainer:
     def _averages(self) -> list[keras.Variable]:
         return self.optimizer._model_variables_moving_average if self.config.training.averaging else []
 
-    def loss(self, source_ids, target_in, target_out, training: bool, smoothing: float) -> tuple[tf.Tensor, tf.Tensor]:
-        """Return the summed loss in nats and the number of real target tokens of a batch."""
-        outputs, _ = self.model.decode(source_ids, target_in, training=training)
-        real = tf.not_equal(target_out, PAD_ID)
-        total = projected_loss(
-            tf.boolean_mask(outputs, real), *self.model.output_table(), tf.boolean_mask(target_out, real), smoothing
-        )
-        return total, tf.reduce_sum(tf.cast(real, tf.float32))
-
-    def _replica_step(self, source_ids, target_in, target_out):
-        training = self.config.training
-        weights = self.model.trainable_variables
-        with tf.GradientTape() as tape:
-            total, tokens = self.loss(source_ids, target_in, target_out, True, training.label_smoothing)
-            all_tokens = tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, tokens)
-            # The optimizer sums over replicas, so each divides by the tokens of all.
-            mean = total / tf.maximum(all_tokens, 1.0)
-        gradients = tape.gradient(mean, weights)
-        if training.clip_norm:
-            gradients, _ = tf.clip_by_global_norm(gradients, training.clip_norm)
-        self.optimizer.apply(gradients, weights)
-        return total, tokens
-
-    def _sum_over_replicas(self, step: Callable, batch) -> tuple[tf.Tensor, ...]:
-        results = self.strategy.run(step, batch)
-        return tuple(self.strategy.reduce(tf.distribute.ReduceOp.SUM, part, axis=None) for part in results)
-
-    @tf.function(input_signature=[IDS, IDS, IDS])
-    def train_step(self, source_ids, target_in, target_out):
-        """One optimizer step; returns the summed training loss and the number of target tokens."""
-        return self._sum_over_replicas(self._replica_step, (source_ids, target_in, target_out))
-
-    @tf.function(input_signature=[IDS, IDS, IDS])
-    def validation_step(self, source_ids, target_in, target_out):
-        """Return the summed loss, without dropout and smoothing, and the number of target tokens."""
-        return self._sum_over_replicas(
-            lambda *batch: self.loss(*batch, training=False, smoothing=0.0), (source_ids, target_in, target_out)
-        )
-
-    def _batches(self) -> Iterator:
+    def _batches(self) -> Iterator[Batch]:
         """Batches from the current position on, epoch after epoch, without end."""
         while True:
             epoch = batches(self.shards, self.config.data, self.config.training.seed, self.position.epoch)
@@ -182,41 +178,97 @@ class Trainer:
             self.position.epoch, self.position.batch = self.position.epoch + 1, 0
 
     def done(self) -> bool:
-        """Return whether the run has reached its length."""
+        """Return whether the run has reached its length, or its patience is at an end."""
         training = self.config.training
         late = training.max_minutes and self.position.seconds >= 60 * training.max_minutes
-        return bool(late or self.position.step >= training.max_steps)
+        hopeless = training.patience and self.position.worse >= training.patience
+        return bool(late or hopeless or self.position.step >= training.max_steps)
 
     def train(self) -> Position:
         """Train to the configured length; returns the final position. The best and last weights are on disk.
 
         Raises:
-            UserError: the loss is no longer a number, or a file cannot be written.
+            UserError: the loss is no longer a number, a file cannot be written, or another worker was lost.
+            KeyboardInterrupt, SystemExit: after Ctrl-C and SIGTERM, with a checkpoint of the step at hand.
         """
-        training = self.config.training
-        if self.done():
+        if self.done() and not self._to_average():
             self._say(f"{self.run.path} is complete after {self.position.step:,} steps; raise --max-steps to go on")
             return self.position
-        progress = Progress(self.position, training)
+        if self.cluster.chief:
+            self.run.lock()
+        try:
+            with Interruption() as interruption:
+                self._loop(interruption)
+        except tf.errors.OpError as error:
+            if self.cluster.workers == 1:
+                raise
+            raise UserError(
+                f"another worker was lost at step {self.position.step:,} ({error.message.splitlines()[0]}); start the "
+                "same command on every machine again, it continues from the last checkpoint"
+            ) from None
+        finally:
+            self.run.unlock()
+        return self.position
+
+    def _loop(self, interruption: Interruption) -> None:
+        training = self.config.training
+        progress, every = Progress(self.position, training), self._batches()
         clock = time.monotonic()
-        for batch in self._batches():
-            total, tokens = (float(part) for part in self.train_step(*batch))
-            if not math.isfinite(total):
-                raise UserError(f"the loss is {total} at step {self.position.step + 1}; {REMEDY}")
+        while not self.done():
+            asked = time.monotonic()
+            step_batches = [next(every) for _ in range(training.accumulate)]
+            waited = time.monotonic() - asked
+            result = self.steps.train(step_batches)
             self.position.step += 1
+            self._check(result)
             clock = self._spend(clock)
-            progress.add(total, tokens)
+            if result.applied:
+                progress.add(result.total, result.tokens, waited)
             last = self.done()
             if self.position.step % training.log_every == 0 or last:
-                self._log({"event": "train", **progress.summary(), "learning_rate": self._learning_rate()})
-                progress.show()
-            if self.position.step % training.validate_every == 0 or last:
+                self._report(progress, result)
+            due = self.position.step % training.validate_every == 0 or last
+            if due:
                 self.validate()
                 progress.leave_out(time.monotonic() - clock)
                 clock = self._spend(clock)
+            if due or (training.save_every and self.position.step % training.save_every == 0) or interruption.signal:
                 self.save()
-            if self.done():
-                return self.position
+            if interruption.signal:
+                self._say(f"\n{interruption.signal.name} after step {self.position.step:,}: everything is saved")
+                interruption.leave()
+        if self._to_average():
+            self._average()
+
+    def _to_average(self) -> bool:
+        return bool(self.config.training.average_checkpoints and self.position.averaged_at < self.position.step)
+
+    def _report(self, progress: Progress, result: Result) -> None:
+        rate = float(keras.ops.convert_to_numpy(self.optimizer.learning_rate))
+        record = {**progress.summary(), "learning_rate": rate, "gradient_norm": result.norm}
+        if self.config.training.bad_steps == "skip":
+            record["skipped"] = self.position.skipped
+        self.metrics.write({"event": "train", **record})
+        progress.show(quiet=not self.cluster.chief)
+
+    def _check(self, result: Result) -> None:
+        """Stop at a bad step, or count it where it was left out."""
+        self.position.scale, self.position.good_steps = self.steps.scale, self.steps.good_steps
+        if result.applied:
+            self.position.skipped_in_a_row = 0
+            return
+        loss = result.total / max(result.tokens, 1.0)
+        told = (
+            f"the loss is {loss:.4g} nats/token and the gradient's norm {result.norm:.4g} at step {self.position.step}"
+        )
+        self.position.skipped += 1
+        self.position.skipped_in_a_row += 1
+        if not self.steps.gathers:
+            raise UserError(f"{told}; {REMEDY}")
+        if self.position.skipped_in_a_row >= MOST_SKIPPED:
+            raise UserError(f"{told}, after {MOST_SKIPPED - 1} other bad steps in a row; {REMEDY}")
+        if not self.steps.scaled:  # in float16 an overflow now and then is how the scale is found
+            self._say(f"\nwarning: {told}; this step is left out")
 
     def _spend(self, clock: float) -> float:
         """Count the seconds since `clock` and return the time now."""
@@ -224,69 +276,55 @@ class Trainer:
         self.position.seconds += now - clock
         return now
 
-    def _learning_rate(self) -> float:
-        return float(keras.ops.convert_to_numpy(self.optimizer.learning_rate))
-
     def save(self) -> None:
-        """Save everything that a resumed run needs."""
-        save_arrays(self.run.weights(LAST), self._state(), dataclasses.asdict(self.position))
+        """Save everything that a resumed run needs; the checkpoint before stays as `previous`."""
+        if self.cluster.chief:
+            facts = dataclasses.asdict(self.position)
+            save_arrays(self.run.weights(LAST), self._state(), facts, keep=self.run.weights(PREVIOUS))
+
+    @contextlib.contextmanager
+    def _own_weights_kept(self) -> Iterator[None]:
+        """Put the model's weights back at the end."""
+        weights = self.model.trainable_variables
+        own = [variable.numpy() for variable in weights]
+        try:
+            yield
+        finally:
+            for variable, value in zip(weights, own, strict=True):
+                variable.assign(value)
 
     def validate(self) -> None:
         """Score the validation pairs with the averaged weights, where there are any, and keep the best weights."""
-        weights = self.model.trainable_variables
-        averages = self._averages()
-        raw = [variable.numpy() for variable in weights] if averages else []
-        for variable, average in zip(weights, averages, strict=False):
-            variable.assign(average)
-        try:
-            self._score()
-        finally:
-            for variable, value in zip(weights, raw, strict=False):
-                variable.assign(value)
+        with self._own_weights_kept():
+            for variable, average in zip(self.model.trainable_variables, self._averages(), strict=False):
+                variable.assign(average)
+            scores = self.validation.score(self.position)
+            self.validation.judge(scores, self.position)
+        self._tell("validation", scores)
 
-    def _score(self) -> None:
-        sums = np.zeros(2)
-        for (source_ids, target_in), target_out in batches(self.validation_shards, self.config.data):
-            sums += [float(part) for part in self.validation_step(source_ids, target_in, target_out)]
-        loss = sums[0] / sums[1]
-        if not math.isfinite(loss):
-            raise UserError(f"the validation loss is {loss} after step {self.position.step}; {REMEDY}")
-        record = {"event": "validation", "step": self.position.step, "loss": loss}
-        score = -loss
-        if wanted := self.config.training.validation_bleu_pairs:
-            score = record["bleu"] = self._validation_bleu(wanted)
-        if score > self.position.best_score:
-            self.position.best_score, self.position.best_step = score, self.position.step
-            save_arrays(self.run.weights(BEST), model_variables(self.model), {"step": self.position.step})
-        figures = f"loss {loss:.3f} nats/token" + (f", BLEU {score:.2f} (greedy)" if wanted else "")
-        self._say(f"\nvalidation after step {self.position.step:,}: {figures}; best at {self.position.best_step:,}")
-        self._log({**record, "best_step": self.position.best_step, "seconds": round(self.position.seconds, 1)})
+    def _average(self) -> None:
+        with self._own_weights_kept():
+            scores = self.validation.average(self.position)
+        self.position.averaged_at = self.position.step
+        self.save()
+        if scores:
+            self._tell("average", scores)
 
-    def _validation_bleu(self, wanted: int) -> float:
-        pairs = self.corpus.pairs("validation")
-        sources, references = zip(*(pair for pair, _ in zip(pairs, range(wanted), strict=False)), strict=True)
-        hypotheses = [best[0].text for best in self._greedy.translate(sources)]
-        return bleu(hypotheses, references, self.corpus.target_language).score
-
-    @property
-    def _greedy(self) -> Translator:
-        if not hasattr(self, "_translator"):
-            search = dataclasses.replace(self.config.search, beam_size=1)
-            self._translator = Translator(self.model, self.tokenizers, search, self.config.model.max_positions)
-        return self._translator
-
-    def _log(self, record: dict[str, object]) -> None:
-        try:
-            with open(self.run.metrics, "a", encoding="utf-8") as file:
-                file.write(json.dumps(record) + "\n")
-        except OSError as error:
-            raise UserError(f"cannot write {self.run.metrics}: {error.strerror}; free space") from None
+    def _tell(self, event: str, scores: dict[str, float]) -> None:
+        figures = f"loss {scores['loss']:.3f} nats/token"
+        if "bleu" in scores:
+            figures += f", BLEU {scores['bleu']:.2f} (greedy)"
+        best = f"best at {self.position.best_step:,}"
+        self._say(f"\n{event} after step {self.position.step:,}: {figures}; {best}")
+        seconds = round(self.position.seconds, 1)
+        record = {"event": event, "step": self.position.step, **scores, "best_step": self.position.best_step}
+        self.metrics.write({**record, "seconds": seconds})
 
 
-def train(config: Config, run: str | Path) -> Position:
+def train(config: Config, run: str | Path, strategy: tf.distribute.Strategy | None = None) -> Position:
     """Train what a config describes in a run directory, or continue the run that is there.
 
     Raises:
         UserError: see `Trainer`.
     """
-    return Trainer(config, RunDirectory(run)).train()
+    return Trainer(config, RunDirectory(run), strategy).train()

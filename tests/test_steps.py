@@ -1,0 +1,180 @@
+"""Steps of several batches, of low precision, and steps that are better left out."""
+
+import math
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from tiny_run import tiny_config, write_corpus
+
+from transformer.checkpoints import RunDirectory
+from transformer.config import UserError
+from transformer.data.pipeline import batches
+from transformer.training import trainer as training_room
+from transformer.training.trainer import Trainer
+
+PLAIN = {"schedule": "inverse_sqrt", "peak_learning_rate": 0.01, "clip_norm": 0.05}
+
+
+@pytest.fixture(scope="module")
+def make(tmp_path_factory):
+    """Return a function from settings of [training] to a trainer on one corpus, without dropout."""
+    folder = tmp_path_factory.mktemp("steps")
+    data = write_corpus(folder)
+
+    def make_trainer(**training):
+        config = tiny_config(folder, data, model={"dropout_rate": 0.0}, training={**PLAIN, **training})
+        return Trainer(config, RunDirectory(tmp_path_factory.mktemp("run") / "run"))
+
+    return make_trainer
+
+
+@pytest.fixture(scope="module")
+def some(make):
+    """Return some batches of different sizes."""
+    trainer = make()
+    found = [(*inputs, out) for inputs, out in batches(trainer.shards, trainer.config.data, seed=3)]
+    assert len({batch[2].shape for batch in found}) > 1
+    return found
+
+
+def weights(trainer):
+    return [variable.numpy() for variable in trainer.model.trainable_variables]
+
+
+def joined(parts):
+    """Return several batches as one, padded to common widths."""
+    columns = []
+    for ids in zip(*parts, strict=True):
+        width = max(part.shape[1] for part in ids)
+        columns.append(tf.concat([tf.pad(part, [[0, 0], [0, width - part.shape[1]]]) for part in ids], axis=0))
+    return tuple(columns)
+
+
+def test_gradients_of_several_batches_sum_to_those_of_one_big_batch(make, some):
+    trainer, parts = make(accumulate=3), some[:3]
+    for part in parts:
+        trainer.steps.gather_step(*part, tf.constant(1.0))
+    gathered = [variable.numpy() for variable in trainer.steps._sums]
+    with tf.GradientTape() as tape:
+        total, tokens = trainer.steps.loss(*joined(parts), training=True, smoothing=0.1)
+    expected = [tf.convert_to_tensor(g).numpy() for g in tape.gradient(total, trainer.model.trainable_variables)]
+    assert len({float(tf.reduce_sum(tf.cast(part[2] != 0, tf.float32))) for part in parts}) > 1  # unlike token counts
+    for variable, one, other in zip(trainer.model.trainable_variables, gathered, expected, strict=True):
+        error = np.linalg.norm(one - other) / max(np.linalg.norm(other), 1e-3 * float(tokens))
+        assert error < 1e-6, (variable.path, error)
+
+
+def test_accumulated_steps_are_steps_on_the_big_batch(make, some):
+    small, big = make(accumulate=3), make()
+    for number in (0, 3):
+        parts = some[number : number + 3]
+        ours, theirs = small.steps.train(parts), big.steps.train([joined(parts)])
+        assert ours.tokens == theirs.tokens and ours.applied
+        assert (ours.total, ours.norm) == pytest.approx((theirs.total, theirs.norm), rel=1e-5)
+    for variable, one, other in zip(small.model.trainable_variables, weights(small), weights(big), strict=True):
+        if "wk/bias" not in variable.path:  # its gradient is zero but for rounding, of which Adam makes whole steps
+            np.testing.assert_allclose(one, other, atol=2e-4, err_msg=variable.path)
+
+
+def test_an_accumulating_run_uses_every_batch_once_and_resumes(make):
+    trainer = make(accumulate=3, max_steps=4, validate_every=2)
+    assert trainer.train().step == 4
+    per_epoch = sum(1 for _ in batches(trainer.shards, trainer.config.data, seed=1))
+    position = trainer.position
+    assert position.epoch * per_epoch + position.batch == 12
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+def test_low_precision_learns_and_keeps_float32_weights(make, precision):
+    trainer = make(precision=precision, max_steps=12, validate_every=6, clip_norm=1.0)
+    assert trainer.model.encoder.stack[0].mha.wq.compute_dtype == precision
+    trainer.train()
+    lines = trainer.run.metrics.read_text(encoding="utf-8").splitlines()
+    first, last = (float(line.split('"loss": ')[1].split(",")[0]) for line in lines if "validation" in line)
+    assert last < first < math.log(300) + 1
+    assert {variable.dtype for variable in trainer.model.trainable_variables} == {"float32"}
+    assert trainer.run.load()[2].compute_dtype == "float32"
+
+
+def test_float16_scales_the_loss_and_finds_its_scale(make, some, monkeypatch):
+    trainer, plain = make(precision="float16"), make()
+    before = weights(trainer)
+    trainer.steps.scale = 2.0**40  # overflows
+    assert not trainer.steps.train([some[0]]).applied
+    assert trainer.steps.scale == 2.0**39
+    for one, other in zip(weights(trainer), before, strict=True):
+        np.testing.assert_array_equal(one, other)
+    trainer.steps.scale = 2.0**10
+    monkeypatch.setattr("transformer.training.steps.GROW_AFTER", 2)
+    ours, theirs = trainer.steps.train([some[0]]), plain.steps.train([some[0]])
+    assert ours.applied and trainer.steps.scale == 2.0**10
+    assert ours.norm == pytest.approx(theirs.norm, rel=0.02)  # of the unscaled gradient, to float16's 11 bits
+    trainer.steps.train([some[1]])
+    assert trainer.steps.scale == 2.0**11
+
+
+def poison(trainer, bad_calls):
+    """Make the gradient of some calls no number."""
+    steps, gather = trainer.steps, trainer.steps.gather_step
+    calls = iter(range(10**6))
+
+    def gather_step(*arguments):
+        total, tokens = gather(*arguments)
+        if next(calls) in bad_calls:
+            steps._sums[0].assign(steps._sums[0] * math.nan)
+        return total, tokens
+
+    steps.gather_step = gather_step
+
+
+def test_a_bad_step_can_be_left_out(make, capsys):
+    trainer = make(bad_steps="skip", max_steps=6, validate_every=6, log_every=6)
+    poison(trainer, {2, 3})
+    trainer.train()
+    told = capsys.readouterr().err
+    assert told.count("this step is left out") == 2 and "norm nan at step 3; this step is left out" in told
+    assert (trainer.position.step, trainer.position.skipped, trainer.position.skipped_in_a_row) == (6, 2, 0)
+    assert int(trainer.optimizer.iterations.numpy()) == 4
+    assert all(np.isfinite(value).all() for value in weights(trainer))
+    assert '"skipped": 2' in trainer.run.metrics.read_text(encoding="utf-8")
+
+
+def test_too_many_bad_steps_in_a_row_end_the_run(make, monkeypatch):
+    monkeypatch.setattr(training_room, "MOST_SKIPPED", 3)
+    trainer = make(bad_steps="skip", max_steps=20)
+    poison(trainer, set(range(4, 20)))
+    with pytest.raises(
+        UserError, match="at step 7, after 2 other bad steps in a row; lower training.peak_learning_rate"
+    ):
+        trainer.train()
+
+
+def test_an_exploding_loss_is_a_bad_step(make, some):
+    trainer = make()
+    limit = 2 * math.log(trainer.tokenizers.target.vocabulary_size)
+    for loss, norm, bad in ((limit - 0.1, 1.0, False), (limit + 0.1, 1.0, True), (1.0, math.inf, True)):
+        assert trainer.steps._is_bad(loss * 50, 50, norm) == bad
+    assert trainer.steps._is_bad(math.nan, 50, 1.0)
+
+
+def test_decay_spares_biases_and_norms(make, some):
+    trainer = make(weight_decay=0.5, clip_norm=0.0)
+    plain = make(clip_norm=0.0)
+    for each in (trainer, plain):
+        each.steps.train([some[0]])
+    start = {v.path: v.numpy() for v in make().model.trainable_variables}
+    rate = 0.01 / 4  # the first step of the warm-up
+    for ours, theirs in zip(trainer.model.trainable_variables, plain.model.trainable_variables, strict=True):
+        decayed = start[ours.path] * rate * 0.5 if len(ours.shape) > 1 else 0.0
+        told = np.abs(theirs.numpy() - start[theirs.path]) > 1e-9  # see above: a key bias moves by rounding alone
+        if "wk/bias" not in ours.path:
+            np.testing.assert_allclose(ours.numpy()[told], (theirs.numpy() - decayed)[told], atol=2e-6)
+
+
+def test_graphs_are_made_once_whatever_the_shapes(make, some):
+    trainer = make()
+    for batch in some:
+        trainer.steps.train([batch])
+    assert len({tuple(part.shape for part in batch) for batch in some}) > 2
+    assert trainer.steps.traces == 1

@@ -1,0 +1,135 @@
+"""Files of arrays: written whole or not at all, checked when they are read, and never code.
+
+The format is safetensors.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import keras
+import numpy as np
+import safetensors
+from safetensors.numpy import save as serialise
+
+from transformer.config import UserError
+
+
+class DamagedError(UserError):
+    """A file of weights that is torn, truncated or changed."""
+
+
+def write_atomically(path: Path, content: bytes, keep: Path | None = None) -> None:
+    """Write beside `path`, flush to disk, then rename: a reader sees the old file or the whole new one.
+
+    Args:
+        path: the file.
+        content: all of it.
+        keep: where the old file goes, instead of away; for a moment in between there is no file at `path`.
+
+    Raises:
+        UserError: the file cannot be written.
+    """
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with open(draft, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        if keep and path.exists():
+            os.replace(path, keep)
+        os.replace(draft, path)
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {error.strerror}; free space or choose another --run") from None
+    finally:
+        with contextlib.suppress(OSError):  # gone where the writing went well
+            draft.unlink()
+
+
+def save_arrays(
+    path: Path,
+    variables: Mapping[str, keras.Variable],
+    facts: Mapping[str, object] | None = None,
+    keep: Path | None = None,
+) -> None:
+    """Save variables by name, and a few JSON facts with them, as one safetensors file (it holds no code).
+
+    A digest of each array goes with it: safetensors notices a missing end, but not a page that never reached the disk.
+
+    Args:
+        path: the file.
+        variables: by the names they get in it.
+        facts: anything JSON can hold.
+        keep: where the file that `path` names now goes, see `write_atomically`.
+
+    Raises:
+        UserError: the file cannot be written.
+    """
+    arrays = {name: np.asarray(v.numpy(), order="C") for name, v in variables.items()}
+    digests = {name: _digest(array) for name, array in arrays.items()}
+    # One entry: safetensors writes several in no fixed order, and equal states should be equal files.
+    metadata = {"saved": json.dumps({"facts": facts or {}, "digests": digests})}
+    write_atomically(path, serialise(arrays, metadata), keep)
+
+
+def _opened(path: Path) -> safetensors.safe_open:
+    return safetensors.safe_open(str(path), framework="numpy")
+
+
+def _digest(array: np.ndarray) -> str:
+    return hashlib.blake2b(np.ascontiguousarray(array).tobytes(), digest_size=16).hexdigest()
+
+
+def load_arrays(path: Path, variables: Mapping[str, keras.Variable]) -> dict[str, object]:
+    """Assign the arrays of a file to the variables of the same names and return the file's facts.
+
+    Every variable must be in the file, unharmed and with its shape, or none is assigned; what else the file holds is
+    not read.
+
+    Raises:
+        DamagedError: the file is truncated, torn or changed.
+        UserError: the file is missing or of another architecture.
+    """
+    try:
+        with _opened(path) as file:
+            stored = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}
+            for name, variable in variables.items():
+                if stored.get(name) != tuple(variable.shape):
+                    found = f"has shape {stored[name]}" if name in stored else "is missing"
+                    raise UserError(
+                        f"{path} is of another architecture: '{name}' {found}, "
+                        f"the config wants {tuple(variable.shape)}; restore its config.json or train the run again"
+                    )
+            saved = json.loads(file.metadata()["saved"])
+            facts, digests = saved["facts"], saved["digests"]
+            arrays = {name: file.get_tensor(name) for name in variables}
+            for name, array in arrays.items():
+                if _digest(array) != digests[name]:
+                    raise ValueError(f"'{name}' is not what was saved")
+        for name, variable in variables.items():
+            variable.assign(arrays[name])
+        return facts
+    except FileNotFoundError:
+        raise UserError(f"{path} is missing; train the run with train.py first") from None
+    except (safetensors.SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
+        raise DamagedError(f"{path} is damaged ({error}); restore it or train the run again") from None
+
+
+def load_fitting(path: Path, variables: Mapping[str, keras.Variable]) -> tuple[list[str], list[str]]:
+    """Assign those arrays of a file that have the name and the shape of a variable; returns names loaded and left.
+
+    Raises:
+        UserError: see `load_arrays`.
+    """
+    fitting = {}
+    with contextlib.suppress(FileNotFoundError, safetensors.SafetensorError), _opened(path) as file:  # told below
+        for name in file.keys():
+            if name in variables and tuple(file.get_slice(name).get_shape()) == tuple(variables[name].shape):
+                fitting[name] = variables[name]
+    load_arrays(path, fitting)
+    return list(fitting), [name for name in variables if name not in fitting]

@@ -1,0 +1,83 @@
+"""Where configs come from: named presets, TOML files, run directories."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+from transformer.config import CORPUS_FIELDS, Config, UserError, nearest
+
+# Sizes only: what a preset leaves out keeps its default.
+PRESETS: dict[str, dict[str, dict[str, object]]] = {
+    "tiny": {"model": {"num_layers": 4, "d_model": 128, "num_heads": 4, "dff": 256}},
+    "tutorial": {"model": {"num_layers": 4, "d_model": 128, "num_heads": 8, "dff": 512}},
+    "base": {"model": {"num_layers": 6, "d_model": 512, "num_heads": 8, "dff": 2048, "embeddings": "shared"}},
+    "big": {
+        "model": {
+            "num_layers": 6,
+            "d_model": 1024,
+            "num_heads": 16,
+            "dff": 4096,
+            "dropout_rate": 0.3,
+            "embeddings": "shared",
+        }
+    },
+}
+
+
+def preset(name: str) -> Config:
+    """Return the default config with the sizes of a preset (`tiny`, `tutorial`, `base`, `big`).
+
+    Source: `tiny` Wu et al. 2021; `tutorial` the TensorFlow tutorial; `base` and `big` Vaswani et al. 2017, Table 3.
+
+    Raises:
+        UserError: unknown name; the nearest one is suggested.
+    """
+    if name not in PRESETS:
+        raise UserError(f"unknown preset '{name}'.{nearest(name, PRESETS)} Known: {', '.join(PRESETS)}")
+    return Config().override(PRESETS[name], f"preset {name}")
+
+
+def stored_config(run: str | Path) -> Config:
+    """Read the config of a run directory.
+
+    Raises:
+        UserError: there is no run, or its config is damaged.
+    """
+    path = Path(run) / "config.json"
+    if not path.parent.is_dir():
+        raise UserError(f"there is no run directory {run}; train it with train.py or name another one")
+    try:
+        return Config.from_json(path.read_text(encoding="utf-8"), str(path))
+    except OSError:
+        raise UserError(
+            f"run directory {run} is incomplete: no config.json; restore it or train the run again"
+        ) from None
+    except UnicodeDecodeError:
+        raise UserError(f"{path} is damaged; restore it or train the run again") from None
+
+
+def read_config(path: str | Path, folder: str | Path | None = None) -> Config:
+    """Read a TOML config file: an optional `preset = NAME` line, then sections that override it.
+
+    Args:
+        path: the file.
+        folder: where relative file names of its [data] section lie; None: beside the config file.
+
+    Raises:
+        UserError: missing file, invalid TOML, or an unknown or wrong entry.
+    """
+    path = Path(path)
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"cannot read config file {path}: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"config file {path} is not valid TOML: {error}") from None
+    name = values.pop("preset", None)
+    if not isinstance(name, str | None):
+        raise UserError(f"{path}: preset must be a name in quotes, got {name!r}. Known: {', '.join(PRESETS)}")
+    config = (Config() if name is None else preset(name)).override(values, str(path))
+    folder = Path(folder) if folder else path.parent
+    files = {key: getattr(config.data, key) for key in CORPUS_FIELDS if key != "dataset"}
+    return config.override({"data": {key: str(folder / name) for key, name in files.items() if name}})

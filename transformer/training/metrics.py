@@ -1,0 +1,60 @@
+"""What a run tells of itself: JSON lines always, TensorBoard's event files on request."""
+
+from __future__ import annotations
+
+import json
+
+from transformer.checkpoints import RunDirectory
+from transformer.config import UserError
+
+
+class Metrics:
+    """Writes records to RUN/metrics.jsonl and, with the extra `[tensorboard]`, to RUN/tensorboard.
+
+    Args:
+        run: where to.
+        tensorboard: whether TensorBoard's files are written too.
+        step: of the position that training goes on from; records behind it are dropped.
+        writes: False on workers that write nothing.
+
+    Raises:
+        UserError: TensorBoard is not installed.
+    """
+
+    def __init__(self, run: RunDirectory, tensorboard: bool, step: int, writes: bool = True) -> None:
+        self.run, self.writes, self.board = run, writes, None
+        if not writes:
+            return
+        run.cut_metrics(step)
+        if tensorboard:
+            try:
+                import tensorboard  # noqa: F401
+            except ImportError:
+                raise UserError(
+                    "training.tensorboard needs TensorBoard; install it with: pip install -e '.[tensorboard]'"
+                ) from None
+            import tensorflow as tf
+
+            self.board = tf.summary.create_file_writer(str(run.path / "tensorboard"))
+
+    def write(self, record: dict[str, object]) -> None:
+        """Append a record; its numbers become scalars at its step.
+
+        Raises:
+            UserError: the file cannot be written.
+        """
+        if not self.writes:
+            return
+        try:
+            with open(self.run.metrics, "a", encoding="utf-8") as file:
+                file.write(json.dumps(record) + "\n")
+        except OSError as error:
+            raise UserError(f"cannot write {self.run.metrics}: {error.strerror}; free space") from None
+        if self.board:
+            import tensorflow as tf
+
+            with self.board.as_default(step=record["step"]):
+                for name, value in record.items():
+                    if name not in ("event", "step"):
+                        tf.summary.scalar(f"{record['event']}/{name}", value)
+            self.board.flush()
