@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 from transformer.training import losses
-from transformer.training.losses import masked_accuracy, masked_loss, projected_loss, token_losses
+from transformer.training.losses import masked_accuracy, masked_loss, projected_divergence, projected_loss, token_losses
 
 VOCABULARY, WIDTH = 7, 5
 
@@ -151,3 +151,60 @@ def test_padding_gets_no_gradient():
 @pytest.mark.parametrize("function", [masked_loss, masked_accuracy])
 def test_they_serialise_by_name(function):
     assert keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(function)) is function
+
+
+def probabilities(states, table, bias):
+    logits = states @ table.T + bias
+    exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return exponentials / exponentials.sum(axis=1, keepdims=True)
+
+
+def divergence(hidden, other, table, bias):
+    """Sum KL(p || q) + KL(q || p) in a plain loop."""
+    total = 0.0
+    for p, q in zip(probabilities(hidden, table, bias), probabilities(other, table, bias), strict=True):
+        total += sum(a * np.log(a / b) + b * np.log(b / a) for a, b in zip(p, q, strict=True))
+    return total
+
+
+@pytest.mark.parametrize("graph", [False, True])
+@pytest.mark.parametrize("with_bias", [False, True])
+def test_projected_divergence_and_its_gradients(monkeypatch, graph, with_bias):
+    monkeypatch.setattr(losses, "CHUNK", 4)
+
+    def value_and_gradients(hidden, other, table, bias):
+        watched = [hidden, other, table, *([bias] if with_bias else [])]
+        with tf.GradientTape() as tape:
+            tape.watch(watched)
+            loss = projected_divergence(hidden, other, table, bias if with_bias else None)
+            scaled = 0.5 * loss
+        return loss, tape.gradient(scaled, watched)
+
+    if graph:
+        shapes = [(None, WIDTH), (None, WIDTH), (VOCABULARY, WIDTH), (VOCABULARY,)]
+        value_and_gradients = tf.function(
+            value_and_gradients, input_signature=[tf.TensorSpec(shape) for shape in shapes]
+        )
+    for count in (0, 1, 4, 5, 9):
+        hidden, table, bias, _ = arrays(count, count)
+        other = arrays(count, count + 50)[0]
+        inputs = [hidden, other, table, bias if with_bias else np.zeros(VOCABULARY)]
+        loss, gradients = value_and_gradients(*(tf.constant(array, tf.float32) for array in inputs))
+        assert loss.numpy() == pytest.approx(divergence(*inputs), rel=1e-4, abs=1e-6)
+        for number, gradient in enumerate(gradients):  # against central differences
+            expected = np.zeros(inputs[number].shape)
+            for place in np.ndindex(expected.shape):
+                moved = [array.copy() for array in inputs]
+                moved[number][place] += 1e-5
+                above = divergence(*moved)
+                moved[number][place] -= 2e-5
+                expected[place] = (above - divergence(*moved)) / 2e-5
+            np.testing.assert_allclose(tf.convert_to_tensor(gradient), 0.5 * expected, rtol=1e-3, atol=1e-3)
+
+
+def test_equal_states_diverge_by_nothing_and_low_precision_is_scored_in_float32():
+    hidden, table, bias, _ = arrays(6)
+    table, bias = tf.constant(table, tf.float32), tf.constant(bias, tf.float32)
+    states = tf.cast(hidden, tf.bfloat16)
+    same = projected_divergence(states, states, table, bias)
+    assert same.dtype == tf.float32 and same.numpy() == 0.0

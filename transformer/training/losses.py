@@ -114,6 +114,70 @@ def _chunked_cross_entropy(hidden, table, bias, labels):
     return total, gradient
 
 
+def projected_divergence(hidden: tf.Tensor, other: tf.Tensor, table: tf.Tensor, bias: tf.Tensor | None) -> tf.Tensor:
+    """Return the summed KL(p || q) + KL(q || p), in nats, of the predictions p and q of two states of each token.
+
+    p = softmax(hidden @ table^T + bias), q likewise of `other`. All the logits never exist together, as in
+    `projected_loss`.
+
+    Args:
+        hidden: decoder outputs of the real tokens (N, D).
+        other: those of another pass over the same tokens (N, D).
+        table: output vectors (V, D), float32.
+        bias: (V,) float32, or None.
+
+    Source: Liang et al. 2021, "R-Drop", equation 2, without its factor 1/2.
+    """
+    if bias is None:
+        bias = tf.zeros(tf.shape(table)[:1], table.dtype)
+    return _chunked_divergence(hidden, other, table, bias)
+
+
+@tf.custom_gradient
+def _chunked_divergence(hidden, other, table, bias):
+    """Sum both divergences: (N, D) twice, (V, D), (V,) -> scalar. The gradients come with the forward pass.
+
+    With d = log p - log q, the sum is (p - q) d, and its gradient to p's logits p (d - KL(p || q)) + p - q.
+    """
+    count = tf.maximum(tf.shape(hidden)[0], 1)
+    vectors = tf.cast(table, hidden.dtype)  # (V, D)
+    states = tf.stack([hidden, other])  # (2, N, D)
+
+    def body(start, total, d_states, d_table, d_bias):
+        rows = states[:, start : start + CHUNK]  # (2, C, D)
+        logits = tf.cast(tf.einsum("pcd,vd->pcv", rows, vectors), tf.float32) + bias
+        logs = tf.nn.log_softmax(logits)
+        shares, difference = tf.exp(logs), logs[0] - logs[1]  # (2, C, V), (C, V)
+        difference = tf.stack([difference, -difference])
+        divergences = tf.reduce_sum(shares * difference, axis=-1, keepdims=True)  # (2, C, 1)
+        d_logits = shares * (difference - divergences) + shares - shares[::-1]
+        d_products = tf.cast(d_logits, hidden.dtype)
+        return (
+            start + CHUNK,
+            total + tf.reduce_sum(divergences),
+            d_states.write(start // CHUNK, tf.transpose(tf.einsum("pcv,vd->pcd", d_products, vectors), [1, 0, 2])),
+            d_table + tf.cast(tf.einsum("pcv,pcd->vd", d_products, rows), table.dtype),
+            d_bias + tf.reduce_sum(d_logits, axis=[0, 1]),
+        )
+
+    chunks = tf.TensorArray(
+        hidden.dtype, size=0, dynamic_size=True, element_shape=(None, 2, hidden.shape[1]), infer_shape=False
+    )
+    _, total, d_states, d_table, d_bias = tf.while_loop(
+        lambda start, *_: start < count,
+        body,
+        (tf.constant(0), tf.constant(0.0), chunks, tf.zeros_like(table), tf.zeros_like(bias)),
+        parallel_iterations=1,
+    )
+    d_states = d_states.concat()  # (N, 2, D)
+
+    def gradient(upstream):
+        d_hidden, d_other = (tf.cast(upstream, hidden.dtype) * d_states[:, part] for part in (0, 1))
+        return d_hidden, d_other, upstream * d_table, upstream * d_bias
+
+    return total, gradient
+
+
 @keras.saving.register_keras_serializable(package="transformer")
 def masked_loss(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
     """Return the mean cross-entropy in nats per real target token; positions with the pad id 0 do not count.
