@@ -1,56 +1,22 @@
 """From pairs to batches: nothing is lost, nothing comes twice, every budget holds, and every order can be repeated."""
 
-import json
 from collections import Counter
-from pathlib import Path
 
 import numpy as np
 import pytest
 import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from number_corpus import Numbers, a_config, as_ids, rows_of, unlike_pairs, write_corpus
 
-from transformer.config import END_ID, PAD_ID, START_ID, Config, UserError
+from transformer.config import END_ID, PAD_ID, START_ID
 from transformer.data import pipeline
-from transformer.data.cleaning import CleaningReport
-from transformer.data.corpora import FileCorpus
-from transformer.data.pipeline import batches, cleaned_pairs, cut_into_batches, tokenised_shards
+from transformer.data import shards as shards_room
+from transformer.data.pipeline import batches, cut_into_batches
+from transformer.data.shards import encode_alternatives, encode_pair, tokenised_shards
 from transformer.data.tokenizers import TokenizerPair
 
 IDS = st.lists(st.integers(4, 2**31 - 1), max_size=9)
-
-
-class Numbers:
-    """A tokenizer whose text is its ids: '7 12 5' -> [7, 12, 5]."""
-
-    kind = "numbers"
-
-    def __init__(self, asset=b"numbers"):
-        self.asset, self.calls = asset, []
-
-    def tokenize(self, texts):
-        self.calls.append(len(texts))
-        return tf.ragged.map_flat_values(tf.strings.to_number, tf.strings.split(texts), out_type=tf.int32)
-
-
-def a_pair(rng, longest=10):
-    return tuple(" ".join(map(str, rng.integers(4, 99, rng.integers(1, longest + 1)))) for _ in range(2))
-
-
-def unlike_pairs(count, longest=10, seed=0):
-    rng, found = np.random.default_rng(seed), {}
-    while len(found) < count:
-        found[a_pair(rng, longest)] = None
-    return list(found)
-
-
-def write_corpus(folder, pairs, validation=(("4", "4"),)):
-    files = {}
-    for split, rows in (("train", pairs), ("validation", validation)):
-        files[split] = tuple(folder / f"{split}.{side}" for side in "ab")
-        for path, lines in zip(files[split], zip(*rows, strict=True), strict=True):
-            path.write_text("".join(line + "\n" for line in lines), encoding="utf-8")
-    return FileCorpus(files, "en", "de", 10)
 
 
 @pytest.fixture
@@ -66,35 +32,10 @@ def make(tmp_path):
     return make
 
 
-def a_config(folder, cleaning=None, **data):
-    sizes = {"max_tokens": 12, "batch_tokens": 48, "length_step": 4, "shuffle_buffer": 64}
-    return Config().override({"data": {**sizes, "cache": str(folder / "cache"), **data}, "cleaning": cleaning or {}})
-
-
-def rows_of(batch):
-    """Return the pairs of a batch as they must have been, from all three tensors; rows of padding only left out."""
-    (source_ids, target_in), target_out = (part if isinstance(part, tuple) else part.numpy() for part in batch)
-    pairs = []
-    for source, before, after in zip(source_ids.numpy(), target_in.numpy(), target_out, strict=True):
-        source, before, after = (row[row != PAD_ID].tolist() for row in (source, before, after))
-        if not source:
-            assert not before and not after
-            continue
-        assert source[0] == START_ID and source[-1] == END_ID
-        assert before[0] == START_ID and after[-1] == END_ID
-        assert before[1:] == after[:-1]
-        pairs.append((tuple(source[1:-1]), tuple(after[:-1])))
-    return pairs
-
-
-def as_ids(pairs):
-    return Counter(tuple(tuple(map(int, side.split())) for side in pair) for pair in pairs)
-
-
 @settings(max_examples=25, deadline=None)
 @given(st.lists(st.tuples(IDS, IDS), min_size=1, max_size=6))
 def test_records_give_back_what_was_written(pairs):
-    records = tf.constant([pipeline.encode_pair(np.array(s, np.int32), np.array(t, np.int32)) for s, t in pairs])
+    records = tf.constant([encode_pair(np.array(s, np.int32), np.array(t, np.int32)) for s, t in pairs])
     source, target = pipeline.decode_pairs(records)
     assert source.to_list() == [[START_ID, *s, END_ID] for s, _ in pairs]
     assert target.to_list() == [[START_ID, *t, END_ID] for _, t in pairs]
@@ -146,7 +87,7 @@ def test_a_batch_by_hand(make):
 
 @pytest.mark.parametrize("seed, buffer", [(None, 1000), (3, 17)])
 def test_every_pair_comes_exactly_once_in_an_epoch(make, monkeypatch, seed, buffer):
-    monkeypatch.setattr(pipeline, "PAIRS_PER_SHARD", 30)
+    monkeypatch.setattr(shards_room, "PAIRS_PER_SHARD", 30)
     pairs = unlike_pairs(80)
     shards, config = make(pairs, shuffle_buffer=buffer)
     assert len(shards.paths) == 3 and shards.pairs == 80
@@ -185,7 +126,7 @@ def order_of(shards, config, seed, epoch):
 
 
 def test_the_order_follows_from_seed_and_epoch(make, monkeypatch):
-    monkeypatch.setattr(pipeline, "PAIRS_PER_SHARD", 12)
+    monkeypatch.setattr(shards_room, "PAIRS_PER_SHARD", 12)
     shards, config = make(unlike_pairs(30))
     first = order_of(shards, config, 1, 0)
     assert order_of(shards, config, 1, 0) == first
@@ -209,134 +150,27 @@ def test_a_pair_with_a_long_side_is_left_out_and_counted(make):
     )
 
 
-def test_training_pairs_are_cleaned_and_validation_pairs_are_not(tmp_path):
-    doubled = [("4", "5"), ("4", "5"), ("", "6")]
-    corpus = write_corpus(tmp_path, doubled, doubled)
-    config = a_config(tmp_path)
-    report = CleaningReport()
-    assert list(cleaned_pairs(corpus, "train", config, report)) == [("4", "5")]
-    assert (report.read, report.kept, report.removed["drop_empty"], report.removed["drop_duplicates"]) == (3, 1, 1, 1)
-    assert list(cleaned_pairs(corpus, "validation", config)) == doubled
-    tokenizers = TokenizerPair(Numbers(), Numbers())
-    assert "kept 1 of 3 pairs" in tokenised_shards(corpus, "train", tokenizers, config).cleaning
-    validation = tokenised_shards(corpus, "validation", tokenizers, config)
-    assert (validation.pairs, validation.cleaning) == (3, "not cleaned")
-    ((source_ids, _), _), *_ = batches(validation, config.data)
-    assert [START_ID, END_ID, PAD_ID, PAD_ID] in source_ids.numpy().tolist()  # the empty source stays a row
-
-
-def refused(*arguments):
-    with pytest.raises(UserError) as error:
-        tokenised_shards(*arguments)
-    assert "\n" not in str(error.value)
-    return str(error.value)
-
-
-def test_a_corpus_without_a_pair_left_is_refused(tmp_path):
-    tokenizers = TokenizerPair(Numbers(), Numbers())
-    corpus = write_corpus(tmp_path, [("4 5 6", "4"), ("4 5 6 7", "5")])
-    message = refused(corpus, "train", tokenizers, a_config(tmp_path, {"max_words": 2}))
-    assert "no pair of train.a + train.b passed the cleaning" in message
-    assert "max_words removed 2" in message and "Relax [cleaning]" in message
-    message = refused(corpus, "train", tokenizers, a_config(tmp_path, max_tokens=4))
-    assert "no train pair" in message and "2 longer than data.max_tokens=4" in message
-    few = FileCorpus({"train": corpus._files["train"]}, "en", "de", 10)  # too few to give any away
-    assert "--valid-source" in refused(few, "validation", tokenizers, a_config(tmp_path))
-
-
-@pytest.fixture
-def counted(monkeypatch):
-    """Count how often shards are written."""
-    written = []
-    original = pipeline._write_shards
-    monkeypatch.setattr(pipeline, "_write_shards", lambda *a: (written.append(a[0]), original(*a)))
-    return written
-
-
-def test_shards_are_made_once_and_again_when_what_they_hold_changes(tmp_path, counted):
-    tokenizers, config = TokenizerPair(Numbers(), Numbers()), a_config(tmp_path)
-    corpus = write_corpus(tmp_path, unlike_pairs(20))
-    shards = tokenised_shards(corpus, "train", tokenizers, config)
-    same = [config, a_config(tmp_path, length_step=2), a_config(tmp_path, batch_tokens=100, shuffle_buffer=5)]
-    for again in same:
-        assert tokenised_shards(corpus, "train", TokenizerPair(Numbers(), Numbers()), again) == shards
-    assert len(counted) == 1
-    tokenised_shards(corpus, "validation", tokenizers, config)
-    tokenised_shards(corpus, "train", TokenizerPair(Numbers(), Numbers(b"other")), config)
-    tokenised_shards(corpus, "train", tokenizers, a_config(tmp_path, {"max_words": 9}))
-    tokenised_shards(corpus, "train", tokenizers, a_config(tmp_path, max_tokens=11))
-    tokenised_shards(write_corpus(tmp_path, unlike_pairs(20, seed=1)), "train", tokenizers, config)
-    assert len(counted) == 6
-
-
-@pytest.mark.parametrize("damage", ["no summary", "no shard", "half a summary", "another summary"])
-def test_shards_that_are_not_complete_are_made_again(tmp_path, counted, damage):
-    arguments = write_corpus(tmp_path, [("4", "5")]), "train", TokenizerPair(Numbers(), Numbers()), a_config(tmp_path)
-    shards = tokenised_shards(*arguments)
-    summary = Path(shards.paths[0]).parent / "summary.json"
-    if damage == "no summary":
-        summary.unlink()
-    elif damage == "no shard":
-        Path(shards.paths[0]).unlink()
-    elif damage == "half a summary":
-        summary.write_text(summary.read_text()[:20])
-    else:
-        summary.write_text(json.dumps({"paths": []}))
-    assert tokenised_shards(*arguments) == shards
-    assert len(counted) == 2 and Path(shards.paths[0]).exists()
-
-
-def test_a_process_that_fails_half_way_leaves_no_shards(tmp_path, monkeypatch):
-    arguments = write_corpus(tmp_path, [("4", "5")]), "train", TokenizerPair(Numbers(), Numbers()), a_config(tmp_path)
-    with monkeypatch.context() as patch:
-        patch.setattr(pipeline, "encode_pair", lambda *_: 1 / 0)
-        with pytest.raises(ZeroDivisionError):
-            tokenised_shards(*arguments)
-    assert list((tmp_path / "cache").iterdir()) == []
-    # What a killed process leaves, a folder under its temporary name, is not taken for shards.
-    shards = tokenised_shards(*arguments)
-    folder = Path(shards.paths[0]).parent
-    folder.rename(folder.with_name(folder.name + ".killed"))
-    assert tokenised_shards(*arguments) == shards and folder.is_dir()
-
-
-def test_a_cache_that_cannot_be_written_is_told(tmp_path):
-    (tmp_path / "cache").write_text("a file where a folder should be")
-    corpus = write_corpus(tmp_path, [("4", "5")])
-    message = refused(corpus, "train", TokenizerPair(Numbers(), Numbers()), a_config(tmp_path))
-    assert f"cannot write the cache folder {tmp_path / 'cache'}" in message and "$TRANSFORMER_CACHE" in message
-
-
-def test_the_cache_folder_is_the_configs_then_the_environments(tmp_path, monkeypatch):
-    monkeypatch.setenv("TRANSFORMER_CACHE", str(tmp_path))
-    assert pipeline.cache_folder(Config().data) == tmp_path
-    assert pipeline.cache_folder(a_config(tmp_path).data) == tmp_path / "cache"
-    monkeypatch.delenv("TRANSFORMER_CACHE")
-    assert pipeline.cache_folder(Config().data) == Path.home() / ".cache" / "transformer"
-
-
-def test_the_corpus_is_never_held_whole(tmp_path, monkeypatch):
-    monkeypatch.setattr(pipeline, "PAIRS_PER_CALL", 8)
-    monkeypatch.setattr(pipeline, "PAIRS_PER_SHARD", 16)
-    tokenizer, config = Numbers(), a_config(tmp_path, shuffle_buffer=16)
-    corpus = write_corpus(tmp_path, unlike_pairs(100))
-    read, ahead = 0, []
-    original = corpus.pairs
-
-    def pairs(split):
-        nonlocal read
-        for pair in original(split):
-            read += 1
-            ahead.append(read - sum(tokenizer.calls) // 2)  # both sides are tokenised
-            yield pair
-
-    monkeypatch.setattr(corpus, "pairs", pairs)
-    shards = tokenised_shards(corpus, "train", TokenizerPair(tokenizer, tokenizer), config)
-    assert read == 100 and max(ahead) <= 8 and max(tokenizer.calls) == 8
-    assert len(shards.paths) == 7
-    # The first batch comes without the last shard being there at all.
-    Path(shards.paths[-1]).unlink()
-    stream = iter(batches(shards, config.data))
-    next(stream)
-    with pytest.raises(tf.errors.NotFoundError):
-        list(stream)
+def test_one_segmentation_is_taken_in_each_epoch_all_alike_often_and_the_same_again(tmp_path):
+    count, pairs = 4, [(n, n + 100) for n in range(10, 60)]
+    path = tmp_path / "00000.tfrecord"
+    with tf.io.TFRecordWriter(str(path)) as writer:
+        for source, target in pairs:
+            writer.write(
+                encode_alternatives([([source, 4 + n], [target, 4 + n, 9][: 2 + n % 2]) for n in range(count)])
+            )
+    shards, config = shards_room.Shards((str(path),), len(pairs), 0, 0, "", count), a_config(tmp_path).data
+    seen = {source: Counter() for source, _ in pairs}
+    for epoch in range(40):
+        rows = order_of(shards, config, 1, epoch)
+        assert epoch > 1 or rows == order_of(shards, config, 1, epoch)
+        rows = [pair for batch in rows for pair in batch]
+        assert sorted((source[0], target[0]) for source, target in rows) == pairs  # each pair once in each epoch
+        for (source, which), target in rows:
+            assert target == (source + 100, which, 9)[: 2 + (which - 4) % 2]  # both sides of one alternative
+            seen[source][which] += 1
+    total = sum(seen.values(), Counter())
+    assert set(total) == {4, 5, 6, 7}
+    assert all(abs(times - 500) < 5 * (2000 * 0.25 * 0.75) ** 0.5 for times in total.values())  # 5 sigma
+    assert sum(len(which) == count for which in seen.values()) > 45
+    whole = order_of(shards, config, 1, 3)
+    assert [rows_of(batch) for batch in batches(shards, config, 1, 3).skip(5)] == whole[5:]

@@ -25,7 +25,8 @@ from transformer.checkpoints import (
 )
 from transformer.config import Config, UserError
 from transformer.data.corpora import open_corpus
-from transformer.data.pipeline import batches, cleaned_pairs, tokenised_shards
+from transformer.data.pipeline import batches
+from transformer.data.shards import cleaned_pairs, tokenised_shards
 from transformer.data.tokenizers import TokenizerPair, train_tokenizers
 from transformer.training.cluster import Cluster
 from transformer.training.interruption import Interruption

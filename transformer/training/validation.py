@@ -14,7 +14,8 @@ from transformer.arrays import load_arrays, save_arrays
 from transformer.checkpoints import BEST, RunDirectory, model_variables
 from transformer.config import Config, UserError
 from transformer.data.corpora import Corpus
-from transformer.data.pipeline import Shards, batches
+from transformer.data.pipeline import batches
+from transformer.data.shards import Shards
 from transformer.data.tokenizers import TokenizerPair
 from transformer.evaluation import bleu
 from transformer.inference.translator import Translator

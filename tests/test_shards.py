@@ -1,0 +1,177 @@
+"""Tokenised shards: cleaned, made once, made again when anything changes, and never half."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from number_corpus import Numbers, a_config, unlike_pairs, write_corpus
+
+from transformer.config import END_ID, PAD_ID, START_ID, Config, UserError
+from transformer.data import shards as shards_room
+from transformer.data.cleaning import CleaningReport
+from transformer.data.corpora import FileCorpus
+from transformer.data.pipeline import batches
+from transformer.data.shards import cleaned_pairs, tokenised_shards
+from transformer.data.tokenizers import TokenizerPair
+
+
+def test_training_pairs_are_cleaned_and_validation_pairs_are_not(tmp_path):
+    doubled = [("4", "5"), ("4", "5"), ("", "6")]
+    corpus = write_corpus(tmp_path, doubled, doubled)
+    config = a_config(tmp_path)
+    report = CleaningReport()
+    assert list(cleaned_pairs(corpus, "train", config, report)) == [("4", "5")]
+    assert (report.read, report.kept, report.removed["drop_empty"], report.removed["drop_duplicates"]) == (3, 1, 1, 1)
+    assert list(cleaned_pairs(corpus, "validation", config)) == doubled
+    tokenizers = TokenizerPair(Numbers(), Numbers())
+    assert "kept 1 of 3 pairs" in tokenised_shards(corpus, "train", tokenizers, config).cleaning
+    validation = tokenised_shards(corpus, "validation", tokenizers, config)
+    assert (validation.pairs, validation.cleaning) == (3, "not cleaned")
+    ((source_ids, _), _), *_ = batches(validation, config.data)
+    assert [START_ID, END_ID, PAD_ID, PAD_ID] in source_ids.numpy().tolist()  # the empty source stays a row
+
+
+def refused(*arguments):
+    with pytest.raises(UserError) as error:
+        tokenised_shards(*arguments)
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+def test_a_corpus_without_a_pair_left_is_refused(tmp_path):
+    tokenizers = TokenizerPair(Numbers(), Numbers())
+    corpus = write_corpus(tmp_path, [("4 5 6", "4"), ("4 5 6 7", "5")])
+    message = refused(corpus, "train", tokenizers, a_config(tmp_path, {"max_words": 2}))
+    assert "no pair of train.a + train.b passed the cleaning" in message
+    assert "max_words removed 2" in message and "Relax [cleaning]" in message
+    message = refused(corpus, "train", tokenizers, a_config(tmp_path, max_tokens=4))
+    assert "no train pair" in message and "2 longer than data.max_tokens=4" in message
+    few = FileCorpus({"train": corpus._files["train"]}, "en", "de", 10)  # too few to give any away
+    assert "--valid-source" in refused(few, "validation", tokenizers, a_config(tmp_path))
+
+
+@pytest.fixture
+def counted(monkeypatch):
+    """Count how often shards are written."""
+    written = []
+    original = shards_room._write_shards
+    monkeypatch.setattr(shards_room, "_write_shards", lambda *a: (written.append(a[0]), original(*a)))
+    return written
+
+
+def test_shards_are_made_once_and_again_when_what_they_hold_changes(tmp_path, counted):
+    tokenizers, config = TokenizerPair(Numbers(), Numbers()), a_config(tmp_path)
+    corpus = write_corpus(tmp_path, unlike_pairs(20))
+    shards = tokenised_shards(corpus, "train", tokenizers, config)
+    same = [config, a_config(tmp_path, length_step=2), a_config(tmp_path, batch_tokens=100, shuffle_buffer=5)]
+    for again in same:
+        assert tokenised_shards(corpus, "train", TokenizerPair(Numbers(), Numbers()), again) == shards
+    assert len(counted) == 1
+    tokenised_shards(corpus, "validation", tokenizers, config)
+    tokenised_shards(corpus, "train", TokenizerPair(Numbers(), Numbers(b"other")), config)
+    tokenised_shards(corpus, "train", tokenizers, a_config(tmp_path, {"max_words": 9}))
+    tokenised_shards(corpus, "train", tokenizers, a_config(tmp_path, max_tokens=11))
+    tokenised_shards(write_corpus(tmp_path, unlike_pairs(20, seed=1)), "train", tokenizers, config)
+    assert len(counted) == 6
+
+
+@pytest.mark.parametrize("damage", ["no summary", "no shard", "half a summary", "another summary"])
+def test_shards_that_are_not_complete_are_made_again(tmp_path, counted, damage):
+    arguments = write_corpus(tmp_path, [("4", "5")]), "train", TokenizerPair(Numbers(), Numbers()), a_config(tmp_path)
+    shards = tokenised_shards(*arguments)
+    summary = Path(shards.paths[0]).parent / "summary.json"
+    if damage == "no summary":
+        summary.unlink()
+    elif damage == "no shard":
+        Path(shards.paths[0]).unlink()
+    elif damage == "half a summary":
+        summary.write_text(summary.read_text()[:20])
+    else:
+        summary.write_text(json.dumps({"paths": []}))
+    assert tokenised_shards(*arguments) == shards
+    assert len(counted) == 2 and Path(shards.paths[0]).exists()
+
+
+def test_a_process_that_fails_half_way_leaves_no_shards(tmp_path, monkeypatch):
+    arguments = write_corpus(tmp_path, [("4", "5")]), "train", TokenizerPair(Numbers(), Numbers()), a_config(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(shards_room, "encode_pair", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            tokenised_shards(*arguments)
+    assert list((tmp_path / "cache").iterdir()) == []
+    # What a killed process leaves, a folder under its temporary name, is not taken for shards.
+    shards = tokenised_shards(*arguments)
+    folder = Path(shards.paths[0]).parent
+    folder.rename(folder.with_name(folder.name + ".killed"))
+    assert tokenised_shards(*arguments) == shards and folder.is_dir()
+
+
+def test_a_cache_that_cannot_be_written_is_told(tmp_path):
+    (tmp_path / "cache").write_text("a file where a folder should be")
+    corpus = write_corpus(tmp_path, [("4", "5")])
+    message = refused(corpus, "train", TokenizerPair(Numbers(), Numbers()), a_config(tmp_path))
+    assert f"cannot write the cache folder {tmp_path / 'cache'}" in message and "$TRANSFORMER_CACHE" in message
+
+
+def test_the_cache_folder_is_the_configs_then_the_environments(tmp_path, monkeypatch):
+    monkeypatch.setenv("TRANSFORMER_CACHE", str(tmp_path))
+    assert shards_room.cache_folder(Config().data) == tmp_path
+    assert shards_room.cache_folder(a_config(tmp_path).data) == tmp_path / "cache"
+    monkeypatch.delenv("TRANSFORMER_CACHE")
+    assert shards_room.cache_folder(Config().data) == Path.home() / ".cache" / "transformer"
+
+
+def test_the_corpus_is_never_held_whole(tmp_path, monkeypatch):
+    monkeypatch.setattr(shards_room, "PAIRS_PER_CALL", 8)
+    monkeypatch.setattr(shards_room, "PAIRS_PER_SHARD", 16)
+    tokenizer, config = Numbers(), a_config(tmp_path, shuffle_buffer=16)
+    corpus = write_corpus(tmp_path, unlike_pairs(100))
+    read, ahead = 0, []
+    original = corpus.pairs
+
+    def pairs(split):
+        nonlocal read
+        for pair in original(split):
+            read += 1
+            ahead.append(read - sum(tokenizer.calls) // 2)  # both sides are tokenised
+            yield pair
+
+    monkeypatch.setattr(corpus, "pairs", pairs)
+    shards = tokenised_shards(corpus, "train", TokenizerPair(tokenizer, tokenizer), config)
+    assert read == 100 and max(ahead) <= 8 and max(tokenizer.calls) == 8
+    assert len(shards.paths) == 7
+    # The first batch comes without the last shard being there at all.
+    Path(shards.paths[-1]).unlink()
+    stream = iter(batches(shards, config.data))
+    next(stream)
+    with pytest.raises(tf.errors.NotFoundError):
+        list(stream)
+
+
+class Splits(Numbers):
+    """Draws segmentations that say which they are: '7' becomes [7, 100 + n] for n = 0, 1, ..."""
+
+    def segmentations(self, texts, count, alpha, seed):
+        assert alpha == 0.5
+        self.seeds = [*getattr(self, "seeds", []), seed]
+        return [[[*map(int, text.split()), 100 + n] for n in range(count)] for text in texts]
+
+
+def test_alternatives_are_kept_where_they_fit(tmp_path, monkeypatch):
+    monkeypatch.setattr(shards_room, "PAIRS_PER_CALL", 2)
+    pairs = [("7", "8"), (" ".join("5" * 10), "6"), ("9", "4")]  # the second has no room for another token
+    config = a_config(tmp_path).override({"text": {"segmentations": 3, "segmentation_alpha": 0.5}})
+    source, target = Splits(b"source"), Splits(b"target")
+    shards = tokenised_shards(write_corpus(tmp_path, pairs), "train", TokenizerPair(source, target), config)
+    assert (shards.pairs, shards.segmentations, shards.target_tokens) == (3, 3, 6)
+    assert (source.seeds, target.seeds) == ([0, 4], [1, 5])  # by place in the corpus and side
+    records = [record for path in shards.paths for record in tf.data.TFRecordDataset(path).as_numpy_iterator()]
+    first, second = (np.frombuffer(record, "<i4").tolist() for record in records[:2])
+    assert first == [20] * 3 + [n for i in range(3) for n in (2, 7, 100 + i, 8, 100 + i)]
+    assert second == [48] * 3 + [10, *[5] * 10, 6] * 3
+    plain = tokenised_shards(write_corpus(tmp_path, pairs), "train", TokenizerPair(source, target), a_config(tmp_path))
+    assert plain.segmentations == 0 and plain.paths != shards.paths
+    validation = tokenised_shards(write_corpus(tmp_path, pairs), "validation", TokenizerPair(source, target), config)
+    assert validation.segmentations == 0

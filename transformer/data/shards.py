@@ -1,0 +1,204 @@
+"""Tokenised sentence pairs on disk, made once for a corpus, a vocabulary and limits."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import itertools
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+from transformer.config import Config, DataConfig, UserError
+from transformer.data.cleaning import CleaningReport, clean
+from transformer.data.corpora import Corpus
+from transformer.data.tokenizers import TokenizerPair
+
+FORMAT = 1  # of the shards; part of their fingerprint
+PAIRS_PER_SHARD = 250_000
+PAIRS_PER_CALL = 4096  # tokenised in one call, which the tokenizer spreads over the cores
+
+
+@dataclasses.dataclass(frozen=True)
+class Shards:
+    """Tokenised pairs of one split on disk.
+
+    Attributes:
+        paths: TFRecord files.
+        pairs: number of pairs in them.
+        target_tokens: their target tokens, the end token included.
+        too_long: pairs left out because a side has more than `max_tokens` tokens.
+        cleaning: what cleaning did, in one line.
+        segmentations: alternatives in each record, of which an epoch takes one; 0: a record is one pair.
+    """
+
+    paths: tuple[str, ...]
+    pairs: int
+    target_tokens: int
+    too_long: int
+    cleaning: str
+    segmentations: int = 0
+
+
+def cache_folder(config: DataConfig) -> Path:
+    """Return where tokenised shards are kept."""
+    return Path(config.cache or os.environ.get("TRANSFORMER_CACHE") or "~/.cache/transformer").expanduser()
+
+
+def cleaned_pairs(
+    corpus: Corpus, split: str, config: Config, report: CleaningReport | None = None
+) -> Iterator[tuple[str, str]]:
+    """Stream the pairs of a split; those of the training split are cleaned.
+
+    Raises:
+        UserError: no training pair passed the cleaning.
+    """
+    if split != "train":
+        yield from corpus.pairs(split)
+        return
+    report = CleaningReport() if report is None else report
+    yield from clean(corpus.pairs(split), config.cleaning, corpus.source_language, corpus.target_language, report)
+    if not report.kept:
+        raise UserError(f"no pair of {corpus.name} passed the cleaning: {report}. Relax [cleaning] in the config")
+
+
+def tokenised_shards(corpus: Corpus, split: str, tokenizers: TokenizerPair, config: Config) -> Shards:
+    """Tokenise a split into shards on disk, or return those that an earlier run left.
+
+    The folder's name is a fingerprint of corpus, tokenizers, cleaning and limits: when one of them changes, other
+    shards are made. A folder is written under a temporary name and renamed when it is complete.
+
+    Raises:
+        UserError: no pair is left, or the cache folder cannot be written.
+    """
+    parts = {
+        "format": FORMAT,
+        "corpus": corpus.fingerprint(),
+        "tokenizers": tokenizers.fingerprint(),
+        "split": split,
+        "cleaning": dataclasses.asdict(config.cleaning) if split == "train" else None,
+        "max_tokens": config.data.max_tokens,
+        "validation_pairs": config.data.validation_pairs,
+        "languages": [corpus.source_language, corpus.target_language],
+    }
+    if _segmentations(split, config):
+        parts["segmentations"] = [config.text.segmentations, config.text.segmentation_alpha]
+    name = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:24]
+    folder = cache_folder(config.data) / name
+    shards = _read_shards(folder)
+    if shards is None:
+        try:
+            shards = _make_shards(folder, corpus, split, tokenizers, config)
+        except (OSError, tf.errors.ResourceExhaustedError, tf.errors.PermissionDeniedError) as error:
+            reason = error.strerror if isinstance(error, OSError) else error.message
+            raise UserError(
+                f"cannot write the cache folder {folder.parent} ({reason}); "
+                "name another one with $TRANSFORMER_CACHE or data.cache"
+            ) from None
+    if not shards.pairs:
+        way_out = "Raise data.max_tokens in the config"
+        if split == "validation" and not shards.too_long:
+            way_out = "Give --valid-source and --valid-target, or at least 10 training pairs to take some from"
+        raise UserError(
+            f"no {split} pair of {corpus.name} is left: {shards.cleaning}; {shards.too_long} longer than "
+            f"data.max_tokens={config.data.max_tokens}. {way_out}"
+        )
+    return shards
+
+
+def _read_shards(folder: Path) -> Shards | None:
+    """Return the shards in a folder, or None where they are not complete."""
+    try:
+        summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+        shards = Shards(**{**summary, "paths": tuple(str(folder / path) for path in summary["paths"])})
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
+    return shards if all(Path(path).is_file() for path in shards.paths) else None
+
+
+def _make_shards(folder: Path, corpus: Corpus, split: str, tokenizers: TokenizerPair, config: Config) -> Shards:
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    draft = Path(tempfile.mkdtemp(prefix=f"{folder.name}.", dir=folder.parent))
+    try:
+        _write_shards(draft, corpus, split, tokenizers, config)
+        if _read_shards(folder) is None:
+            shutil.rmtree(folder, ignore_errors=True)  # what is left of shards that somebody cut or moved
+        try:
+            draft.rename(folder)
+        except OSError:  # another process was first; its shards are the same
+            if _read_shards(folder) is None:
+                raise
+        return _read_shards(folder)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+
+
+def _segmentations(split: str, config: Config) -> int:
+    return config.text.segmentations if split == "train" else 0
+
+
+def _write_shards(folder: Path, corpus: Corpus, split: str, tokenizers: TokenizerPair, config: Config) -> None:
+    report = CleaningReport()
+    pairs = cleaned_pairs(corpus, split, config, report)
+    longest = config.data.max_tokens - 2  # start and end take two
+    paths, read, kept, target_tokens, too_long, writer = [], 0, 0, 0, 0, None
+    try:
+        while chunk := list(itertools.islice(pairs, PAIRS_PER_CALL)):
+            for best, drawn in _tokenised(chunk, tokenizers, _segmentations(split, config), config, seed=read):
+                if max(map(len, best)) > longest:
+                    too_long += 1
+                    continue
+                if kept % PAIRS_PER_SHARD == 0:
+                    if writer:
+                        writer.close()
+                    paths.append(f"{len(paths):05d}.tfrecord")
+                    writer = tf.io.TFRecordWriter(str(folder / paths[-1]))
+                drawn = [pair if max(map(len, pair)) <= longest else best for pair in drawn]
+                writer.write(encode_alternatives(drawn) if drawn else encode_pair(*best))
+                kept += 1
+                target_tokens += len(best[1]) + 1
+            read += len(chunk)
+    finally:
+        if writer:
+            writer.close()
+    cleaning = str(report) if split == "train" else "not cleaned"
+    summary = Shards(tuple(paths), kept, target_tokens, too_long, cleaning, _segmentations(split, config))
+    (folder / "summary.json").write_text(json.dumps(dataclasses.asdict(summary)), encoding="utf-8")
+
+
+def _tokenised(
+    chunk: list[tuple[str, str]], tokenizers: TokenizerPair, count: int, config: Config, seed: int
+) -> Iterator[tuple[tuple, list[tuple]]]:
+    """Yield the likeliest ids of each pair, and `count` drawn pairs of ids."""
+    sides = list(zip((tokenizers.source, tokenizers.target), zip(*chunk, strict=True), strict=True))
+    best = zip(*(_rows(tokenizer.tokenize(tf.constant(texts))) for tokenizer, texts in sides), strict=True)
+    drawn: Iterable[list[tuple]] = itertools.repeat([], len(chunk))
+    if count:
+        alpha = config.text.segmentation_alpha
+        by_side = (
+            tokenizer.segmentations(texts, count, alpha, 2 * seed + side)
+            for side, (tokenizer, texts) in enumerate(sides)
+        )
+        drawn = ([*zip(*pair, strict=True)] for pair in zip(*by_side, strict=True))
+    return zip(best, drawn, strict=True)
+
+
+def _rows(ragged: tf.RaggedTensor) -> list[np.ndarray]:
+    return np.split(ragged.values.numpy(), ragged.row_splits.numpy()[1:-1])
+
+
+def encode_pair(source: np.ndarray, target: np.ndarray) -> bytes:
+    """Return a record: the source's length, the source ids and the target ids, as little-endian int32."""
+    return np.concatenate([[len(source)], source, target]).astype("<i4").tobytes()
+
+
+def encode_alternatives(pairs: Sequence[tuple[Sequence[int], Sequence[int]]]) -> bytes:
+    """Return several records of one sentence as one: each one's length in bytes, as little-endian int32, then all."""
+    records = [encode_pair(np.array(source, np.int32), np.array(target, np.int32)) for source, target in pairs]
+    return np.array([len(record) for record in records], "<i4").tobytes() + b"".join(records)
