@@ -244,7 +244,7 @@ def test_selection_by_loss_where_bleu_is_measured_too(make):
 def test_a_run_starts_from_the_weights_and_the_vocabulary_of_another(make, whole, tmp_path, capsys):
     trainer = make(init_from=str(whole.run.path))
     assert "weights loaded, 0 not" in capsys.readouterr().err
-    assert trainer.tokenizers.fingerprint() == whole.tokenizers.fingerprint()
+    assert trainer.data.tokenizers.fingerprint() == whole.data.tokenizers.fingerprint()
     for name, value in arrays(whole.run.weights(BEST)).items():
         np.testing.assert_array_equal(model_variables(trainer.model)[name].numpy(), value)
     trainer.train()
@@ -260,8 +260,10 @@ def test_what_does_not_fit_is_left_and_told(make, whole, capsys):
     told = capsys.readouterr().err
     assert "6 not model/encoder/layer1/ffn/inner/kernel" in told
     narrow = {"d_model": 8, "dff": 16, "num_heads": 1}
-    with pytest.raises(UserError, match="no weight of .* fits this model"):
-        Trainer(config.override({"model": narrow}), RunDirectory(whole.run.path.parent / "narrow"))
+    run = RunDirectory(whole.run.path.parent / "narrow")
+    with pytest.raises(UserError, match="no weight of .* fits: model.d_model is 8 here and 16 there"):
+        Trainer(config.override({"model": narrow}), run)
+    assert not run.path.exists()
 
 
 def test_three_kills_change_nothing(tmp_path):

@@ -33,7 +33,7 @@ def make(tmp_path_factory):
 def some(make):
     """Return some batches of different sizes."""
     trainer = make()
-    found = [(*inputs, out) for inputs, out in batches(trainer.shards, trainer.config.data, seed=3)]
+    found = [(*inputs, out) for inputs, out in batches(trainer.data.shards, trainer.config.data, seed=3)]
     assert len({batch[2].shape for batch in found}) > 1
     return found
 
@@ -80,7 +80,7 @@ def test_accumulated_steps_are_steps_on_the_big_batch(make, some):
 def test_an_accumulating_run_uses_every_batch_once_and_resumes(make):
     trainer = make(accumulate=3, max_steps=4, validate_every=2)
     assert trainer.train().step == 4
-    per_epoch = sum(1 for _ in batches(trainer.shards, trainer.config.data, seed=1))
+    per_epoch = sum(1 for _ in batches(trainer.data.shards, trainer.config.data, seed=1))
     position = trainer.position
     assert position.epoch * per_epoch + position.batch == 12
 
@@ -152,7 +152,7 @@ def test_too_many_bad_steps_in_a_row_end_the_run(make, monkeypatch):
 
 def test_an_exploding_loss_is_a_bad_step(make, some):
     trainer = make()
-    limit = 2 * math.log(trainer.tokenizers.target.vocabulary_size)
+    limit = 2 * math.log(trainer.data.tokenizers.target.vocabulary_size)
     for loss, norm, bad in ((limit - 0.1, 1.0, False), (limit + 0.1, 1.0, True), (1.0, math.inf, True)):
         assert trainer.steps._is_bad(loss * 50, 50, norm) == bad
     assert trainer.steps._is_bad(math.nan, 50, 1.0)

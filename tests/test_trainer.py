@@ -126,7 +126,7 @@ def test_averaged_weights_are_those_of_a_plain_loop_and_are_what_is_kept(whole):
         np.testing.assert_allclose(kept, expected, atol=1e-6)
     # The logged validation loss is that of the averaged weights: nats of all target tokens over their number.
     total = count = 0
-    for (source_ids, target_in), target_out in batches(trainer.validation_shards, whole.config.data):
+    for (source_ids, target_in), target_out in batches(trainer.data.validation_shards, whole.config.data):
         total += smoothed_loss(model((source_ids, target_in), training=False).numpy(), target_out.numpy(), 0.0)
         count += np.sum(target_out.numpy() > 0)
     assert metrics(trainer.run)[-1]["loss"] == pytest.approx(total / count, rel=1e-4)
@@ -192,7 +192,7 @@ def plain(tmp_path_factory):
     training = {"clip_norm": 0.05, "schedule": "inverse_sqrt", "peak_learning_rate": 0.01, "label_smoothing": 0.2}
     config = tiny_config(folder, write_corpus(folder), model={"dropout_rate": 0.0}, training=training)
     trainer = Trainer(config, RunDirectory(folder / "run"))
-    every = [(*inputs, target_out) for inputs, target_out in batches(trainer.shards, config.data, seed=1)]
+    every = [(*inputs, target_out) for inputs, target_out in batches(trainer.data.shards, config.data, seed=1)]
     batch = next(b for b in every if (b[2].numpy()[:, 0] == 0).any())
     return trainer, batch
 
@@ -289,7 +289,7 @@ def test_where_bleu_is_wanted_it_decides(trainer):
     class Perfect:
         def translate(self, sentences):
             asked.extend(sentences)
-            references = [target for _, target in zip(sentences, trainer.corpus.pairs("validation"), strict=False)]
+            references = [target for _, target in zip(sentences, trainer.data.corpus.pairs("validation"), strict=False)]
             return [[Translation(text, 0.0, 0.0)] for _, text in references]
 
     translator, config = trainer.validation.translator, trainer.validation.config
@@ -297,7 +297,7 @@ def test_where_bleu_is_wanted_it_decides(trainer):
     trainer.validation.config = config.override({"training": {"validation_bleu_pairs": 8}})
     trainer.validate()
     trainer.validation.translator, trainer.validation.config = translator, config
-    assert asked == [source for source, _ in trainer.corpus.pairs("validation")][:8]
+    assert asked == [source for source, _ in trainer.data.corpus.pairs("validation")][:8]
     assert metrics(trainer.run)[-1]["bleu"] == pytest.approx(100) == trainer.position.best_score
 
 

@@ -8,6 +8,20 @@ from transformer.checkpoints import RunDirectory
 from transformer.config import UserError
 
 
+def check_tensorboard() -> None:
+    """Refuse to write for TensorBoard where it is not installed.
+
+    Raises:
+        UserError: it is not.
+    """
+    try:
+        import tensorboard  # noqa: F401
+    except ImportError:
+        raise UserError(
+            "training.tensorboard needs TensorBoard; install it with: pip install -e '.[tensorboard]'"
+        ) from None
+
+
 class Metrics:
     """Writes records to RUN/metrics.jsonl and, with the extra `[tensorboard]`, to RUN/tensorboard.
 
@@ -16,9 +30,6 @@ class Metrics:
         tensorboard: whether TensorBoard's files are written too.
         step: of the position that training goes on from; records behind it are dropped.
         writes: False on workers that write nothing.
-
-    Raises:
-        UserError: TensorBoard is not installed.
     """
 
     def __init__(self, run: RunDirectory, tensorboard: bool, step: int, writes: bool = True) -> None:
@@ -27,12 +38,6 @@ class Metrics:
             return
         run.cut_metrics(step)
         if tensorboard:
-            try:
-                import tensorboard  # noqa: F401
-            except ImportError:
-                raise UserError(
-                    "training.tensorboard needs TensorBoard; install it with: pip install -e '.[tensorboard]'"
-                ) from None
             import tensorflow as tf
 
             self.board = tf.summary.create_file_writer(str(run.path / "tensorboard"))

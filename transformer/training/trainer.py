@@ -18,21 +18,18 @@ from transformer.checkpoints import (
     PREVIOUS,
     RunDirectory,
     build_model,
-    check_buildable,
     check_same_run,
     model_variables,
     numbered,
 )
 from transformer.config import Config, UserError
-from transformer.data.corpora import open_corpus
 from transformer.data.pipeline import batches
-from transformer.data.shards import cleaned_pairs, tokenised_shards
-from transformer.data.tokenizers import TokenizerPair, train_tokenizers
 from transformer.training.cluster import Cluster
 from transformer.training.interruption import Interruption
-from transformer.training.metrics import Metrics
+from transformer.training.metrics import Metrics, check_tensorboard
+from transformer.training.preparation import begin, join
 from transformer.training.progress import Position, Progress
-from transformer.training.steps import Batch, Result, Steps, build_optimizer, build_schedule
+from transformer.training.steps import Batch, Result, Steps, build_optimizer
 from transformer.training.validation import REMEDY, Validation
 
 MOST_SKIPPED = 100  # bad steps in a row after which `bad_steps = "skip"` gives up
@@ -57,28 +54,25 @@ class Trainer:
         self.config, self.run, self.cluster = config, run, Cluster(strategy)
         if self.cluster.workers > 1 and config.training.max_minutes:
             raise UserError("training.max_minutes does not go with several workers, whose clocks differ; set max_steps")
-        begun = run.exists()
+        if config.training.tensorboard:
+            check_tensorboard()
+        begun = bool(self.cluster.agree(run.exists()))  # the chief's word, whatever it has written since
         if begun and self.cluster.chief:
             run.lock()
             check_same_run(run.config(), config, run.path)
             run.clear_drafts()
         keras.utils.set_random_seed(config.training.seed)
-        self.corpus = open_corpus(config.data)
         if not self.cluster.chief:
-            self.cluster.agree()  # the chief has begun the run
-        if begun or not self.cluster.chief:
-            self._join()
-        else:
-            self._begin()
+            self.cluster.agree()  # wait for the chief to begin the run
+        data = join(config, run) if begun or not self.cluster.chief else begin(config, run, self._say)
+        self._say(f"training pairs: {data.shards.cleaning}; {data.shards.too_long} too long")
         if self.cluster.chief:
             self.cluster.agree()
         with self.cluster.strategy.scope():
-            self.model = build_model(config.model, self.tokenizers, config.training.precision)
+            self.model = build_model(config.model, data.tokenizers, config.training.precision)
             self.optimizer = build_optimizer(config, self.model.trainable_variables)
         self.steps = Steps(self.model, self.optimizer, config, self.cluster.strategy)
-        self.validation = Validation(
-            config, run, self.cluster, self.steps, self.corpus, self.tokenizers, self.validation_shards
-        )
+        self.data, self.validation = data, Validation(config, run, self.cluster, self.steps, data)
         self.position = Position()
         if begun:
             self._resume()
@@ -90,44 +84,9 @@ class Trainer:
         if self.cluster.chief:
             print(message, file=sys.stderr, flush=True)
 
-    def _begin(self) -> None:
-        """Learn the vocabulary or take that of `init_from`, tokenise, and write what stays the same during the run."""
-        self.corpus.check()
-        if self.config.training.init_from:
-            self.tokenizers = RunDirectory(self.config.training.init_from).tokenizers()
-        else:
-            self._say(f"learning the vocabulary from {self.corpus.name}")
-            pairs = lambda: cleaned_pairs(self.corpus, "train", self.config)  # noqa: E731
-            self.tokenizers = train_tokenizers(pairs, self.config.text)
-        check_buildable(self.config.model, self.tokenizers)
-        build_schedule(self.config)
-        self._tokenise()
-        facts = {
-            "name": self.corpus.name,
-            "source_language": self.corpus.source_language,
-            "target_language": self.corpus.target_language,
-            "fingerprint": self.corpus.fingerprint(),
-        }
-        self.run.create(self.config, self.tokenizers, facts)
-
-    def _join(self) -> None:
-        """Take the vocabulary of a run that was begun, and tokenise."""
-        check_same_run(self.run.config(), self.config, self.run.path)
-        if self.run.corpus()["fingerprint"] != self.corpus.fingerprint():
-            raise UserError(f"{self.run.path} was trained on another corpus; choose another --run or remove it")
-        self.tokenizers: TokenizerPair = self.run.tokenizers()
-        self._tokenise()
-
-    def _tokenise(self) -> None:
-        self.shards = tokenised_shards(self.corpus, "train", self.tokenizers, self.config)
-        self.validation_shards = tokenised_shards(self.corpus, "validation", self.tokenizers, self.config)
-        self._say(f"training pairs: {self.shards.cleaning}; {self.shards.too_long} too long")
-
     def _start_from(self, other: RunDirectory) -> None:
         loaded, left = load_fitting(other.weights(), model_variables(self.model))
         self._say(f"from {other.path}: {len(loaded)} weights loaded, {len(left)} not {', '.join(left[:5])}".rstrip())
-        if not loaded:
-            raise UserError(f"no weight of {other.path} fits this model; give the same [model] sizes, or no init_from")
 
     def _resume(self) -> None:
         """Load the newest checkpoint that is whole; without any, the run starts at its beginning."""
@@ -142,8 +101,6 @@ class Trainer:
                 continue
             if damaged:
                 self._say(f"warning: {damaged[0]}. Going on from {which}.safetensors, the one before")
-                if self.cluster.chief:  # or the next checkpoint would push the good one out
-                    self.run.weights(PREVIOUS).replace(self.run.weights(LAST))
             self._say(f"continuing at step {self.position.step:,}")
             break
         else:
@@ -151,6 +108,8 @@ class Trainer:
                 raise damaged[0]
         if self.cluster.agree(self.position.step) != self.position.step:
             raise UserError(f"{self.run.path} is not the same directory on all machines; share it between them")
+        if damaged and self.cluster.chief:  # or the next checkpoint would push the good one out
+            self.run.weights(PREVIOUS).replace(self.run.weights(LAST))
         self.steps.scale = self.position.scale or self.steps.scale
         self.steps.good_steps = self.position.good_steps
 
@@ -168,7 +127,7 @@ class Trainer:
     def _batches(self) -> Iterator[Batch]:
         """Batches from the current position on, epoch after epoch, without end."""
         while True:
-            epoch = batches(self.shards, self.config.data, self.config.training.seed, self.position.epoch)
+            epoch = batches(self.data.shards, self.config.data, self.config.training.seed, self.position.epoch)
             empty = self.position.batch == 0
             for (source_ids, target_in), target_out in epoch.skip(self.position.batch):
                 empty = False

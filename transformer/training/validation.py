@@ -13,13 +13,11 @@ import numpy as np
 from transformer.arrays import load_arrays, save_arrays
 from transformer.checkpoints import BEST, RunDirectory, model_variables
 from transformer.config import Config, UserError
-from transformer.data.corpora import Corpus
 from transformer.data.pipeline import batches
-from transformer.data.shards import Shards
-from transformer.data.tokenizers import TokenizerPair
 from transformer.evaluation import bleu
 from transformer.inference.translator import Translator
 from transformer.training.cluster import Cluster
+from transformer.training.preparation import TrainingData
 from transformer.training.progress import Position
 from transformer.training.steps import Steps
 
@@ -34,25 +32,13 @@ class Validation:
         run: where they are kept.
         cluster: every worker scores; the chief translates and writes.
         steps: of the model.
-        corpus: the validation sentences.
-        tokenizers: of the run.
-        shards: the tokenised validation pairs.
+        data: the validation sentences, as text and as tokens.
     """
 
-    def __init__(
-        self,
-        config: Config,
-        run: RunDirectory,
-        cluster: Cluster,
-        steps: Steps,
-        corpus: Corpus,
-        tokenizers: TokenizerPair,
-        shards: Shards,
-    ) -> None:
-        self.config, self.run, self.cluster, self.steps = config, run, cluster, steps
-        self.corpus, self.shards = corpus, shards
+    def __init__(self, config: Config, run: RunDirectory, cluster: Cluster, steps: Steps, data: TrainingData) -> None:
+        self.config, self.run, self.cluster, self.steps, self.data = config, run, cluster, steps, data
         search = dataclasses.replace(config.search, beam_size=1)
-        self.translator = Translator(steps.model, tokenizers, search, config.model.max_positions)
+        self.translator = Translator(steps.model, data.tokenizers, search, config.model.max_positions)
 
     def score(self, position: Position) -> dict[str, float]:
         """Return the validation loss in nats per target token and, where it is wanted, the BLEU of greedy search.
@@ -61,7 +47,7 @@ class Validation:
             UserError: the loss is no number.
         """
         sums = np.zeros(2)
-        for (source_ids, target_in), target_out in batches(self.shards, self.config.data):
+        for (source_ids, target_in), target_out in batches(self.data.validation_shards, self.config.data):
             sums += [float(part) for part in self.steps.validation_step(source_ids, target_in, target_out)]
         loss = sums[0] / sums[1]
         if not math.isfinite(loss):
@@ -72,10 +58,10 @@ class Validation:
 
     def _bleu(self) -> float:
         wanted = self.config.training.validation_bleu_pairs
-        pairs = self.corpus.pairs("validation")
+        pairs = self.data.corpus.pairs("validation")
         sources, references = zip(*(pair for pair, _ in zip(pairs, range(wanted), strict=False)), strict=True)
         hypotheses = [best[0].text for best in self.translator.translate(sources)]
-        return bleu(hypotheses, references, self.corpus.target_language).score
+        return bleu(hypotheses, references, self.data.corpus.target_language).score
 
     def judge(self, scores: dict[str, float], position: Position) -> None:
         """Keep the model's weights if they are the best so far, and also where they are to be averaged."""

@@ -1,0 +1,82 @@
+"""What a run needs before its first step: a corpus, vocabularies, tokenised shards, and its directory."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import NamedTuple
+
+from transformer.checkpoints import RunDirectory, check_buildable, check_same_run
+from transformer.config import Config, UserError
+from transformer.data.corpora import Corpus, open_corpus
+from transformer.data.shards import Shards, cleaned_pairs, tokenised_shards
+from transformer.data.tokenizers import TokenizerPair, train_tokenizers
+from transformer.training.steps import build_schedule
+
+
+class TrainingData(NamedTuple):
+    """The sentences of a run, as text and as tokens."""
+
+    corpus: Corpus
+    tokenizers: TokenizerPair
+    shards: Shards
+    validation_shards: Shards
+
+
+def begin(config: Config, run: RunDirectory, say: Callable[[str], None]) -> TrainingData:
+    """Learn the vocabulary or take that of `init_from`, tokenise, and write what stays the same during the run.
+
+    Nothing is written into the run directory before everything has been checked.
+
+    Args:
+        config: of the new run.
+        run: a directory that holds no run.
+        say: tells the user what is going on.
+
+    Raises:
+        UserError: bad input, or a directory that cannot be written.
+    """
+    corpus = open_corpus(config.data)
+    corpus.check()
+    if config.training.init_from:
+        tokenizers = _tokenizers_of(RunDirectory(config.training.init_from), config)
+    else:
+        say(f"learning the vocabulary from {corpus.name}")
+        tokenizers = train_tokenizers(functools.partial(cleaned_pairs, corpus, "train", config), config.text)
+    check_buildable(config.model, tokenizers)
+    build_schedule(config)
+    data = _tokenised(corpus, tokenizers, config)
+    facts = {
+        "name": corpus.name,
+        "source_language": corpus.source_language,
+        "target_language": corpus.target_language,
+        "fingerprint": corpus.fingerprint(),
+    }
+    run.create(config, tokenizers, facts)
+    return data
+
+
+def _tokenizers_of(other: RunDirectory, config: Config) -> TokenizerPair:
+    """Return the vocabulary of a run whose weights fit, at least some of them."""
+    ours, theirs = config.model.d_model, other.config().model.d_model
+    if ours != theirs:
+        raise UserError(f"no weight of {other.path} fits: model.d_model is {ours} here and {theirs} there")
+    return other.tokenizers()
+
+
+def join(config: Config, run: RunDirectory) -> TrainingData:
+    """Take the vocabulary of a run that was begun, and tokenise.
+
+    Raises:
+        UserError: the run is another one, or its corpus is.
+    """
+    check_same_run(run.config(), config, run.path)
+    corpus = open_corpus(config.data)
+    if run.corpus()["fingerprint"] != corpus.fingerprint():
+        raise UserError(f"{run.path} was trained on another corpus; choose another --run or remove it")
+    return _tokenised(corpus, run.tokenizers(), config)
+
+
+def _tokenised(corpus: Corpus, tokenizers: TokenizerPair, config: Config) -> TrainingData:
+    train, validation = (tokenised_shards(corpus, split, tokenizers, config) for split in ("train", "validation"))
+    return TrainingData(corpus, tokenizers, train, validation)
