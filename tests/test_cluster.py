@@ -163,6 +163,15 @@ def test_a_killed_worker_ends_the_job_which_then_resumes_exactly(folder, config,
     assert run.weights().read_bytes() == two[0].weights().read_bytes()
 
 
+def test_a_killed_chief_ends_the_job_too(folder, config):
+    run, workers = RunDirectory(folder / "headless"), free_addresses(2)
+    processes = [start("multiworker", run, config, task, workers, die_at=(3, None)[task]) for task in (0, 1)]
+    _, told = (process.communicate(timeout=300)[1] for process in processes)
+    assert [process.returncode for process in processes] == [-signal.SIGKILL, 1]
+    assert "Traceback" not in told
+    assert told.splitlines()[-1].startswith("error: another worker was lost at step 2 (")
+
+
 def test_slurms_variables_describe_the_machines(monkeypatch):
     monkeypatch.delenv("TF_CONFIG", raising=False)
     variables = {"PROCID": "2", "STEP_NUM_TASKS": "3", "STEP_NODELIST": "node[1-2]", "STEP_TASKS_PER_NODE": "2,1"}

@@ -163,8 +163,8 @@ class Trainer:
             if self.cluster.workers == 1:
                 raise
             raise UserError(
-                f"another worker was lost at step {self.position.step:,} ({error.message.splitlines()[0]}); start the "
-                "same command on every machine again, it continues from the last checkpoint"
+                f"another worker was lost at step {self.position.step:,} ({type(error).__name__}); start the same "
+                "command on every machine again, it continues from the last checkpoint"
             ) from None
         finally:
             self.run.unlock()
