@@ -108,7 +108,7 @@ def training_curves(runs: Sequence[str | Path], path: str | Path) -> None:
                     if points:
                         steps, values = zip(*points, strict=True)
                         thick = {"linewidth": 2.0, "markersize": 4} if style == "o-" else {"linewidth": 0.8}
-                        name = f"{run}, {event}" if curve == training and validation else run
+                        name = f"{run}, {event}" if training and validation else run
                         axes.plot(steps, values, style, color=f"C{number}", label=name, **thick)
             axes.set_ylabel(label)
             axes.set_xlabel("optimizer step")
