@@ -2,10 +2,11 @@ r"""Kill a training run again and again and compare it with one that was left al
 
     python benchmarks/resume_exactness.py --kills 20
 
-Trains a small model with dropout, averaged weights, BLEU and early stopping on 2,000 pairs of the phrasebook, twice:
-once undisturbed, once killed with SIGKILL after a random time (seeded), started again with the same command, and so on.
-Prints one JSON line: the kills, the steps at which runs went on, and whether weights, optimizer state, position and
-metrics (time fields apart) are the same to the last bit. Exit code 1 where they are not.
+Trains a small model with dropout, averaged weights, BLEU and early stopping on 2,000 pairs of the phrasebook:
+once undisturbed, once killed with SIGKILL after a random time (seeded), started again with the same command, and so on;
+and again, where that run ends before all the kills are spent. Prints one JSON line: the kills, the steps at which runs
+went on, and whether weights, optimizer state, position and metrics (time fields apart) are the same to the last bit in
+every run. Exit code 1 where they are not.
 """
 
 import json
@@ -108,26 +109,32 @@ def compare(kills: int, max_steps: int, seed: int, folder: Path) -> dict[str, ob
         raise UserError(f"the undisturbed run failed: {told.strip().splitlines()[-1]}")
     alone = state(folder / "alone")
     whole = json.loads((folder / "alone" / "metrics.jsonl").read_text(encoding="utf-8").splitlines()[-1])["seconds"]
-    chance, went_on, killed = random.Random(seed), [], 0
-    while True:
-        # Short enough for all the kills, long enough to get on: they hit training, validation and saving alike.
-        seconds = chance.uniform(0.0, 1.2 * whole / kills) if killed < kills else None
-        code, told = start(folder / "config.json", folder / "killed", seconds)
-        went_on += [int(line.split()[-1]) for line in told.splitlines() if line.startswith("continuing at step")]
-        if code == 0:
-            break
-        if code != -9:
-            raise UserError(f"a run failed instead of being killed: {told.strip().splitlines()[-1]}")
-        killed += 1
-    other = state(folder / "killed")
-    different = sorted(name for name in alone.keys() | other.keys() if alone.get(name) != other.get(name))
+    chance, went_on, killed, runs, different = random.Random(seed), [], 0, 0, set()
+    while killed < kills:
+        runs += 1
+        run = folder / f"killed{runs}"
+        while True:
+            # Anywhere in an undisturbed run: while it trains, validates, translates and saves.
+            seconds = chance.uniform(0.0, whole) if killed < kills else None
+            code, told = start(folder / "config.json", run, seconds)
+            went_on += [int(line.split()[-1]) for line in told.splitlines() if line.startswith("continuing at step")]
+            if code == 0:
+                break
+            if code != -9:
+                raise UserError(f"a run failed instead of being killed: {told.strip().splitlines()[-1]}")
+            killed += 1
+        other = state(run)
+        different |= {
+            f"{run.name}/{name}" for name in alone.keys() | other.keys() if alone.get(name) != other.get(name)
+        }
     return {
         "kills": killed,
+        "runs": runs,
         "steps": max_steps,
         "seed": seed,
         "went_on_at": went_on,
         "identical": not different,
-        "different": different,
+        "different": sorted(different),
     }
 
 
