@@ -19,11 +19,12 @@ def transformer(threads):
     """Return a step of this package's trainer."""
     import tensorflow as tf
 
-    tf.config.threading.set_intra_op_parallelism_threads(threads)
     from transformer.config import Config
     from transformer.models.translation import Transformer
+    from transformer.training.cluster import open_strategy
     from transformer.training.steps import Steps, build_optimizer
 
+    strategy = open_strategy("single")  # two threads where the process may use two cores
     config = Config().override(
         {
             "model": {"d_model": WIDTH},
@@ -32,7 +33,7 @@ def transformer(threads):
     )
     model = Transformer(LAYERS, WIDTH, HEADS, INNER, VOCABULARY, VOCABULARY, POSITIONS, POSITIONS, rate=DROPOUT)
     model.build()
-    steps = Steps(model, build_optimizer(config, model.trainable_variables), config, tf.distribute.get_strategy())
+    steps = Steps(model, build_optimizer(config, model.trainable_variables), config, strategy)
     return lambda source_ids, target_in, target_out: steps.train([(source_ids, target_in, target_out)]), tf.constant
 
 
@@ -220,7 +221,7 @@ def opennmt_tf(threads):
     optimizer = tf.keras.optimizers.legacy.Adam(RATE, beta_2=0.98, epsilon=1e-9)
     ids = tf.TensorSpec((None, None), tf.int32)
 
-    @tf.function(input_signature=[ids] * 3)
+    @tf.function(input_signature=[ids] * 3, autograph=False)
     def step(source_ids, target_in, target_out):
         lengths = [tf.reduce_sum(tf.cast(part != PAD, tf.int32), axis=1) for part in (source_ids, target_in)]
         with tf.GradientTape() as tape:

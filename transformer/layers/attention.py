@@ -7,6 +7,7 @@ import keras
 import tensorflow as tf
 
 from transformer.layers.checks import check_heads, check_mask
+from transformer.layers.lean import Dense, Dropout
 from transformer.layers.positional_call import PositionalCallMixin
 
 HIDDEN_SCORE = -1e9  # far below any score, yet finite in float32: a row that may attend to nothing stays free of NaN
@@ -82,7 +83,7 @@ class MultiHeadAttention(PositionalCallMixin, keras.layers.Layer):
         self.depth = d_model // num_heads
         self.rate = rate
         self.wq, self.wk, self.wv = (
-            keras.layers.Dense(
+            Dense(
                 d_model,
                 kernel_initializer=keras.initializers.VarianceScaling(0.5, "fan_avg", "uniform"),
                 dtype=self.dtype_policy,
@@ -90,8 +91,8 @@ class MultiHeadAttention(PositionalCallMixin, keras.layers.Layer):
             )
             for name in ("wq", "wk", "wv")
         )
-        self.dense = keras.layers.Dense(d_model, dtype=self.dtype_policy, name="dense")
-        self.dropout = keras.layers.Dropout(rate, dtype=self.dtype_policy, name="dropout") if rate else None
+        self.dense = Dense(d_model, dtype=self.dtype_policy, name="dense")
+        self.dropout = Dropout(rate, dtype=self.dtype_policy, name="dropout") if rate else None
 
     def build(self, v_shape, k_shape=None, q_shape=None):
         k_shape, q_shape = k_shape or v_shape, q_shape or v_shape

@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from transformer.layers.attention import MultiHeadAttention
 from transformer.layers.checks import check_sizes
+from transformer.layers.lean import Dense, Dropout, LayerNormalization
 from transformer.layers.positional_call import PositionalCallMixin
 
 NORM_EPSILON = 1e-6  # document 000, section 5.2.3
@@ -33,11 +34,11 @@ def point_wise_feed_forward_network(
     """
     check_sizes(d_model=d_model, dff=dff)
     layers = [
-        keras.layers.Dense(dff, activation=activation, dtype=dtype, name="inner"),
-        keras.layers.Dense(d_model, dtype=dtype, name="outer"),
+        Dense(dff, activation=activation, dtype=dtype, name="inner"),
+        Dense(d_model, dtype=dtype, name="outer"),
     ]
     if rate:
-        layers.insert(1, keras.layers.Dropout(rate, dtype=dtype, name="dropout"))
+        layers.insert(1, Dropout(rate, dtype=dtype, name="dropout"))
     network = keras.Sequential(layers, name=name)
     # Sequential takes no dtype, and would cast its input to the global one.
     network.dtype_policy = layers[0].dtype_policy
@@ -74,12 +75,12 @@ class _ResidualLayer(PositionalCallMixin, keras.layers.Layer):
 
     def _norms(self, count: int) -> list[keras.layers.LayerNormalization]:
         return [
-            keras.layers.LayerNormalization(epsilon=NORM_EPSILON, dtype=self.dtype_policy, name=f"layernorm{i + 1}")
+            LayerNormalization(epsilon=NORM_EPSILON, dtype=self.dtype_policy, name=f"layernorm{i + 1}")
             for i in range(count)
         ]
 
-    def _dropouts(self, count: int) -> list[keras.layers.Dropout]:
-        return [keras.layers.Dropout(self.rate, dtype=self.dtype_policy, name=f"dropout{i + 1}") for i in range(count)]
+    def _dropouts(self, count: int) -> list[Dropout]:
+        return [Dropout(self.rate, dtype=self.dtype_policy, name=f"dropout{i + 1}") for i in range(count)]
 
     def _build_on(self, *layers: keras.layers.Layer) -> None:
         for layer in layers:

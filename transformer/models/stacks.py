@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from transformer.layers.blocks import NORM_EPSILON, DecoderLayer, EncoderLayer
 from transformer.layers.checks import check_sizes
+from transformer.layers.lean import Dropout, LayerNormalization
 from transformer.layers.positional_call import PositionalCallMixin
 from transformer.layers.positions import sinusoids
 from transformer.models.embedding import TokenEmbedding
@@ -48,7 +49,7 @@ class _Stack(PositionalCallMixin, keras.layers.Layer):
         self.borrows_embedding = embedding is not None
         self.embedding = embedding or TokenEmbedding(vocab_size, d_model, dtype=policy, name="embedding")
         self.positions = sinusoids(maximum_position_encoding, d_model)  # (positions, D)
-        self.dropout = keras.layers.Dropout(rate, dtype=policy, name="dropout")
+        self.dropout = Dropout(rate, dtype=policy, name="dropout")
         self.stack = [
             self.layer_class(
                 d_model,
@@ -66,7 +67,7 @@ class _Stack(PositionalCallMixin, keras.layers.Layer):
         ]
         self.final_norm = None
         if norm_first:  # the residual path of pre-norm layers is never normalised on the way
-            self.final_norm = keras.layers.LayerNormalization(epsilon=NORM_EPSILON, dtype=policy, name="final_norm")
+            self.final_norm = LayerNormalization(epsilon=NORM_EPSILON, dtype=policy, name="final_norm")
 
     def _build_all(self) -> None:
         if not self.embedding.built:

@@ -7,6 +7,7 @@ import keras
 import tensorflow as tf
 
 from transformer.layers.checks import check_mask
+from transformer.layers.lean import Dense
 from transformer.layers.masks import create_masks
 from transformer.layers.positional_call import PositionalCallMixin
 from transformer.models.embedding import TokenEmbedding
@@ -112,7 +113,7 @@ class Transformer(PositionalCallMixin, keras.Model):
         )
         self.final_layer = None
         if embeddings == "separate":
-            self.final_layer = keras.layers.Dense(target_vocab_size, dtype=policy, name="final_layer")
+            self.final_layer = Dense(target_vocab_size, dtype=policy, name="final_layer")
 
     def build(self, inp_shape=None, tar_shape=None):
         self.encoder.build()

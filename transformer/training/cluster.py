@@ -2,12 +2,35 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 
 import tensorflow as tf
 
 from transformer.config import STRATEGIES, UserError
+
+STREAMS = 2  # halves of a batch that a CPU works on side by side
+
+
+def streams_of(strategy: tf.distribute.Strategy) -> int:
+    """Return into how many independent parts a step cuts its batch: some on a CPU, one on a GPU and on each replica.
+
+    Two cores that work on two halves of a batch never wait for each other inside an operation, as they do where they
+    share every small matrix product. `benchmarks/training_speed.py` has the figures.
+    """
+    alone_on_cpu = strategy.num_replicas_in_sync == 1 and not tf.config.list_logical_devices("GPU")
+    return STREAMS if alone_on_cpu else 1
+
+
+def share_cores() -> None:
+    """Divide the cores among the streams; without effect once TensorFlow has begun to work, or on a GPU machine."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if tf.config.list_physical_devices("GPU"):
+        return
+    with contextlib.suppress(RuntimeError):
+        tf.config.threading.set_inter_op_parallelism_threads(STREAMS)
+        tf.config.threading.set_intra_op_parallelism_threads(max(1, cores // STREAMS))
 
 
 def open_strategy(name: str) -> tf.distribute.Strategy:
@@ -21,6 +44,7 @@ def open_strategy(name: str) -> tf.distribute.Strategy:
         UserError: an unknown name, or no description of the machines.
     """
     if name == "single":
+        share_cores()
         return tf.distribute.get_strategy()
     if name == "mirrored":
         return tf.distribute.MirroredStrategy()

@@ -44,8 +44,9 @@ def projected_loss(
 
     Equal to `tf.reduce_sum(token_losses(labels, logits, label_smoothing))` and its gradients. The logits of a batch
     are by far its largest tensor (4,096 tokens of 8,000 words: 131 MB, walked over several times); here a chunk of
-    `CHUNK` tokens is projected, scored and turned into its gradients while it is still in the cache. Both smoothing
-    terms are linear in the logits, so they are taken on `hidden` and `table` instead, which are V / D times smaller.
+    `CHUNK` tokens is projected, normalised and turned into its gradients while it is still in the cache. Only
+    logsumexp(z) needs them all: the label's logit and the mean one are linear in the logits, so they are taken on
+    `hidden` and `table` instead, which are V / D times smaller.
 
     Args:
         hidden: decoder outputs of the real tokens (N, D); products are taken in this type, all else in float32.
@@ -60,15 +61,17 @@ def projected_loss(
     Source: Vaswani et al. 2017, section 5.4, for what is computed.
     """
     _check_smoothing(label_smoothing)
-    if bias is None:
-        bias = tf.zeros(tf.shape(table)[:1], table.dtype)
-    loss = _chunked_cross_entropy(hidden, table, bias, labels)
-    if label_smoothing:
-        hidden = tf.cast(hidden, table.dtype)
-        label_logits = tf.einsum("nd,nd->n", hidden, tf.gather(table, labels)) + tf.gather(bias, labels)
-        mean_logits = tf.linalg.matvec(hidden, tf.reduce_mean(table, axis=0)) + tf.reduce_mean(bias)
-        loss += label_smoothing * tf.reduce_sum(label_logits - mean_logits)
-    return loss
+    normaliser = _chunked_logsumexp(hidden, table, *([] if bias is None else [bias]))
+    hidden = tf.cast(hidden, table.dtype)
+    label_logits = tf.reduce_sum(hidden * tf.gather(table, labels))
+    if bias is not None:
+        label_logits += tf.reduce_sum(tf.gather(bias, labels))
+    if not label_smoothing:
+        return normaliser - label_logits
+    mean_logits = tf.reduce_mean(tf.linalg.matvec(table, tf.reduce_sum(hidden, axis=0)))
+    if bias is not None:
+        mean_logits += tf.cast(tf.shape(hidden)[0], bias.dtype) * tf.reduce_mean(bias)
+    return normaliser - (1.0 - label_smoothing) * label_logits - label_smoothing * mean_logits
 
 
 def _check_smoothing(label_smoothing: float) -> None:
@@ -77,39 +80,44 @@ def _check_smoothing(label_smoothing: float) -> None:
 
 
 @tf.custom_gradient
-def _chunked_cross_entropy(hidden, table, bias, labels):
-    """Sum plain cross-entropies: (N, D), (V, D), (V,), (N,) -> scalar. The gradients come with the forward pass."""
+def _chunked_logsumexp(hidden, table, *bias):
+    """Sum log(sum(exp(logits))) over tokens: (N, D), (V, D), (V,) or nothing -> scalar. The gradients come with it.
+
+    With e = exp(z - max z) and s its sum, the gradient to the logits z is e / s. The division is done on the narrow
+    side: (e / s) W = (e W) / s and (e / s)^T h = e^T (h / s).
+    """
     count = tf.maximum(tf.shape(hidden)[0], 1)  # one empty chunk where there is no token, so that shapes stay known
     vectors = tf.cast(table, hidden.dtype)  # (V, D)
 
-    def body(start, total, d_hidden, d_table, d_bias):
+    def body(start, total, d_hidden, d_table, *d_bias):
         rows = hidden[start : start + CHUNK]  # (C, D)
-        logits = tf.cast(tf.matmul(rows, vectors, transpose_b=True), tf.float32) + bias  # (C, V)
-        losses, d_logits = tf.raw_ops.SparseSoftmaxCrossEntropyWithLogits(
-            features=logits, labels=labels[start : start + CHUNK]
-        )
-        d_products = tf.cast(d_logits, hidden.dtype)
+        logits = tf.matmul(rows, vectors, transpose_b=True)
+        logits = tf.cast(tf.nn.bias_add(logits, tf.cast(bias[0], logits.dtype)) if bias else logits, tf.float32)
+        most = tf.reduce_max(logits, axis=-1, keepdims=True)  # (C, 1)
+        shares = tf.exp(logits - most)  # (C, V), of `sums`
+        sums = tf.reduce_sum(shares, axis=-1, keepdims=True)
+        products = tf.cast(shares, hidden.dtype)
         return (
             start + CHUNK,
-            total + tf.reduce_sum(losses),
-            d_hidden.write(start // CHUNK, tf.matmul(d_products, vectors)),
-            d_table + tf.cast(tf.matmul(d_products, rows, transpose_a=True), table.dtype),
-            d_bias + tf.reduce_sum(d_logits, axis=0),
+            total + tf.reduce_sum(most + tf.math.log(sums)),
+            d_hidden.write(start // CHUNK, tf.matmul(products, vectors) / tf.cast(sums, hidden.dtype)),
+            d_table + tf.cast(tf.matmul(products, rows / tf.cast(sums, rows.dtype), transpose_a=True), table.dtype),
+            *(d + tf.linalg.matvec(shares, 1.0 / sums[:, 0], transpose_a=True) for d in d_bias),
         )
 
     chunks = tf.TensorArray(
         hidden.dtype, size=0, dynamic_size=True, element_shape=(None, hidden.shape[1]), infer_shape=False
     )
-    _, total, d_hidden, d_table, d_bias = tf.while_loop(
+    _, total, d_hidden, *d_weights = tf.while_loop(
         lambda start, *_: start < count,
         body,
-        (tf.constant(0), tf.constant(0.0), chunks, tf.zeros_like(table), tf.zeros_like(bias)),
+        (tf.constant(0), tf.constant(0.0), chunks, *(tf.zeros_like(weight) for weight in (table, *bias))),
         parallel_iterations=1,
     )
     d_hidden = d_hidden.concat()
 
     def gradient(upstream):
-        return tf.cast(upstream, hidden.dtype) * d_hidden, upstream * d_table, upstream * d_bias, None
+        return tf.cast(upstream, hidden.dtype) * d_hidden, *(upstream * d_weight for d_weight in d_weights)
 
     return total, gradient
 

@@ -14,6 +14,7 @@ import tensorflow as tf
 
 from transformer.config import PAD_ID, Config, UserError
 from transformer.models.translation import Transformer
+from transformer.training.cluster import streams_of
 from transformer.training.losses import projected_divergence, projected_loss
 from transformer.training.schedules import make_schedule
 
@@ -42,10 +43,34 @@ class Result(NamedTuple):
 
 
 class Adam(keras.optimizers.Adam):
-    """Adam whose gradients are already those of the whole batch, where Keras would sum them over replicas again."""
+    """Keras' Adam with one fused operation a weight, for gradients that are already those of the whole batch.
+
+    Keras would sum the gradients over replicas again, and makes some fifteen operations for each weight.
+    """
 
     def _all_reduce_sum_gradients(self, grads_and_vars):
         return grads_and_vars
+
+    def _backend_update_step(self, grads, trainable_variables, learning_rate):
+        step = tf.cast(tf.convert_to_tensor(self.iterations) + 1, tf.float32)
+        correction = tf.sqrt(1.0 - tf.pow(self.beta_2, step)) / (1.0 - tf.pow(self.beta_1, step))
+        super()._backend_update_step(grads, trainable_variables, learning_rate * correction)
+
+    def update_step(self, gradient, variable, learning_rate):
+        """Update one weight; `learning_rate` has the bias correction of both moments in it."""
+        index = self._get_variable_index(variable)
+        tf.raw_ops.ResourceApplyAdam(
+            var=variable.handle,
+            m=self._momentums[index].value.handle,
+            v=self._velocities[index].value.handle,
+            beta1_power=0.0,  # corrected above
+            beta2_power=0.0,
+            lr=learning_rate,
+            beta1=self.beta_1,
+            beta2=self.beta_2,
+            epsilon=self.epsilon,
+            grad=gradient,
+        )
 
 
 def build_schedule(config: Config) -> keras.optimizers.schedules.LearningRateSchedule:
@@ -85,11 +110,20 @@ def build_optimizer(config: Config, weights: Sequence[keras.Variable]) -> keras.
     return optimizer
 
 
+def _share(batch: Batch, index: tf.Tensor | int, count: int) -> Batch:
+    """Return every `count`-th row of a batch, from row `index` on; where there is none, a row without a token."""
+    if count == 1:
+        return batch
+    missing = tf.maximum(count - tf.shape(batch[0])[0], 0)
+    return tuple(tf.pad(ids, [[0, missing], [0, 0]])[index::count] for ids in batch)
+
+
 class Steps:
     """The compiled steps of a model and its optimizer.
 
-    A batch is always the global one. Under a `tf.distribute` strategy with n replicas, each takes every n-th row of
-    it, and sums of losses, tokens and gradients over all replicas make a step the same as on one device.
+    A batch is always the global one. On a CPU it is worked on in parts side by side, see `streams_of`. Under a
+    `tf.distribute` strategy with n replicas, each takes every n-th row of it. Sums of losses, tokens and gradients over
+    all parts make a step the same as on one device.
 
     Where every batch is a step, gradient and update are one graph. Where gradients are accumulated, or a bad step is
     to be left out (`bad_steps = "skip"`, and always in float16), the gradient of the summed loss is first gathered,
@@ -111,6 +145,7 @@ class Steps:
     ) -> None:
         self.model, self.optimizer, self.strategy = model, optimizer, strategy
         self.training = config.training
+        self.streams = streams_of(strategy)
         self.scaled = self.training.precision == "float16"
         self.gathers = self.scaled or self.training.accumulate > 1 or self.training.bad_steps == "skip"
         # Nobody is this unsure by chance: a uniform guess over V tokens costs ln V nats.
@@ -170,13 +205,21 @@ class Steps:
         With `r_drop` a, every row of a training batch is passed through the model twice under dropout, and the loss is
         (nll_1 + nll_2) / 2 + a / 4 (KL(p_1 || p_2) + KL(p_2 || p_1)): half of that of Liang et al. 2021, equation 4.
         """
+        table, batch = self.model.output_table(), (source_ids, target_in, target_out)
+        parts = [
+            self._stream_loss(*_share(batch, i, self.streams), table, training, smoothing) for i in range(self.streams)
+        ]
+        total, tokens = (tf.add_n(part) for part in zip(*parts, strict=True))
+        return total, tokens
+
+    def _stream_loss(self, source_ids, target_in, target_out, table, training, smoothing):
+        """Return `loss` of one part of a batch."""
         twice = bool(training and self.training.r_drop)
         if twice:
             source_ids, target_in = (tf.tile(ids, [2, 1]) for ids in (source_ids, target_in))
         outputs, _ = self.model.decode(source_ids, target_in, training=training)
         real = tf.not_equal(target_out, PAD_ID)
         labels, tokens = tf.boolean_mask(target_out, real), tf.reduce_sum(tf.cast(real, tf.float32))
-        table = self.model.output_table()
         if not twice:
             return projected_loss(tf.boolean_mask(outputs, real), *table, labels, smoothing), tokens
         one, other = (tf.boolean_mask(part, real) for part in tf.split(outputs, 2))
@@ -188,11 +231,8 @@ class Steps:
 
     def _rows(self, *batch: tf.Tensor) -> tuple[tf.Tensor, ...]:
         """Return this replica's rows of a global batch."""
-        replicas = self.strategy.num_replicas_in_sync
-        if replicas == 1:
-            return batch
-        first = tf.distribute.get_replica_context().replica_id_in_sync_group
-        return tuple(ids[first::replicas] for ids in batch)
+        context = tf.distribute.get_replica_context()
+        return _share(batch, context.replica_id_in_sync_group, context.num_replicas_in_sync)
 
     @staticmethod
     def _sum_over_replicas(parts):

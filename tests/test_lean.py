@@ -1,0 +1,86 @@
+"""Tests of the lean layers against Keras' own and against what they promise."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from transformer.layers import lean
+
+
+def gradients(layer, x, upstream):
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        y = layer(x)
+    return y, tape.gradient(y, [x, *(weight.value for weight in layer.weights)], output_gradients=upstream)
+
+
+@pytest.mark.parametrize("shape", [(4, 6), (2, 3, 6), (2, 0, 6), (2, 3, 2, 6)])
+@pytest.mark.parametrize("kind, arguments", [("Dense", {"units": 5, "activation": "relu"}), ("LayerNormalization", {})])
+def test_results_and_gradients_are_those_of_keras(kind, arguments, shape):
+    generator = np.random.default_rng(1)
+    ours, theirs = getattr(lean, kind)(**arguments), getattr(keras.layers, kind)(**arguments)
+    for layer in (ours, theirs):
+        layer.build(shape)
+    values = [generator.normal(size=weight.shape).astype(np.float32) for weight in theirs.weights]
+    ours.set_weights(values)
+    theirs.set_weights(values)
+    x = tf.constant(generator.normal(1, 3, shape), tf.float32)
+    upstream = tf.constant(generator.normal(size=theirs(x).shape), tf.float32)
+    y, ours_gradients = tf.function(gradients, autograph=False)(ours, x, upstream)
+    expected, their_gradients = gradients(theirs, x, upstream)
+    np.testing.assert_allclose(y, expected, rtol=1e-4, atol=1e-5)
+    assert len(ours_gradients) == 3
+    for one, other in zip(ours_gradients, their_gradients, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
+
+
+def test_normalisation_by_hand():
+    layer = lean.LayerNormalization(epsilon=0.0)
+    layer.build((None, 4))
+    layer.set_weights([np.array([1.0, 1.0, 2.0, 1.0]), np.array([0.0, 0.5, 0.0, 0.0])])
+    # mean 2, variance 4: (-1, 0, 1, ...) and so on
+    x = tf.constant([[0.0, 2.0, 4.0, 2.0]])
+    root = 2.0**0.5
+    np.testing.assert_allclose(layer(x), [[-root, 0.5, 2 * root, 0.0]], rtol=1e-6, atol=1e-7)
+
+
+@pytest.mark.parametrize("kind", ["Dense", "LayerNormalization", "Dropout"])
+def test_low_precision(kind):
+    arguments = {"Dense": {"units": 6}, "Dropout": {"rate": 0.5}}.get(kind, {})
+    layer = getattr(lean, kind)(**arguments, dtype="mixed_bfloat16")
+    x = tf.ones((2, 3, 6))
+    y = layer(x, training=True) if kind == "Dropout" else layer(x)
+    assert y.dtype == tf.bfloat16 and y.shape == (2, 3, 6)
+    assert all(weight.dtype == "float32" for weight in layer.trainable_weights)
+
+
+@pytest.mark.parametrize("rate", [0.1, 0.3, 0.999])
+def test_dropout_rate_scale_and_gradient(rate):
+    layer = lean.Dropout(rate, seed=3)
+    x = tf.ones((251, 33, 121))  # an odd number of places
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        y = layer(x, training=True)
+    count = y.numpy().size
+    dropped = np.mean(y == 0)
+    assert abs(dropped - rate) < 5 * (rate * (1 - rate) / count) ** 0.5 + 2.0**-17
+    kept = y.numpy()[y != 0]
+    np.testing.assert_allclose(kept, 1 / (1 - rate), rtol=2e-2 if rate > 0.99 else 1e-4)
+    np.testing.assert_array_equal(tape.gradient(y, x), y)
+    columns = np.mean(y == 0, axis=(0, 1))  # no place is special
+    assert abs(columns - rate).max() < 6 * (rate * (1 - rate) * 121 / count) ** 0.5
+
+
+def test_dropout_draws_anew_and_again():
+    first, second = lean.Dropout(0.5, seed=1), lean.Dropout(0.5, seed=1)
+    x = tf.ones((8, 8))
+    draws = [first(x, training=True).numpy() for _ in range(2)]
+    assert (draws[0] != draws[1]).any()
+    np.testing.assert_array_equal(draws, [second(x, training=True) for _ in range(2)])
+    np.testing.assert_array_equal(first(x), x)
+
+
+@pytest.mark.parametrize("rate, expected", [(0.0, 1.0), (1.0, 0.0)])
+def test_dropout_at_its_ends(rate, expected):
+    np.testing.assert_array_equal(lean.Dropout(rate)(tf.ones((3, 2)), training=True), np.full((3, 2), expected))
