@@ -22,7 +22,8 @@ def transformer(threads):
     from transformer.config import Config
     from transformer.models.translation import Transformer
     from transformer.training.cluster import open_strategy
-    from transformer.training.steps import Steps, build_optimizer
+    from transformer.training.optimizer import build_optimizer
+    from transformer.training.steps import Steps
 
     strategy = open_strategy("single")  # two threads where the process may use two cores
     config = Config().override(

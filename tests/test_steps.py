@@ -12,7 +12,7 @@ from transformer.checkpoints import RunDirectory
 from transformer.config import Config, UserError
 from transformer.data.pipeline import batches
 from transformer.training import trainer as training_room
-from transformer.training.steps import build_optimizer, build_schedule
+from transformer.training.optimizer import build_optimizer, build_schedule
 from transformer.training.trainer import Trainer
 
 PLAIN = {"schedule": "inverse_sqrt", "peak_learning_rate": 0.01, "clip_norm": 0.05}

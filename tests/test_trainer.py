@@ -16,8 +16,8 @@ from transformer.config import UserError
 from transformer.data.pipeline import batches
 from transformer.inference.translator import Translation, Translator
 from transformer.training import progress
+from transformer.training.optimizer import build_schedule
 from transformer.training.progress import Position
-from transformer.training.steps import build_schedule
 from transformer.training.trainer import Trainer
 
 DROPOUT = {"dropout_rate": 0.1, "attention_dropout_rate": 0.1, "feed_forward_dropout_rate": 0.1}

@@ -61,17 +61,22 @@ def projected_loss(
     Source: Vaswani et al. 2017, section 5.4, for what is computed.
     """
     _check_smoothing(label_smoothing)
-    normaliser = _chunked_logsumexp(hidden, table, *([] if bias is None else [bias]))
+    weights = [table] if bias is None else [table, bias]
+    return _chunked_logsumexp(hidden, *weights) - _linear_part(hidden, table, bias, labels, label_smoothing)
+
+
+def _linear_part(hidden, table, bias, labels, label_smoothing):
+    """Return the sum of (1 - e) z_label + e mean(z) over all tokens, without their logits z."""
     hidden = tf.cast(hidden, table.dtype)
     label_logits = tf.reduce_sum(hidden * tf.gather(table, labels))
     if bias is not None:
         label_logits += tf.reduce_sum(tf.gather(bias, labels))
     if not label_smoothing:
-        return normaliser - label_logits
+        return label_logits
     mean_logits = tf.reduce_mean(tf.linalg.matvec(table, tf.reduce_sum(hidden, axis=0)))
     if bias is not None:
         mean_logits += tf.cast(tf.shape(hidden)[0], bias.dtype) * tf.reduce_mean(bias)
-    return normaliser - (1.0 - label_smoothing) * label_logits - label_smoothing * mean_logits
+    return (1.0 - label_smoothing) * label_logits + label_smoothing * mean_logits
 
 
 def _check_smoothing(label_smoothing: float) -> None:
@@ -105,13 +110,10 @@ def _chunked_logsumexp(hidden, table, *bias):
             *(d + tf.linalg.matvec(shares, 1.0 / sums[:, 0], transpose_a=True) for d in d_bias),
         )
 
-    chunks = tf.TensorArray(
-        hidden.dtype, size=0, dynamic_size=True, element_shape=(None, hidden.shape[1]), infer_shape=False
-    )
     _, total, d_hidden, *d_weights = tf.while_loop(
         lambda start, *_: start < count,
         body,
-        (tf.constant(0), tf.constant(0.0), chunks, *(tf.zeros_like(weight) for weight in (table, *bias))),
+        (tf.constant(0), tf.constant(0.0), _chunks(hidden), *(tf.zeros_like(weight) for weight in (table, *bias))),
         parallel_iterations=1,
     )
     d_hidden = d_hidden.concat()
@@ -122,68 +124,103 @@ def _chunked_logsumexp(hidden, table, *bias):
     return total, gradient
 
 
-def projected_divergence(hidden: tf.Tensor, other: tf.Tensor, table: tf.Tensor, bias: tf.Tensor | None) -> tf.Tensor:
-    """Return the summed KL(p || q) + KL(q || p), in nats, of the predictions p and q of two states of each token.
+def projected_r_drop(
+    hidden: tf.Tensor,
+    other: tf.Tensor,
+    table: tf.Tensor,
+    bias: tf.Tensor | None,
+    labels: tf.Tensor,
+    label_smoothing: float,
+    weight: float,
+) -> tf.Tensor:
+    """Return the summed loss of two passes over the same tokens under different dropout, in nats.
 
-    p = softmax(hidden @ table^T + bias), q likewise of `other`. All the logits never exist together, as in
-    `projected_loss`.
+    (nll_1 + nll_2) / 2 + weight / 4 (KL(p_1 || p_2) + KL(p_2 || p_1)), half of the paper's loss, where nll is that of
+    `projected_loss` and p_1 and p_2 are the predictions. All the logits never exist together.
 
     Args:
         hidden: decoder outputs of the real tokens (N, D).
-        other: those of another pass over the same tokens (N, D).
-        table: output vectors (V, D), float32.
-        bias: (V,) float32, or None.
+        other: those of the other pass (N, D).
+        table, bias, labels, label_smoothing: as `projected_loss`.
+        weight: the paper's alpha.
 
-    Source: Liang et al. 2021, "R-Drop", equation 2, without its factor 1/2.
+    Raises:
+        ValueError: `label_smoothing` is out of range.
+
+    Source: Liang et al. 2021, "R-Drop", equations 2 to 4.
     """
-    if bias is None:
-        bias = tf.zeros(tf.shape(table)[:1], table.dtype)
-    return _chunked_divergence(hidden, other, table, bias)
+    _check_smoothing(label_smoothing)
+    weights = [table] if bias is None else [table, bias]
+    likelihoods = (_linear_part(part, table, bias, labels, label_smoothing) for part in (hidden, other))
+    return _chunked_pairs(weight / 4.0)(hidden, other, *weights) - sum(likelihoods) / 2.0
 
 
-@tf.custom_gradient
-def _chunked_divergence(hidden, other, table, bias):
-    """Sum both divergences: (N, D) twice, (V, D), (V,) -> scalar. The gradients come with the forward pass.
+def _chunked_pairs(weight: float):
+    """Return a function that sums (logsumexp(y) + logsumexp(z)) / 2 + weight (KL(p || q) + KL(q || p)) over tokens.
 
-    With d = log p - log q, the sum is (p - q) d, and its gradient to p's logits p (d - KL(p || q)) + p - q.
+    Its arguments: two states of each token (N, D) each, the table (V, D) and perhaps the bias (V,); y and z are the
+    logits, p and q their softmax. With d = log p - log q, the divergences are K = sum(p d) and L = -sum(q d), and the
+    gradient to y is p / 2 + weight (p (d - K) + p - q); that to z has p and q, and the sign of d, exchanged.
     """
-    count = tf.maximum(tf.shape(hidden)[0], 1)
-    vectors = tf.cast(table, hidden.dtype)  # (V, D)
-    states = tf.stack([hidden, other])  # (2, N, D)
 
-    def body(start, total, d_states, d_table, d_bias):
-        rows = states[:, start : start + CHUNK]  # (2, C, D)
-        logits = tf.cast(tf.einsum("pcd,vd->pcv", rows, vectors), tf.float32) + bias
-        logs = tf.nn.log_softmax(logits)
-        shares, difference = tf.exp(logs), logs[0] - logs[1]  # (2, C, V), (C, V)
-        difference = tf.stack([difference, -difference])
-        divergences = tf.reduce_sum(shares * difference, axis=-1, keepdims=True)  # (2, C, 1)
-        d_logits = shares * (difference - divergences) + shares - shares[::-1]
-        d_products = tf.cast(d_logits, hidden.dtype)
-        return (
-            start + CHUNK,
-            total + tf.reduce_sum(divergences),
-            d_states.write(start // CHUNK, tf.transpose(tf.einsum("pcv,vd->pcd", d_products, vectors), [1, 0, 2])),
-            d_table + tf.cast(tf.einsum("pcv,pcd->vd", d_products, rows), table.dtype),
-            d_bias + tf.reduce_sum(d_logits, axis=[0, 1]),
+    @tf.custom_gradient
+    def total_of(hidden, other, table, *bias):
+        count = tf.maximum(tf.shape(hidden)[0], 1)
+        vectors = tf.cast(table, hidden.dtype)  # (V, D)
+
+        def body(start, total, d_hidden, d_other, d_table, *d_bias):
+            rows = [states[start : start + CHUNK] for states in (hidden, other)]  # (C, D) each
+            logits = [tf.matmul(part, vectors, transpose_b=True) for part in rows]
+            if bias:
+                logits = [tf.nn.bias_add(part, tf.cast(bias[0], part.dtype)) for part in logits]
+            logits = [tf.cast(part, tf.float32) for part in logits]  # (C, V) each
+            mosts = [tf.reduce_max(part, axis=-1, keepdims=True) for part in logits]
+            shares = [tf.exp(part - most) for part, most in zip(logits, mosts, strict=True)]
+            sums = [tf.reduce_sum(part, axis=-1, keepdims=True) for part in shares]
+            shares = [part / part_sum for part, part_sum in zip(shares, sums, strict=True)]
+            norms = [most + tf.math.log(part_sum) for most, part_sum in zip(mosts, sums, strict=True)]  # (C, 1)
+            difference = logits[0] - logits[1] - (norms[0] - norms[1])
+            products = [part * difference for part in shares]
+            divergences = [tf.reduce_sum(part, axis=-1, keepdims=True) for part in products]  # K and -L
+            d_logits = [
+                weight * (products[0] - shares[1]) + shares[0] * (0.5 + weight * (1.0 - divergences[0])),
+                shares[1] * (0.5 + weight * (1.0 + divergences[1])) - weight * (products[1] + shares[0]),
+            ]
+            d_products = [tf.cast(part, hidden.dtype) for part in d_logits]
+            d_vectors = sum(tf.matmul(d, part, transpose_a=True) for d, part in zip(d_products, rows, strict=True))
+            total += 0.5 * tf.reduce_sum(norms[0] + norms[1]) + weight * tf.reduce_sum(divergences[0] - divergences[1])
+            chunk = start // CHUNK
+            return (
+                start + CHUNK,
+                total,
+                d_hidden.write(chunk, tf.matmul(d_products[0], vectors)),
+                d_other.write(chunk, tf.matmul(d_products[1], vectors)),
+                d_table + tf.cast(d_vectors, table.dtype),
+                *(d + tf.reduce_sum(d_logits[0] + d_logits[1], axis=0) for d in d_bias),
+            )
+
+        start = (tf.constant(0), tf.constant(0.0), _chunks(hidden), _chunks(hidden))
+        _, total, d_hidden, d_other, *d_weights = tf.while_loop(
+            lambda start, *_: start < count,
+            body,
+            (*start, *(tf.zeros_like(weight) for weight in (table, *bias))),
+            parallel_iterations=1,
         )
+        d_states = d_hidden.concat(), d_other.concat()
 
-    chunks = tf.TensorArray(
-        hidden.dtype, size=0, dynamic_size=True, element_shape=(None, 2, hidden.shape[1]), infer_shape=False
-    )
-    _, total, d_states, d_table, d_bias = tf.while_loop(
-        lambda start, *_: start < count,
-        body,
-        (tf.constant(0), tf.constant(0.0), chunks, tf.zeros_like(table), tf.zeros_like(bias)),
-        parallel_iterations=1,
-    )
-    d_states = d_states.concat()  # (N, 2, D)
+        def gradient(upstream):
+            scaled = (tf.cast(upstream, hidden.dtype) * d for d in d_states)
+            return *scaled, *(upstream * d_weight for d_weight in d_weights)
 
-    def gradient(upstream):
-        d_hidden, d_other = (tf.cast(upstream, hidden.dtype) * d_states[:, part] for part in (0, 1))
-        return d_hidden, d_other, upstream * d_table, upstream * d_bias
+        return total, gradient
 
-    return total, gradient
+    return total_of
+
+
+def _chunks(hidden: tf.Tensor) -> tf.TensorArray:
+    """Return an empty array for rows like those of `hidden`, chunk by chunk."""
+    shape = (None, hidden.shape[1])
+    return tf.TensorArray(hidden.dtype, size=0, dynamic_size=True, element_shape=shape, infer_shape=False)
 
 
 @keras.saving.register_keras_serializable(package="transformer")

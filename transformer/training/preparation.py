@@ -11,7 +11,7 @@ from transformer.config import Config, UserError
 from transformer.data.corpora import Corpus, open_corpus
 from transformer.data.shards import Shards, cleaned_pairs, tokenised_shards
 from transformer.data.tokenizers import TokenizerPair, train_tokenizers
-from transformer.training.steps import build_schedule
+from transformer.training.optimizer import build_schedule
 
 
 class TrainingData(NamedTuple):

@@ -27,9 +27,10 @@ from transformer.data.pipeline import batches
 from transformer.training.cluster import Cluster
 from transformer.training.interruption import Interruption
 from transformer.training.metrics import Metrics, check_tensorboard
+from transformer.training.optimizer import build_optimizer
 from transformer.training.preparation import begin, join
 from transformer.training.progress import Position, Progress
-from transformer.training.steps import Batch, Result, Steps, build_optimizer
+from transformer.training.steps import Batch, Result, Steps
 from transformer.training.validation import REMEDY, Validation
 
 MOST_SKIPPED = 100  # bad steps in a row after which `bad_steps = "skip"` gives up

@@ -1,0 +1,79 @@
+"""Adam as the trainer uses it: fused, with the schedule, weight decay and moving average that a config asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import keras
+import tensorflow as tf
+
+from transformer.config import Config, UserError
+from transformer.training.schedules import make_schedule
+
+
+class Adam(keras.optimizers.Adam):
+    """Keras' Adam with one fused operation a weight, for gradients that are already those of the whole batch.
+
+    Keras would sum the gradients over replicas again, and makes some fifteen operations for each weight.
+    """
+
+    def _all_reduce_sum_gradients(self, grads_and_vars):
+        return grads_and_vars
+
+    def _backend_update_step(self, grads, trainable_variables, learning_rate):
+        step = tf.cast(tf.convert_to_tensor(self.iterations) + 1, tf.float32)
+        correction = tf.sqrt(1.0 - tf.pow(self.beta_2, step)) / (1.0 - tf.pow(self.beta_1, step))
+        super()._backend_update_step(grads, trainable_variables, learning_rate * correction)
+
+    def update_step(self, gradient, variable, learning_rate):
+        """Update one weight; `learning_rate` has the bias correction of both moments in it."""
+        index = self._get_variable_index(variable)
+        tf.raw_ops.ResourceApplyAdam(
+            var=variable.handle,
+            m=self._momentums[index].value.handle,
+            v=self._velocities[index].value.handle,
+            beta1_power=0.0,  # corrected above
+            beta2_power=0.0,
+            lr=learning_rate,
+            beta1=self.beta_1,
+            beta2=self.beta_2,
+            epsilon=self.epsilon,
+            grad=gradient,
+        )
+
+
+def build_schedule(config: Config) -> keras.optimizers.schedules.LearningRateSchedule:
+    """Return the schedule that a config asks for.
+
+    Raises:
+        UserError: it contradicts itself.
+    """
+    training = config.training
+    peak, warmup_steps, max_steps = training.peak_learning_rate, training.warmup_steps, training.max_steps
+    try:
+        return make_schedule(training.schedule, config.model.d_model, peak, warmup_steps, max_steps)
+    except ValueError as error:
+        raise UserError(f"[training] {error}") from None
+
+
+def build_optimizer(config: Config, weights: Sequence[keras.Variable]) -> keras.optimizers.Optimizer:
+    """Return Adam with the schedule, weight decay and moving average that a config asks for.
+
+    Raises:
+        UserError: see `build_schedule`.
+    """
+    training = config.training
+    optimizer = Adam(
+        build_schedule(config),
+        beta_1=training.beta_1,
+        beta_2=training.beta_2,
+        epsilon=training.epsilon,
+        weight_decay=training.weight_decay or None,
+        use_ema=training.averaging > 0,
+        ema_momentum=training.averaging or 0.99,
+        ema_overwrite_frequency=None,
+    )
+    if training.weight_decay:
+        optimizer.exclude_from_weight_decay(var_list=[weight for weight in weights if len(weight.shape) < 2])
+    optimizer.build(weights)
+    return optimizer
