@@ -140,7 +140,8 @@ def test_the_corpus_is_never_held_whole(tmp_path, monkeypatch):
 
     monkeypatch.setattr(corpus, "pairs", pairs)
     shards = tokenised_shards(corpus, "train", TokenizerPair(tokenizer, tokenizer), config)
-    assert read == 100 and max(ahead) <= 8 and max(tokenizer.calls) == 8
+    assert read == 100 and max(tokenizer.calls) == 8
+    assert max(ahead) <= 8 * 4  # one chunk is being read, three are waiting for the tokenizer's two threads
     assert len(shards.paths) == 7
     # The first batch comes without the last shard being there at all.
     Path(shards.paths[-1]).unlink()
@@ -166,7 +167,7 @@ def test_alternatives_are_kept_where_they_fit(tmp_path, monkeypatch):
     source, target = Splits(b"source"), Splits(b"target")
     shards = tokenised_shards(write_corpus(tmp_path, pairs), "train", TokenizerPair(source, target), config)
     assert (shards.pairs, shards.segmentations, shards.target_tokens) == (3, 3, 6)
-    assert (source.seeds, target.seeds) == ([0, 4], [1, 5])  # by place in the corpus and side
+    assert (sorted(source.seeds), sorted(target.seeds)) == ([0, 4], [1, 5])  # by place in the corpus and side
     records = [record for path in shards.paths for record in tf.data.TFRecordDataset(path).as_numpy_iterator()]
     first, second = (np.frombuffer(record, "<i4").tolist() for record in records[:2])
     assert first == [20] * 3 + [n for i in range(3) for n in (2, 7, 100 + i, 8, 100 + i)]

@@ -11,6 +11,7 @@ from tiny_run import tiny_config, write_corpus
 from transformer.checkpoints import RunDirectory
 from transformer.config import Config, UserError
 from transformer.data.pipeline import batches
+from transformer.training import steps as steps_room
 from transformer.training import trainer as training_room
 from transformer.training.optimizer import build_optimizer, build_schedule
 from transformer.training.trainer import Trainer
@@ -217,6 +218,20 @@ def test_graphs_are_made_once_whatever_the_shapes(make, some):
         trainer.steps.train([batch])
     assert len({tuple(part.shape for part in batch) for batch in some}) > 2
     assert trainer.steps.traces == 1
+    trainer.steps.check_traces()
+
+
+def test_graphs_that_are_made_again_and_again_are_refused(make, some, monkeypatch):
+    monkeypatch.setattr(steps_room, "MOST_TRACES", 1)
+    trainer = make()
+    unbounded = tf.function(
+        lambda *batch: (tf.constant(1.0), tf.constant(1.0), tf.reduce_sum(1.0 + 0.0 * batch[0].shape[1]))
+    )
+    monkeypatch.setattr(trainer.steps, "train_step", unbounded)
+    with pytest.raises(RuntimeError, match="traced 2 times: a graph is made for each new shape"):
+        for batch in some:
+            trainer.steps.train([batch])
+            trainer.steps.check_traces()
 
 
 def test_two_passes_differ_by_dropout_and_their_loss_is_the_papers(make, some):

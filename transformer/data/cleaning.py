@@ -33,6 +33,8 @@ def normalise_text(text: str) -> str:
 
     Nothing else changes: inner blanks, full-width forms, ligatures and control characters stay. Idempotent.
     """
+    if text.isascii():
+        return text.strip(BLANKS)
     return unicodedata.normalize("NFC", text).replace(META_BLANK, " ").strip(BLANKS)
 
 

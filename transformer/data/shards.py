@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import hashlib
 import itertools
@@ -9,7 +10,8 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +20,7 @@ import tensorflow as tf
 from transformer.config import Config, DataConfig, UserError
 from transformer.data.cleaning import CleaningReport, clean
 from transformer.data.corpora import Corpus
-from transformer.data.tokenizers import TokenizerPair
+from transformer.data.tokenizers import TokenizerPair, reservoir
 
 FORMAT = 1  # of the shards; part of their fingerprint
 PAIRS_PER_SHARD = 250_000
@@ -52,9 +54,16 @@ def cache_folder(config: DataConfig) -> Path:
 
 
 def cleaned_pairs(
-    corpus: Corpus, split: str, config: Config, report: CleaningReport | None = None
+    corpus: Corpus, split: str, config: Config, report: CleaningReport | None = None, sample: int = 0
 ) -> Iterator[tuple[str, str]]:
     """Stream the pairs of a split; those of the training split are cleaned.
+
+    Args:
+        corpus: where they are read.
+        split: 'train' or another split of the corpus.
+        config: with the cleaning rules.
+        report: what cleaning did is added to it.
+        sample: at most so many pairs, chosen at random before they are cleaned; 0: all.
 
     Raises:
         UserError: no training pair passed the cleaning.
@@ -63,16 +72,20 @@ def cleaned_pairs(
         yield from corpus.pairs(split)
         return
     report = CleaningReport() if report is None else report
-    yield from clean(corpus.pairs(split), config.cleaning, corpus.source_language, corpus.target_language, report)
+    pairs = reservoir(corpus.pairs(split), sample) if sample else corpus.pairs(split)
+    yield from clean(pairs, config.cleaning, corpus.source_language, corpus.target_language, report)
     if not report.kept:
         raise UserError(f"no pair of {corpus.name} passed the cleaning: {report}. Relax [cleaning] in the config")
 
 
-def tokenised_shards(corpus: Corpus, split: str, tokenizers: TokenizerPair, config: Config) -> Shards:
+def tokenised_shards(
+    corpus: Corpus, split: str, tokenizers: TokenizerPair, config: Config, say: Callable[[str], None] = lambda _: None
+) -> Shards:
     """Tokenise a split into shards on disk, or return those that an earlier run left.
 
     The folder's name is a fingerprint of corpus, tokenizers, cleaning and limits: when one of them changes, other
-    shards are made. A folder is written under a temporary name and renamed when it is complete.
+    shards are made. A folder is written under a temporary name and renamed when it is complete. `say` is told how far
+    it is, now and then.
 
     Raises:
         UserError: no pair is left, or the cache folder cannot be written.
@@ -94,7 +107,7 @@ def tokenised_shards(corpus: Corpus, split: str, tokenizers: TokenizerPair, conf
     shards = _read_shards(folder)
     if shards is None:
         try:
-            shards = _make_shards(folder, corpus, split, tokenizers, config)
+            shards = _make_shards(folder, corpus, split, tokenizers, config, say)
         except (OSError, tf.errors.ResourceExhaustedError, tf.errors.PermissionDeniedError) as error:
             reason = error.strerror if isinstance(error, OSError) else error.message
             raise UserError(
@@ -122,11 +135,11 @@ def _read_shards(folder: Path) -> Shards | None:
     return shards if all(Path(path).is_file() for path in shards.paths) else None
 
 
-def _make_shards(folder: Path, corpus: Corpus, split: str, tokenizers: TokenizerPair, config: Config) -> Shards:
+def _make_shards(folder, corpus, split, tokenizers, config, say) -> Shards:
     folder.parent.mkdir(parents=True, exist_ok=True)
     draft = Path(tempfile.mkdtemp(prefix=f"{folder.name}.", dir=folder.parent))
     try:
-        _write_shards(draft, corpus, split, tokenizers, config)
+        _write_shards(draft, corpus, split, tokenizers, config, say)
         if _read_shards(folder) is None:
             shutil.rmtree(folder, ignore_errors=True)  # what is left of shards that somebody cut or moved
         try:
@@ -143,33 +156,52 @@ def _segmentations(split: str, config: Config) -> int:
     return config.text.segmentations if split == "train" else 0
 
 
-def _write_shards(folder: Path, corpus: Corpus, split: str, tokenizers: TokenizerPair, config: Config) -> None:
+def _write_shards(folder, corpus, split, tokenizers, config, say) -> None:
     report = CleaningReport()
     pairs = cleaned_pairs(corpus, split, config, report)
     longest = config.data.max_tokens - 2  # start and end take two
-    paths, read, kept, target_tokens, too_long, writer = [], 0, 0, 0, 0, None
+    paths, kept, target_tokens, too_long, writer = [], 0, 0, 0, None
+
+    def tokenised(numbered: tuple[int, list]) -> list:
+        number, chunk = numbered
+        seed = number * PAIRS_PER_CALL
+        return list(_tokenised(chunk, tokenizers, _segmentations(split, config), config, seed))
+
+    chunks = enumerate(iter(lambda: list(itertools.islice(pairs, PAIRS_PER_CALL)), []))
     try:
-        while chunk := list(itertools.islice(pairs, PAIRS_PER_CALL)):
-            for best, drawn in _tokenised(chunk, tokenizers, _segmentations(split, config), config, seed=read):
-                if max(map(len, best)) > longest:
-                    too_long += 1
-                    continue
-                if kept % PAIRS_PER_SHARD == 0:
-                    if writer:
-                        writer.close()
-                    paths.append(f"{len(paths):05d}.tfrecord")
-                    writer = tf.io.TFRecordWriter(str(folder / paths[-1]))
-                drawn = [pair if max(map(len, pair)) <= longest else best for pair in drawn]
-                writer.write(encode_alternatives(drawn) if drawn else encode_pair(*best))
-                kept += 1
-                target_tokens += len(best[1]) + 1
-            read += len(chunk)
+        # The tokenizer works in C++ while the next pairs are read and cleaned.
+        for best, drawn in itertools.chain.from_iterable(_in_order(tokenised, chunks)):
+            if max(map(len, best)) > longest:
+                too_long += 1
+                continue
+            if kept % PAIRS_PER_SHARD == 0:
+                if writer:
+                    writer.close()
+                    say(f"{kept:,} pairs tokenised")
+                paths.append(f"{len(paths):05d}.tfrecord")
+                writer = tf.io.TFRecordWriter(str(folder / paths[-1]))
+            drawn = [pair if max(map(len, pair)) <= longest else best for pair in drawn]
+            writer.write(encode_alternatives(drawn) if drawn else encode_pair(*best))
+            kept += 1
+            target_tokens += len(best[1]) + 1
     finally:
         if writer:
             writer.close()
     cleaning = str(report) if split == "train" else "not cleaned"
     summary = Shards(tuple(paths), kept, target_tokens, too_long, cleaning, _segmentations(split, config))
     (folder / "summary.json").write_text(json.dumps(dataclasses.asdict(summary)), encoding="utf-8")
+
+
+def _in_order(function: Callable, items: Iterable, threads: int = 2) -> Iterator:
+    """Apply a function to items on some threads; yields the results in the items' order, a few ahead at most."""
+    with ThreadPoolExecutor(threads) as pool:
+        waiting = collections.deque()
+        for item in items:
+            waiting.append(pool.submit(function, item))
+            if len(waiting) > threads:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
 
 
 def _tokenised(

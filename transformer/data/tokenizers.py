@@ -101,15 +101,21 @@ def train_wordpiece(sentences: Iterable[str], config: TextConfig) -> WordPieceTo
     return WordPieceTokenizer("".join(piece + "\n" for piece in vocabulary).encode())
 
 
-def _sample(sentences: Iterable[str], size: int) -> list[str]:
-    """Return at most `size` normalised, non-empty sentences, each as likely as any other (Vitter 1985, algorithm R)."""
+def reservoir(items: Iterable, size: int) -> list:
+    """Return at most `size` items, each as likely as any other, the same at each run (Vitter 1985, algorithm R)."""
     chance = random.Random(0)
-    sample: list[str] = []
-    for seen, sentence in enumerate(filter(None, map(normalise_text, sentences))):
+    sample: list = []
+    for seen, item in enumerate(items):
         if seen < size:
-            sample.append(sentence)
+            sample.append(item)
         elif (place := chance.randrange(seen + 1)) < size:
-            sample[place] = sentence
+            sample[place] = item
+    return sample
+
+
+def _sample(sentences: Iterable[str], size: int) -> list[str]:
+    """Return at most `size` normalised, non-empty sentences."""
+    sample = reservoir(filter(None, map(normalise_text, sentences)), size)
     if not sample:
         raise UserError("there is no text to learn a vocabulary from; give a corpus with at least one sentence")
     return sample

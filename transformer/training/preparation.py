@@ -42,10 +42,14 @@ def begin(config: Config, run: RunDirectory, say: Callable[[str], None]) -> Trai
         tokenizers = _tokenizers_of(RunDirectory(config.training.init_from), config)
     else:
         say(f"learning the vocabulary from {corpus.name}")
-        tokenizers = train_tokenizers(functools.partial(cleaned_pairs, corpus, "train", config), config.text)
+        sample = config.text.sample_size // 2  # pairs, that is, of two sentences each
+        tokenizers = train_tokenizers(
+            functools.partial(cleaned_pairs, corpus, "train", config, sample=sample), config.text
+        )
+        say(f"vocabulary of {tokenizers.target.vocabulary_size:,} subwords; cleaning and tokenising")
     check_buildable(config.model, tokenizers)
     build_schedule(config)
-    data = _tokenised(corpus, tokenizers, config)
+    data = _tokenised(corpus, tokenizers, config, say)
     facts = {
         "name": corpus.name,
         "source_language": corpus.source_language,
@@ -64,7 +68,7 @@ def _tokenizers_of(other: RunDirectory, config: Config) -> TokenizerPair:
     return other.tokenizers()
 
 
-def join(config: Config, run: RunDirectory) -> TrainingData:
+def join(config: Config, run: RunDirectory, say: Callable[[str], None]) -> TrainingData:
     """Take the vocabulary of a run that was begun, and tokenise.
 
     Raises:
@@ -74,9 +78,9 @@ def join(config: Config, run: RunDirectory) -> TrainingData:
     corpus = open_corpus(config.data)
     if run.corpus()["fingerprint"] != corpus.fingerprint():
         raise UserError(f"{run.path} was trained on another corpus; choose another --run or remove it")
-    return _tokenised(corpus, run.tokenizers(), config)
+    return _tokenised(corpus, run.tokenizers(), config, say)
 
 
-def _tokenised(corpus: Corpus, tokenizers: TokenizerPair, config: Config) -> TrainingData:
-    train, validation = (tokenised_shards(corpus, split, tokenizers, config) for split in ("train", "validation"))
-    return TrainingData(corpus, tokenizers, train, validation)
+def _tokenised(corpus: Corpus, tokenizers: TokenizerPair, config: Config, say: Callable[[str], None]) -> TrainingData:
+    splits = (tokenised_shards(corpus, split, tokenizers, config, say) for split in ("train", "validation"))
+    return TrainingData(corpus, tokenizers, *splits)

@@ -22,6 +22,7 @@ NUMBER = tf.TensorSpec((), tf.float32)
 Batch = tuple[tf.Tensor, tf.Tensor, tf.Tensor]  # source_ids (B, S), target_in (B, T), target_out (B, T)
 
 FIRST_SCALE = 2.0**15  # of the loss in float16
+MOST_TRACES = 8  # of all steps together; each is traced once
 GROW_AFTER = 2000  # good steps before the scale doubles (Micikevicius et al. 2018, section 3.2)
 
 
@@ -100,6 +101,18 @@ class Steps:
         """Number of graphs made so far; with signatures that leave lengths open it stays at a handful."""
         functions = (self.train_step, self.gather_step, self.mean_step, self.apply_step, self.validation_step)
         return sum(function.experimental_get_tracing_count() for function in functions)
+
+    def check_traces(self) -> None:
+        """Refuse to go on where a graph is made again and again.
+
+        Raises:
+            RuntimeError: the shapes of a step's inputs are not bounded by its signature.
+        """
+        if self.traces > MOST_TRACES:
+            raise RuntimeError(
+                f"the steps were traced {self.traces} times: a graph is made for each new shape of a batch; "
+                "give the tf.function an input_signature that leaves the lengths open"
+            )
 
     def train(self, batches: Sequence[Batch]) -> Result:
         """Make one optimizer step of one or more batches."""

@@ -18,7 +18,6 @@ from transformer.checkpoints import (
     PREVIOUS,
     RunDirectory,
     build_model,
-    check_same_run,
     model_variables,
     numbered,
 )
@@ -60,12 +59,11 @@ class Trainer:
         begun = bool(self.cluster.agree(run.exists()))  # the chief's word, whatever it has written since
         if begun and self.cluster.chief:
             run.lock()
-            check_same_run(run.config(), config, run.path)
             run.clear_drafts()
         keras.utils.set_random_seed(config.training.seed)
         if not self.cluster.chief:
             self.cluster.agree()  # wait for the chief to begin the run
-        data = join(config, run) if begun or not self.cluster.chief else begin(config, run, self._say)
+        data = join(config, run, self._say) if begun or not self.cluster.chief else begin(config, run, self._say)
         self._say(f"training pairs: {data.shards.cleaning}; {data.shards.too_long} too long")
         if self.cluster.chief:
             self.cluster.agree()
@@ -200,6 +198,7 @@ class Trainer:
                 interruption.leave()
         if self._to_average():
             self._average()
+        self._say(f"\n{self.position.step:,} steps are done; TensorFlow made {self.steps.traces} graphs for them")
 
     def _to_average(self) -> bool:
         return bool(self.config.training.average_checkpoints and self.position.averaged_at < self.position.step)
@@ -207,6 +206,7 @@ class Trainer:
     def _report(self, progress: Progress, result: Result) -> None:
         rate = float(keras.ops.convert_to_numpy(self.optimizer.learning_rate))
         record = {**progress.summary(), "learning_rate": rate, "gradient_norm": result.norm}
+        self.steps.check_traces()
         if self.config.training.bad_steps == "skip":
             record["skipped"] = self.position.skipped
         self.metrics.write({"event": "train", **record})
