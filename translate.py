@@ -49,7 +49,9 @@ def main(argv: list[str] | None = None) -> int:
         import_tensorflow()
         from transformer.inference.commands import translate_lines
         from transformer.inference.translator import Translator
+        from transformer.threads import share_cores
 
+        share_cores()
         translator = Translator.load(args.run, args.weights, **search)
         if not 1 <= args.n_best <= translator.search.beam_size:
             p.error(f"--n-best must be from 1 to the beam size {translator.search.beam_size}, got {args.n_best}")

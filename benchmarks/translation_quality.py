@@ -40,7 +40,9 @@ def score(args: Namespace) -> None:
     from transformer.data.corpora import open_corpus
     from transformer.evaluation import bleu, chrf, lowercase_tokenise, tokenised_bleu
     from transformer.inference.translator import Translator
+    from transformer.threads import share_cores
 
+    share_cores()
     search = {n: getattr(args, n) for n in ("beam_size", "length_penalty") if getattr(args, n) is not None}
     config = RunDirectory(args.run).config()
     language = RunDirectory(args.run).corpus()["target_language"]

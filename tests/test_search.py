@@ -157,7 +157,8 @@ def test_attention_is_that_of_the_last_layer(larger):
 class Scripted:
     """A model that says what a table says: `logits[step][last token]` is a row over the vocabulary.
 
-    It stands for `Transformer` and its decoder at once. The cache holds the tokens that each hypothesis was fed so far.
+    It stands for `Transformer` and its decoder at once. The cache holds the tokens that were fed so far, a column for
+    each hypothesis, and `pasts` what each hypothesis was fed so far by those who wrote its tokens.
     """
 
     def __init__(self, table):
@@ -171,14 +172,20 @@ class Scripted:
         return tf.cast(source_ids, tf.float32)
 
     def start(self, enc_output, hypotheses, length):
-        rows = tf.shape(enc_output)[0] * hypotheses
-        return [], [(tf.zeros((rows, length), tf.int32),)]
+        self.pasts = []
+        return [], [(tf.zeros((tf.shape(enc_output)[0], hypotheses, length), tf.int32),)]
 
-    def step(self, ids, cache, position, memory, padding_mask):
+    def step(self, ids, cache, position, memory, padding_mask, authors):
         self.steps += 1
         batch, width = ids.shape
         ((fed,),) = cache
-        now = tf.one_hot(position, fed.shape[1], dtype=tf.int32) * tf.reshape(ids, (-1, 1))
+        now = tf.one_hot(position, fed.shape[2], dtype=tf.int32) * ids[:, :, tf.newaxis]
+        self.pasts.append(
+            [
+                [[int((fed + now)[b, authors[b, w, t], t]) for t in range(int(position) + 1)] for w in range(width)]
+                for b in range(batch)
+            ]
+        )
         weights = tf.ones((batch, 1, width, padding_mask.shape[-1]))
         return tf.gather(self.table[position], ids), [(fed + now,)], weights
 
@@ -226,22 +233,15 @@ def test_the_length_penalty_decides_between_short_and_long(alpha, best):
 
 def test_each_hypothesis_keeps_its_own_past():
     # The worse first word has the better future, so the two change places and the cache has to follow.
-    pasts = []
-
-    class Watched(Scripted):
-        def step(self, ids, cache, position, memory, padding_mask):
-            outputs, cache, weights = super().step(ids, cache, position, memory, padding_mask)
-            pasts.append(cache[0][0].numpy()[:, : int(position) + 1].tolist())
-            return outputs, cache, weights
-
     script = {
         "step0": {START_ID: {4: 0.6, 5: 0.4}},
         "step1": {4: {6: 0.4, 7: 0.3}, 5: {7: 0.9}},
         "step2": {6: {END_ID: 1.0}, 7: {END_ID: 1.0}},
     }
-    found = beam_search(Watched(table(8, **script)), ONE, tf.constant([3]), 2, 0.0)
+    model = Scripted(table(8, **script))
+    found = beam_search(model, ONE, tf.constant([3]), 2, 0.0)
     assert found.ids[0].numpy().tolist() == [[5, 7, END_ID], [4, 6, END_ID]]
-    assert pasts[1:] == [[[2, 4], [2, 5]], [[2, 5, 7], [2, 4, 6]]]
+    assert model.pasts[1:] == [[[[2, 4], [2, 5]]], [[[2, 5, 7], [2, 4, 6]]]]
 
 
 def test_pad_unknown_and_start_are_never_produced():

@@ -179,7 +179,7 @@ def test_cached_decoding_equals_the_whole_call(width, embeddings, norm_first):
 
     memory, cache = model.decoder.start(encoded, width, length + 2)
     assert {part.shape for layer in memory for part in layer} == {(2, HEADS, 5, WIDTH // HEADS)}
-    assert {part.shape for layer in cache for part in layer} == {(2 * width, HEADS, length + 2, WIDTH // HEADS)}
+    assert {part.shape for layer in cache for part in layer} == {(2, HEADS, length + 2, width, WIDTH // HEADS)}
     for position in range(length):
         output, cache, weights = step(tf.constant(prefixes[:, :, position]), cache, tf.constant(position))
         assert output.shape == (2, width, WIDTH) and weights.shape == (2, HEADS, width, 5)

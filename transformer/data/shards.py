@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import collections
 import dataclasses
 import hashlib
 import itertools
@@ -11,7 +10,6 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +19,7 @@ from transformer.config import Config, DataConfig, UserError
 from transformer.data.cleaning import CleaningReport, clean
 from transformer.data.corpora import Corpus
 from transformer.data.tokenizers import TokenizerPair, reservoir
+from transformer.threads import in_order
 
 FORMAT = 1  # of the shards; part of their fingerprint
 PAIRS_PER_SHARD = 250_000
@@ -170,7 +169,7 @@ def _write_shards(folder, corpus, split, tokenizers, config, say) -> None:
     chunks = enumerate(iter(lambda: list(itertools.islice(pairs, PAIRS_PER_CALL)), []))
     try:
         # The tokenizer works in C++ while the next pairs are read and cleaned.
-        for best, drawn in itertools.chain.from_iterable(_in_order(tokenised, chunks)):
+        for best, drawn in itertools.chain.from_iterable(in_order(tokenised, chunks)):
             if max(map(len, best)) > longest:
                 too_long += 1
                 continue
@@ -190,18 +189,6 @@ def _write_shards(folder, corpus, split, tokenizers, config, say) -> None:
     cleaning = str(report) if split == "train" else "not cleaned"
     summary = Shards(tuple(paths), kept, target_tokens, too_long, cleaning, _segmentations(split, config))
     (folder / "summary.json").write_text(json.dumps(dataclasses.asdict(summary)), encoding="utf-8")
-
-
-def _in_order(function: Callable, items: Iterable, threads: int = 2) -> Iterator:
-    """Apply a function to items on some threads; yields the results in the items' order, a few ahead at most."""
-    with ThreadPoolExecutor(threads) as pool:
-        waiting = collections.deque()
-        for item in items:
-            waiting.append(pool.submit(function, item))
-            if len(waiting) > threads:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
 
 
 def _tokenised(

@@ -11,6 +11,7 @@ from transformer.config import END_ID, PAD_ID, START_ID, UNKNOWN_ID
 from transformer.layers.masks import create_padding_mask
 from transformer.models.translation import Transformer
 
+FIRST_ROOM = 16  # tokens that the cache has room for at the start; it doubles when they are used up
 IMPOSSIBLE = -1e9  # log-probability of what must not be chosen; finite, so that differences stay numbers
 
 
@@ -68,54 +69,81 @@ def beam_search(
     longest = tf.reduce_max(limits)
     padding_mask = create_padding_mask(source_ids)
     enc_output = transformer.encoder(source_ids, training=False, mask=padding_mask)
-    memory, cache = transformer.decoder.start(enc_output, width, longest)
+    memory, cache = transformer.decoder.start(enc_output, width, tf.minimum(longest, FIRST_ROOM))
     vocabulary = transformer.decoder.vocab_size
     token = tf.range(vocabulary)
     forbidden = tf.where((token == PAD_ID) | (token == UNKNOWN_ID) | (token == START_ID), IMPOSSIBLE, 0.0)  # (V,)
-    frozen = tf.where(token == PAD_ID, 0.0, IMPOSSIBLE)  # a finished hypothesis goes on with padding, at no cost
+    candidates = min(width, vocabulary)  # of each hypothesis: no more than W of one can be among the W best of all
+    # A finished hypothesis has one candidate: it goes on with padding, at no cost.
+    frozen = tf.where(tf.range(candidates) == 0, 0.0, IMPOSSIBLE)
     steps = longest if with_attention else 0
 
-    def expand(position, ids, log_probabilities, lengths, finished, cache, attention):
+    def expand(position, ids, log_probabilities, lengths, finished, authors, cache, attention):
         last = tf.where(position == 0, tf.fill((batch, width), START_ID), ids[:, :, position - 1])
-        outputs, cache, weights = transformer.decoder.step(last, cache, position, memory, padding_mask)
-        steps_log_probabilities = tf.nn.log_softmax(transformer.project(outputs)) + forbidden  # (B, W, V)
-        steps_log_probabilities = tf.where(finished[:, :, tf.newaxis], frozen, steps_log_probabilities)
-        totals = log_probabilities[:, :, tf.newaxis] + steps_log_probabilities
+        here = tf.range(longest) == position  # (T,)
+        authors = tf.where(here, tf.range(width)[:, tf.newaxis], authors)
+        cache = _with_room(cache, position, longest)
+        outputs, cache, weights = transformer.decoder.step(last, cache, position, memory, padding_mask, authors)
+        logits = transformer.project(outputs)  # (B, W, V)
+        likely, tokens = tf.math.top_k(logits + forbidden, candidates)  # (B, W, C)
+        gains = likely - tf.reduce_logsumexp(logits, axis=-1, keepdims=True)
+        gains = tf.where(finished[:, :, tf.newaxis], frozen, gains)
+        tokens = tf.where(finished[:, :, tf.newaxis], PAD_ID, tokens)
+        totals = log_probabilities[:, :, tf.newaxis] + gains
         new_lengths = lengths + tf.cast(~finished, tf.int32)
         penalised = totals / length_penalty(new_lengths, alpha)[:, :, tf.newaxis]
-        _, best = tf.math.top_k(tf.reshape(penalised, (batch, width * vocabulary)), width)  # (B, W)
-        parent, chosen = best // vocabulary, best % vocabulary
-        log_probabilities = tf.gather(tf.reshape(totals, (batch, width * vocabulary)), best, batch_dims=1)
+        _, best = tf.math.top_k(tf.reshape(penalised, (batch, width * candidates)), width)  # (B, W)
+        parent = best // candidates
+        chosen, log_probabilities = (
+            tf.gather(tf.reshape(part, (batch, width * candidates)), best, batch_dims=1) for part in (tokens, totals)
+        )
         lengths = tf.gather(new_lengths, parent, batch_dims=1)
         finished = tf.gather(finished, parent, batch_dims=1) | (chosen == END_ID) | (lengths >= limits[:, tf.newaxis])
-        here = tf.range(longest) == position  # (T,)
-        ids = tf.where(here, chosen[:, :, tf.newaxis], tf.gather(ids, parent, batch_dims=1))
-        if width > 1:
-            rows = tf.reshape(tf.range(batch)[:, tf.newaxis] * width + parent, (-1,))  # (B * W,)
-            cache = [tuple(tf.gather(part, rows) for part in layer) for layer in cache]
+        ids, authors = (
+            (tf.gather(part, parent, batch_dims=1) for part in (ids, authors)) if width > 1 else (ids, authors)
+        )
+        ids = tf.where(here, chosen[:, :, tf.newaxis], ids)
         if with_attention:
             weights = tf.cast(tf.reduce_mean(weights, axis=1), tf.float32)  # (B, W, S)
             attention = tf.where(here[:, tf.newaxis], weights[:, :, tf.newaxis], attention)
             attention = tf.gather(attention, parent, batch_dims=1)
-        return position + 1, ids, log_probabilities, lengths, finished, cache, attention
+        return position + 1, ids, log_probabilities, lengths, finished, authors, cache, attention
 
     # All hypotheses start alike; only the first may be extended at the first step, or the beam would hold W copies.
     first_only = tf.where(tf.range(width) == 0, 0.0, IMPOSSIBLE)
-    position, ids, log_probabilities, lengths, finished, _, attention = tf.while_loop(
+    open_length = [tuple(tf.TensorShape([*part.shape[:2], None, *part.shape[3:]]) for part in layer) for layer in cache]
+    state = (
+        tf.constant(0),
+        tf.fill((batch, width, longest), PAD_ID),
+        tf.tile(first_only[tf.newaxis], (batch, 1)),
+        tf.zeros((batch, width), tf.int32),
+        tf.zeros((batch, width), tf.bool),
+        tf.zeros((batch, width, longest), tf.int32),
+        cache,
+        tf.zeros((batch, width, steps, source_length)),
+    )
+    position, ids, log_probabilities, lengths, finished, _, _, attention = tf.while_loop(
         lambda position, ids, log_probabilities, lengths, finished, *_: (position < longest) & ~tf.reduce_all(finished),
         expand,
-        (
-            tf.constant(0),
-            tf.fill((batch, width, longest), PAD_ID),
-            tf.tile(first_only[tf.newaxis], (batch, 1)),
-            tf.zeros((batch, width), tf.int32),
-            tf.zeros((batch, width), tf.bool),
-            cache,
-            tf.zeros((batch, width, steps, source_length)),
-        ),
+        state,
+        shape_invariants=(*(part.shape for part in state[:6]), open_length, state[7].shape),
         parallel_iterations=1,
         maximum_iterations=longest,
     )
     ended = tf.reduce_any(ids == END_ID, axis=-1)
     scores = log_probabilities / length_penalty(lengths, alpha)
     return Hypotheses(ids, scores, log_probabilities, lengths, ended, attention)
+
+
+def _with_room(cache: list[tuple[tf.Tensor, ...]], position: tf.Tensor, longest: tf.Tensor) -> list:
+    """Return the cache, twice as long where it ends before `position`; its third axis is time."""
+    length = tf.shape(cache[0][0])[2]
+
+    def doubled():
+        more = tf.minimum(length, longest - length)
+        return [
+            tuple(tf.pad(part, [[0, more if axis == 2 else 0] for axis in range(part.shape.rank)]) for part in layer)
+            for layer in cache
+        ]
+
+    return tf.cond(position < length, lambda: cache, doubled)

@@ -16,6 +16,7 @@ from transformer.config import DEFAULT_RUN, END_ID, START_ID, SearchConfig
 from transformer.data.tokenizers import TokenizerPair
 from transformer.inference.search import beam_search
 from transformer.models.translation import Transformer
+from transformer.threads import in_order
 
 
 @dataclasses.dataclass(frozen=True)
@@ -130,10 +131,18 @@ class Translator:
         for i in set(range(len(rows))) - set(todo):
             results[i] = [Translation("", 0.0, 0.0, warnings=tuple(warnings[i]))] * n_best
         done = len(rows) - len(todo)
+        batches = []
         while todo:
             size = max(1, self.search.batch_tokens // (len(rows[todo[0]]) * self.search.beam_size))
-            batch, todo = todo[:size], todo[size:]
-            found = self._translate_batch([rows[i] for i in batch], n_best, with_attention)
+            batches.append(todo[:size])
+            todo = todo[size:]
+
+        self._search(with_attention)  # made once, before two threads ask for it
+
+        def search(batch: list[int]) -> tuple[list[int], list[list[Translation]]]:
+            return batch, self._translate_batch([rows[i] for i in batch], n_best, with_attention)
+
+        for batch, found in in_order(search, batches):
             for i, hypotheses in zip(batch, found, strict=True):
                 results[i] = [dataclasses.replace(h, warnings=(*warnings[i], *h.warnings)) for h in hypotheses]
             done += len(batch)

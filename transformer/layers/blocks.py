@@ -198,33 +198,42 @@ class DecoderLayer(_ResidualLayer):
         cache: tuple[tf.Tensor, tf.Tensor],
         position: tf.Tensor,
         memory: tuple[tf.Tensor, tf.Tensor],
-        look_ahead_mask: tf.Tensor,
+        visible: tf.Tensor,
         padding_mask: tf.Tensor,
     ) -> tuple[tf.Tensor, tuple[tf.Tensor, tf.Tensor], tf.Tensor]:
         """Decode one token of each of W hypotheses per sentence.
 
         Args:
             x: (B, W, D), the current token of each hypothesis.
-            cache: keys and values of the tokens so far, (B * W, H, T, K) each; T is the longest output.
+            cache: keys and values of the tokens so far, (B, H, T, W, K) each; T is the longest output.
             position: scalar int32, index of the current token.
             memory: keys and values of the encoder output from `mha2.project_keys_values`, (B, H, S, K) each.
-            look_ahead_mask: (T,) bool, True up to `position`.
+            visible: bool, broadcastable to (B, H, W, T * W): which cached tokens are a hypothesis' own past.
             padding_mask: (B, 1, 1, S) bool.
 
         Returns:
             output (B, W, D), the cache with the current token written, and cross-attention weights (B, H, W, S).
         """
         entered = self._enter(self.layernorm1, x)
-        alone = tf.reshape(entered, (-1, 1, self.d_model))  # (B * W, 1, D): a hypothesis sees only its own tokens
-        here = tf.equal(tf.range(tf.shape(look_ahead_mask)[0]), position)[:, tf.newaxis]  # (T, 1)
-        cache = tuple(
-            tf.where(here, new, old)
-            for new, old in zip(self.mha1.project_keys_values(alone, alone), cache, strict=True)
-        )
-        attn1, _ = self.mha1.attend(self.mha1.project_queries(alone), *cache, look_ahead_mask)
-        x = self._leave(self.layernorm1, self.dropout1, x, tf.reshape(attn1, tf.shape(x)), False)
+        news = self.mha1.project_keys_values(entered, entered)  # (B, H, W, K) each
+        cache = tuple(_write(old, new, position) for old, new in zip(cache, news, strict=True))
+        batch, heads, length, width, depth = tf.unstack(tf.shape(cache[0]))
+        pasts = (tf.reshape(part, (batch, heads, length * width, depth)) for part in cache)
+        attn1, _ = self.mha1.attend(self.mha1.project_queries(entered), *pasts, visible)
+        x = self._leave(self.layernorm1, self.dropout1, x, attn1, False)
         entered = self._enter(self.layernorm2, x)
         # All hypotheses of a sentence look at the same memory, so they stand on the query axis.
         attn2, weights2 = self.mha2.attend(self.mha2.project_queries(entered), *memory, padding_mask)
         x = self._leave(self.layernorm2, self.dropout2, x, attn2, False)
         return self._feed_forward(x, False), cache, weights2
+
+
+def _write(cache: tf.Tensor, new: tf.Tensor, position: tf.Tensor) -> tf.Tensor:
+    """Return the cache (B, H, T, W, K) with the new keys or values (B, H, W, K) at a position, written in place."""
+    batch, heads, length, width, depth = tf.unstack(tf.shape(cache))
+    rows = batch * heads
+    places = tf.stack([tf.range(rows), tf.fill([rows], position)], axis=1)
+    written = tf.tensor_scatter_nd_update(
+        tf.reshape(cache, (rows, length, width * depth)), places, tf.reshape(new, (rows, width * depth))
+    )
+    return tf.reshape(written, tf.shape(cache))

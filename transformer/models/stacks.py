@@ -235,12 +235,11 @@ class Decoder(_Stack):
             length: T, the longest output in tokens.
 
         Returns:
-            Keys and values of the encoder output, (B, H, S, K) each, and of no token yet, (B * W, H, T, K) each.
+            Keys and values of the encoder output, (B, H, S, K) each, and of no token yet, (B, H, T, W, K) each.
         """
-        rows = tf.shape(enc_output)[0] * hypotheses
-        shape = (rows, self.num_heads, length, self.d_model // self.num_heads)  # (B * W, H, T, K)
+        shape = (tf.shape(enc_output)[0], self.num_heads, length, hypotheses, self.d_model // self.num_heads)
         memory = [layer.mha2.project_keys_values(enc_output, enc_output) for layer in self.stack]
-        empty = tf.zeros(shape, enc_output.dtype)
+        empty = tf.zeros(shape, enc_output.dtype)  # (B, H, T, W, K)
         return memory, [(empty, empty) for _ in self.stack]
 
     def step(
@@ -250,15 +249,20 @@ class Decoder(_Stack):
         position: tf.Tensor,
         memory: list[KeysValues],
         padding_mask: tf.Tensor,
+        authors: tf.Tensor | None = None,
     ) -> tuple[tf.Tensor, list[KeysValues], tf.Tensor]:
         """Decode one token of each of W hypotheses per sentence; equal to `call` at that position.
 
+        Each hypothesis writes into its own column of the cache. Where hypotheses branch off from one another, the
+        cache stays as it is and `authors` says who wrote a hypothesis' earlier tokens.
+
         Args:
             ids: (B, W), the current token of each hypothesis.
-            cache: of the tokens so far, from `start` or the last `step`. Its rows are in the order of (B, W).
+            cache: of the tokens so far, from `start` or the last `step`.
             position: scalar int32, index of the current token, below the cache's T.
             memory: from `start`.
             padding_mask: (B, 1, 1, S) bool.
+            authors: (B, W, at least T) int32, the hypotheses that wrote the tokens up to `position`; None: all its own.
 
         Returns:
             output (B, W, D), the new cache, and the last layer's attention over the source (B, H, W, S).
@@ -266,10 +270,15 @@ class Decoder(_Stack):
         batch, hypotheses = tf.unstack(tf.shape(ids))
         x = self.embed(tf.reshape(ids, (-1, 1)), False, position)  # every hypothesis is at the same position
         x = tf.reshape(x, (batch, hypotheses, self.d_model))
-        look_ahead_mask = tf.range(tf.shape(cache[0][0])[2]) <= position  # (T,)
+        columns, length = tf.range(hypotheses), tf.shape(cache[0][0])[2]
+        if authors is None:
+            authors = columns[tf.newaxis, :, tf.newaxis]  # (1, W, 1)
+        past = (tf.range(length) <= position)[:, tf.newaxis]  # (T, 1)
+        visible = past & (authors[..., :length, tf.newaxis] == columns)  # (B, W, T, W)
+        visible = tf.reshape(visible, (-1, 1, hypotheses, length * hypotheses))
         new_cache, weights = [], None
         for layer, layer_cache, layer_memory in zip(self.stack, cache, memory, strict=True):
-            x, layer_cache, weights = layer.step(x, layer_cache, position, layer_memory, look_ahead_mask, padding_mask)
+            x, layer_cache, weights = layer.step(x, layer_cache, position, layer_memory, visible, padding_mask)
             new_cache.append(layer_cache)
         return self.finish(x), new_cache, weights
 

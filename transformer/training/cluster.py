@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 
 import tensorflow as tf
 
 from transformer.config import STRATEGIES, UserError
-
-STREAMS = 2  # halves of a batch that a CPU works on side by side
+from transformer.threads import STREAMS, share_cores
 
 
 def streams_of(strategy: tf.distribute.Strategy) -> int:
@@ -21,16 +19,6 @@ def streams_of(strategy: tf.distribute.Strategy) -> int:
     """
     alone_on_cpu = strategy.num_replicas_in_sync == 1 and not tf.config.list_logical_devices("GPU")
     return STREAMS if alone_on_cpu else 1
-
-
-def share_cores() -> None:
-    """Divide the cores among the streams; without effect once TensorFlow has begun to work, or on a GPU machine."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    if tf.config.list_physical_devices("GPU"):
-        return
-    with contextlib.suppress(RuntimeError):
-        tf.config.threading.set_inter_op_parallelism_threads(STREAMS)
-        tf.config.threading.set_intra_op_parallelism_threads(max(1, cores // STREAMS))
 
 
 def open_strategy(name: str) -> tf.distribute.Strategy:

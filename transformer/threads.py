@@ -1,0 +1,36 @@
+"""How the cores of a CPU are shared."""
+
+import collections
+import contextlib
+import os
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import tensorflow as tf
+
+STREAMS = 2  # pieces of work that a CPU does side by side: halves of a training batch, batches of sentences
+
+
+def share_cores() -> None:
+    """Divide the cores among the streams; without effect once TensorFlow has begun to work, or on a GPU machine."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if tf.config.list_physical_devices("GPU"):
+        return
+    with contextlib.suppress(RuntimeError):
+        tf.config.threading.set_inter_op_parallelism_threads(STREAMS)
+        tf.config.threading.set_intra_op_parallelism_threads(max(1, cores // STREAMS))
+
+
+def in_order(function: Callable, items: Iterable, threads: int = STREAMS) -> Iterator:
+    """Apply a function to items on some threads; yields the results in the items' order.
+
+    At most `threads` + 1 items are taken ahead of the results, so that nothing piles up.
+    """
+    with ThreadPoolExecutor(threads) as pool:
+        waiting = collections.deque()
+        for item in items:
+            waiting.append(pool.submit(function, item))
+            if len(waiting) > threads:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
