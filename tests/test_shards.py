@@ -33,6 +33,16 @@ def test_training_pairs_are_cleaned_and_validation_pairs_are_not(tmp_path):
     assert [START_ID, END_ID, PAD_ID, PAD_ID] in source_ids.numpy().tolist()  # the empty source stays a row
 
 
+def test_a_sample_is_drawn_before_it_is_cleaned(tmp_path):
+    corpus, config = write_corpus(tmp_path, unlike_pairs(50)), a_config(tmp_path)
+    whole = list(cleaned_pairs(corpus, "train", config))
+    report = CleaningReport()
+    sample = list(cleaned_pairs(corpus, "train", config, report, sample=10))
+    assert report.read == 10 and len(set(sample)) == 10 and set(sample) < set(whole)
+    assert sample == list(cleaned_pairs(corpus, "train", config, sample=10))
+    assert list(cleaned_pairs(corpus, "train", config, sample=50)) == whole
+
+
 def refused(*arguments):
     with pytest.raises(UserError) as error:
         tokenised_shards(*arguments)
