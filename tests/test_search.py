@@ -1,4 +1,4 @@
-"""Greedy and beam search against brute force, against plain uncached loops, and on scripted models."""
+"""Every way to decode: against brute force, plain uncached loops and probabilities, and on scripted models."""
 
 import itertools
 import math
@@ -9,7 +9,9 @@ import pytest
 import tensorflow as tf
 
 from transformer.config import END_ID, PAD_ID, START_ID, UNKNOWN_ID
-from transformer.inference.search import beam_search, length_penalty
+from transformer.inference.constraints import at_least, begins_with, no_repeated_ngram
+from transformer.inference.search import decode
+from transformer.inference.strategies import Beam, Sample, length_penalty
 from transformer.models.translation import Transformer
 
 NEVER = (PAD_ID, UNKNOWN_ID, START_ID)
@@ -34,6 +36,10 @@ def small():
 @pytest.fixture(scope="module")
 def larger():
     return a_model(12)
+
+
+def beam_search(model, source_ids, limits, width, alpha, form="gnmt", **options):
+    return decode([model], source_ids, limits, Beam(width, alpha, form), alpha=alpha, form=form, **options)
 
 
 def padded(rows):
@@ -135,23 +141,6 @@ def test_padding_of_a_batch_changes_no_result(larger):
         alone = beam_search(larger, tf.constant([source]), tf.constant([limit]), 3, 0.6)
         assert [ids for ids, _ in found_in(together, row)] == [ids for ids, _ in found_in(alone, 0)]
         np.testing.assert_allclose(together.scores[row], alone.scores[0], rtol=1e-5)
-
-
-def test_attention_is_that_of_the_last_layer(larger):
-    sources = padded(SOURCES)
-    without = beam_search(larger, sources, tf.constant([4, 4, 3]), 2, 0.6)
-    hypotheses = beam_search(larger, sources, tf.constant([4, 4, 3]), 2, 0.6, with_attention=True)
-    assert hypotheses.attention.shape == (3, 2, 4, 5) and without.attention.shape == (3, 2, 0, 5)
-    np.testing.assert_array_equal(hypotheses.ids, without.ids)
-    for row, beam in itertools.product(range(3), range(2)):
-        length = int(hypotheses.lengths[row, beam])
-        weights = hypotheses.attention[row, beam, :length].numpy()
-        np.testing.assert_allclose(weights.sum(-1), 1, rtol=1e-5)
-        assert (weights[:, len(SOURCES[row]) :] == 0).all()
-        target_in = tf.constant([[START_ID, *hypotheses.ids[row, beam, : length - 1].numpy()]])
-        _, every = larger.decode(tf.constant([SOURCES[row]]), target_in, training=False)
-        expected = tf.reduce_mean(every["decoder_layer2_block2"][0], axis=0)
-        np.testing.assert_allclose(weights[:, : len(SOURCES[row])], expected, atol=1e-5)
 
 
 class Scripted:
@@ -270,9 +259,140 @@ def test_the_search_stops_when_all_hypotheses_are_finished():
     assert found.ids.numpy().tolist() == [[[4, END_ID, 0, 0, 0, 0, 0]]] and found.finished.numpy().all()
 
 
+def test_an_ensemble_is_a_model_of_the_mean_probabilities(larger):
+    other, limit = a_model(12, norm_first=True), 5
+    found = decode([larger, other], padded(SOURCES), tf.constant([limit] * 3), Beam(1))
+    for row, source in enumerate(SOURCES):
+        ids, total = [], 0.0
+        while len(ids) < limit and END_ID not in ids:
+            both = [np.exp(log_probabilities(model, source, [ids])[0]) for model in (larger, other)]
+            step = np.log(np.mean(both, axis=0))
+            step[list(NEVER)] = -np.inf
+            ids.append(int(step.argmax()))
+            total += step.max()
+        assert found_in(found, row) == [(ids, pytest.approx(total, rel=1e-4))]
+    one = beam_search(larger, padded(SOURCES), tf.constant([limit] * 3), 3, 0.6)
+    twice = decode([larger, larger], padded(SOURCES), tf.constant([limit] * 3), Beam(3, 0.6), alpha=0.6)
+    np.testing.assert_array_equal(one.ids, twice.ids)
+    np.testing.assert_allclose(one.scores, twice.scores, rtol=1e-5)
+
+
+def test_token_log_probabilities_are_those_of_the_model(larger):
+    found = beam_search(larger, padded(SOURCES), tf.constant([5, 4, 5]), 3, 0.6)
+    for row, source in enumerate(SOURCES):
+        for beam, (ids, total) in enumerate(found_in(found, row)):
+            expected = [log_probabilities(larger, source, [ids[:i]])[0, token] for i, token in enumerate(ids)]
+            tokens = found.token_log_probabilities[row, beam].numpy()
+            np.testing.assert_allclose(tokens[: len(ids)], expected, rtol=1e-4)
+            assert (tokens[len(ids) :] == 0).all() and tokens.sum() == pytest.approx(total, rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    "options, weights",
+    [
+        ({}, {4: 0.4, 5: 0.3, 6: 0.2, END_ID: 0.1}),
+        ({"temperature": 0.5}, {4: 0.16, 5: 0.09, 6: 0.04, END_ID: 0.01}),
+        ({"top_k": 2}, {4: 0.4, 5: 0.3}),
+        ({"top_p": 0.65}, {4: 0.4, 5: 0.3}),  # 0.4 is too little, 0.4 + 0.3 enough
+        ({"top_p": 0.75}, {4: 0.4, 5: 0.3, 6: 0.2}),
+        ({"top_k": 3, "top_p": 0.7}, {4: 0.4, 5: 0.3}),  # of 0.9, the first has 0.44 and both have 0.78
+    ],
+)
+def test_sampled_frequencies_are_the_probabilities(options, weights):
+    # Pad, unknown and start share nothing, and what the model gives them is left out.
+    row = {4: 0.4, 5: 0.3, 6: 0.2, END_ID: 0.1}
+    model, draws = Scripted(table(7, step0={START_ID: row})), 4000
+    found = decode([model], ONE, tf.constant([1]), Sample(draws, seed=5, **options))
+    counts = np.bincount(found.ids.numpy().ravel(), minlength=7)
+    total = sum(weights.values())
+    for token in range(7):
+        share = weights.get(token, 0.0) / total
+        assert abs(counts[token] / draws - share) <= 4.5 * (share * (1 - share) / draws) ** 0.5
+    # The score is the model's own probability, whatever was drawn from.
+    np.testing.assert_allclose(
+        np.exp(found.log_probabilities[0]), [row[token] for token in found.ids.numpy().ravel()], rtol=1e-3
+    )
+
+
+def test_samples_follow_the_seed_and_each_goes_its_own_way(larger):
+    def draw(seed):
+        return decode([larger], padded(SOURCES), tf.constant([6, 6, 6]), Sample(5, seed=seed))
+
+    first, again, other = draw(1), draw(1), draw(2)
+    np.testing.assert_array_equal(first.ids, again.ids)
+    assert (first.ids.numpy() != other.ids.numpy()).any()
+    for row, source in enumerate(SOURCES):
+        found = found_in(first, row)
+        assert len({tuple(ids) for ids, _ in found}) > 1
+        for ids, total in found:
+            expected = sum(log_probabilities(larger, source, [ids[:i]])[0, token] for i, token in enumerate(ids))
+            assert total == pytest.approx(expected, rel=1e-4)
+
+
+def test_a_prefix_is_kept_and_scored(larger):
+    prefix = tf.constant([[7, 4], [9, 0], [0, 0]])
+    found = beam_search(larger, padded(SOURCES), tf.constant([5, 5, 5]), 3, 0.6, rules=[begins_with(prefix)])
+    free = beam_search(larger, padded(SOURCES), tf.constant([5, 5, 5]), 3, 0.6)
+    assert all(ids[:2] == [7, 4] for ids, _ in found_in(found, 0))
+    assert all(ids[:1] == [9] for ids, _ in found_in(found, 1))
+    assert found_in(found, 2) == found_in(free, 2)
+    ids, total = found_in(found, 0)[0]
+    expected = sum(log_probabilities(larger, SOURCES[0], [ids[:i]])[0, token] for i, token in enumerate(ids))
+    assert total == pytest.approx(expected, rel=1e-4)
+
+
+def test_the_shortest_length_keeps_the_end_away():
+    script = {f"step{i}": dict.fromkeys(range(6), {END_ID: 0.9, 4: 0.1}) for i in range(4)}
+    rules = [at_least(tf.constant([0, 2]))]
+    found = beam_search(
+        Scripted(table(6, **script)), tf.constant([[2, 5, 3]] * 2), tf.constant([4, 4]), 1, 0.0, rules=rules
+    )
+    assert found.ids[:, 0].numpy().tolist() == [[END_ID, 0, 0, 0], [4, 4, END_ID, 0]]
+
+
+@pytest.mark.parametrize("size, expected", [(1, [4, 5, END_ID]), (2, [4, 4, 5, 4, END_ID]), (3, [4, 4, 4, 5, 4])])
+def test_no_ngram_comes_twice(size, expected):
+    # Without a rule: 4 for ever. A word once; "4 4" once, then "5" and "5 4"; "4 4 4" once.
+    row = {4: 0.7, 5: 0.2, END_ID: 0.1}
+    script = {f"step{i}": dict.fromkeys(range(6), row) for i in range(5)}
+    rules = [no_repeated_ngram(size)]
+    found = beam_search(Scripted(table(6, **script)), ONE, tf.constant([5]), 1, 0.0, rules=rules)
+    assert found.ids[0, 0].numpy().tolist() == [*expected, *[0] * (5 - len(expected))]
+
+
+def test_ngrams_are_blocked_in_every_hypothesis_by_its_own_past(larger):
+    found = beam_search(larger, padded(SOURCES), tf.constant([12, 12, 12]), 4, 0.0, rules=[no_repeated_ngram(2)])
+    for row in range(3):
+        for ids, _ in found_in(found, row):
+            pairs_of = list(zip(ids, ids[1:], strict=False))
+            assert len(set(pairs_of)) == len(pairs_of)
+
+
+class Looking(Scripted):
+    """A scripted model that looks at source token 1 after word 4, else at token 0."""
+
+    def step(self, ids, cache, position, memory, padding_mask, authors):
+        outputs, cache, _ = super().step(ids, cache, position, memory, padding_mask, authors)
+        weights = tf.one_hot(tf.where(ids == 4, 1, 0), padding_mask.shape[-1])[:, tf.newaxis]
+        return outputs, cache, weights
+
+
+def test_the_coverage_penalty_prefers_what_read_all_of_the_source():
+    # 4 then the end reads both tokens of the source, 5 then the end reads the first one twice.
+    script = {"step0": {START_ID: {5: 0.6, 4: 0.4}}, "step1": {4: {END_ID: 1.0}, 5: {END_ID: 1.0}}}
+    source = tf.constant([[2, 3, 0]])  # the third is padding and asks for nothing
+    plain = beam_search(Looking(table(6, **script)), source, tf.constant([2]), 2, 0.0)
+    covered = beam_search(Looking(table(6, **script)), source, tf.constant([2]), 2, 0.0, coverage=0.2)
+    assert [ids for ids, _ in found_in(plain, 0)] == [[5, END_ID], [4, END_ID]]
+    assert covered.ids[0].numpy().tolist() == [[4, END_ID], [5, END_ID]]
+    # log 0.4 with nothing missing; log 0.6 and 0.2 log(1e-6), the least that counts
+    np.testing.assert_allclose(covered.scores[0], [np.log(0.4), np.log(0.6) + 0.2 * np.log(1e-6)], rtol=1e-3)
+
+
 def test_the_length_penalty_by_hand():
     # ((5 + length) / 6)^alpha, Wu et al. 2016, equation 14
     np.testing.assert_allclose(length_penalty(tf.constant([1, 7, 13]), 1.0), [1, 2, 3], rtol=1e-6)
     np.testing.assert_allclose(length_penalty(tf.constant([1, 7, 13]), 2.0), [1, 4, 9], rtol=1e-6)
     np.testing.assert_allclose(length_penalty(tf.constant([1, 7, 13]), 0.0), [1, 1, 1], rtol=1e-6)
     assert float(length_penalty(tf.constant(19), 0.5)) == pytest.approx(2.0)
+    np.testing.assert_allclose(length_penalty(tf.constant([1, 4, 9]), 0.5, "length"), [1, 2, 3], rtol=1e-6)

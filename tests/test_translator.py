@@ -69,7 +69,7 @@ def test_sentences_are_batched_by_length_within_the_budget(parts, monkeypatch):
     translator = Translator(*parts, SearchConfig(beam_size=2, batch_tokens=40), max_positions=32)
     batches, calls = [], []
 
-    def translate_batch(rows, n_best, with_attention):
+    def translate_batch(rows, starts, n_best, with_attention):
         batches.append([len(row) for row in rows])
         return [[Translation(str(row), 0.0, 0.0)] for row in rows]
 
@@ -145,7 +145,54 @@ def test_the_longest_output_is_cut_with_a_warning(parts):
     assert not all(found.finished for found in hypotheses)
     # Without max_length: the source's length plus max_extra_length, never more than the model's positions.
     for search, limit in ((SearchConfig(max_extra_length=4), 9), (SearchConfig(max_length=99), 32)):
-        assert Translator(model, tokenizers, search, 32)._limits(np.array([5])).tolist() == [limit]
+        assert Translator(model, tokenizers, search, 32)._limits(np.array([5]))[0].tolist() == [limit]
+
+
+@pytest.mark.parametrize(
+    "settings, most, least",
+    [
+        ({"max_length_ratio": 1.5}, 8, 0),  # the smaller of 1.5 * 5 and 5 + 50
+        ({"max_length_ratio": 9.0}, 32, 0),
+        ({"min_length": 3, "min_length_ratio": 0.5}, 32, 3),
+        ({"min_length_ratio": 1.2}, 32, 6),
+        ({"max_length": 4, "min_length_ratio": 2.0}, 4, 3),  # the longest wins
+    ],
+)
+def test_lengths_absolute_and_relative_to_the_source(parts, settings, most, least):
+    found = Translator(*parts, SearchConfig(**settings), 32)._limits(np.array([5]))
+    assert [part.tolist() for part in found] == [[most], [least]]
+
+
+def test_attention_of_every_head_and_the_alignment(translator):
+    sentence = "sol mar"
+    ((found,),) = translator.translate([sentence], with_attention=True)
+    ids, attention_weights = evaluate(sentence, translator)
+    layers = len(attention_weights) // 2
+    assert found.heads.shape[0] == layers and found.heads.shape[2:] == found.attention.shape
+    for i in range(layers):
+        whole = attention_weights[f"decoder_layer{i + 1}_block2"][0]
+        np.testing.assert_allclose(found.heads[i], whole[:, : found.heads.shape[2]], atol=1e-5)
+    assert [target for _, target in found.alignment] == list(range(len(found.tokens)))
+    for source, target in found.alignment:
+        assert found.attention[target, source + 1] == found.attention[target, 1:-1].max()
+    assert translator.translate([sentence])[0][0].alignment == []
+
+
+def test_a_prefix_begins_the_translation(translator):
+    free, forced = translator.translate(["sol mar", "sol mar"], prefixes=["", "abc"])
+    assert forced[0].text.startswith("abc") and free == translator.translate(["sol mar"])[0]
+    with pytest.raises(ValueError, match="prefixes must be as many as sentences"):
+        translator.translate(["sol"], prefixes=[])
+
+
+def test_drawn_translations_are_as_the_seed_says(parts):
+    def draw(**settings):
+        search = SearchConfig(beam_size=4, temperature=1.0, max_extra_length=4, **settings)
+        return Translator(*parts, search, 32).translate(SENTENCES, n_best=4)
+
+    assert draw(seed=3) == draw(seed=3) != draw(seed=4)
+    for drawn in draw(top_k=5, top_p=0.9):
+        assert [found.score for found in drawn] == sorted((found.score for found in drawn), reverse=True)
 
 
 def test_the_text_is_that_of_the_tokens(translator):

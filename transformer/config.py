@@ -7,17 +7,19 @@ Precedence, lowest first: the defaults below, a preset, a config file (`configs/
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import json
 import math
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from transformer.rules import nearest, require, require_choice, require_positive, require_rate
+
 DEFAULT_RUN = "runs/phrasebook_pt_to_en"
 DEFAULT_DATASET = "phrasebook/pt_to_en"
 CORPUS_FIELDS = ("dataset", "source", "target", "tsv", "valid_source", "valid_target")  # of DataConfig
 
+PENALTIES = ("gnmt", "length")
 STRATEGIES = ("single", "mirrored", "multiworker")  # how many devices and machines train, see docs/scaling.md
 
 PAD_ID, UNKNOWN_ID, START_ID, END_ID = 0, 1, 2, 3  # the same in every tokenizer of this package
@@ -28,29 +30,6 @@ class UserError(Exception):
 
     Scripts print it as `error: ...` and exit with code 1; wrong flags exit with code 2.
     """
-
-
-def nearest(name: str, known: typing.Iterable[str]) -> str:
-    """Return ` Did you mean 'x'?` for the known name closest to `name`, or an empty string."""
-    match = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
-    return f" Did you mean '{match[0]}'?" if match else ""
-
-
-def _require(condition: bool, name: str, rule: str, value: object) -> None:
-    if not condition:
-        raise ValueError(f"{name} must be {rule}, got {value!r}")
-
-
-def _require_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
-    _require(value in choices, name, "one of " + ", ".join(repr(choice) for choice in choices), value)
-
-
-def _require_rate(name: str, value: float) -> None:
-    _require(0.0 <= value < 1.0, name, "at least 0 and below 1", value)
-
-
-def _require_positive(name: str, value: float) -> None:
-    _require(value > 0, name, "above 0", value)
 
 
 @dataclass(frozen=True)
@@ -71,13 +50,13 @@ class ModelConfig:
 
     def __post_init__(self) -> None:
         for name in ("num_layers", "d_model", "num_heads", "dff", "max_positions"):
-            _require_positive(name, getattr(self, name))
-        _require(
+            require_positive(name, getattr(self, name))
+        require(
             self.d_model % self.num_heads == 0, "d_model", f"a multiple of num_heads={self.num_heads}", self.d_model
         )
         for name in ("dropout_rate", "attention_dropout_rate", "feed_forward_dropout_rate"):
-            _require_rate(name, getattr(self, name))
-        _require_choice("embeddings", self.embeddings, ("separate", "target", "shared"))
+            require_rate(name, getattr(self, name))
+        require_choice("embeddings", self.embeddings, ("separate", "target", "shared"))
 
 
 @dataclass(frozen=True)
@@ -93,18 +72,18 @@ class TextConfig:
     sample_size: int = 300_000  # sentences (both languages together) to learn from; 2 million would take 6 GB
 
     def __post_init__(self) -> None:
-        _require_choice("tokenizer", self.tokenizer, ("sentencepiece", "wordpiece"))
-        _require_choice("model_type", self.model_type, ("unigram", "bpe"))
-        _require(self.vocabulary_size >= 300, "vocabulary_size", "at least 300", self.vocabulary_size)
-        _require_positive("sample_size", self.sample_size)
-        _require(0 <= self.segmentations <= 64, "segmentations", "from 0 to 64", self.segmentations)
-        _require(
+        require_choice("tokenizer", self.tokenizer, ("sentencepiece", "wordpiece"))
+        require_choice("model_type", self.model_type, ("unigram", "bpe"))
+        require(self.vocabulary_size >= 300, "vocabulary_size", "at least 300", self.vocabulary_size)
+        require_positive("sample_size", self.sample_size)
+        require(0 <= self.segmentations <= 64, "segmentations", "from 0 to 64", self.segmentations)
+        require(
             not self.segmentations or (self.tokenizer, self.model_type) == ("sentencepiece", "unigram"),
             "segmentations",
             "0 unless the tokenizer is 'sentencepiece' with model_type 'unigram', which alone ranks segmentations",
             self.segmentations,
         )
-        _require(0 <= self.segmentation_alpha <= 10, "segmentation_alpha", "from 0 to 10", self.segmentation_alpha)
+        require(0 <= self.segmentation_alpha <= 10, "segmentation_alpha", "from 0 to 10", self.segmentation_alpha)
 
 
 @dataclass(frozen=True)
@@ -119,8 +98,8 @@ class CleaningConfig:
     max_ratio: float = 0.0  # longest side / shortest side in characters; 0: no limit
 
     def __post_init__(self) -> None:
-        _require(self.max_words >= 0, "max_words", "at least 0", self.max_words)
-        _require(self.max_ratio == 0 or self.max_ratio >= 1, "max_ratio", "0 or at least 1", self.max_ratio)
+        require(self.max_words >= 0, "max_words", "at least 0", self.max_words)
+        require(self.max_ratio == 0 or self.max_ratio >= 1, "max_ratio", "0 or at least 1", self.max_ratio)
 
 
 @dataclass(frozen=True)
@@ -144,8 +123,8 @@ class DataConfig:
 
     def __post_init__(self) -> None:
         for name in ("max_tokens", "batch_tokens", "length_step", "shuffle_buffer", "validation_pairs"):
-            _require_positive(name, getattr(self, name))
-        _require(
+            require_positive(name, getattr(self, name))
+        require(
             self.batch_tokens >= self.max_tokens,
             "batch_tokens",
             f"at least max_tokens={self.max_tokens}",
@@ -187,7 +166,7 @@ class TrainingConfig:
 
     def __post_init__(self) -> None:
         for name in ("max_steps", "warmup_steps", "validate_every", "log_every", "accumulate"):
-            _require_positive(name, getattr(self, name))
+            require_positive(name, getattr(self, name))
         not_negative = (
             "max_minutes",
             "peak_learning_rate",
@@ -197,34 +176,50 @@ class TrainingConfig:
             "r_drop",
         )
         for name in (*not_negative, "average_checkpoints", "patience", "save_every"):
-            _require(getattr(self, name) >= 0, name, "at least 0", getattr(self, name))
+            require(getattr(self, name) >= 0, name, "at least 0", getattr(self, name))
         for name in ("beta_1", "beta_2", "label_smoothing", "averaging"):
-            _require_rate(name, getattr(self, name))
-        _require_positive("epsilon", self.epsilon)
-        _require(0 <= self.seed < 2**31, "seed", "at least 0 and below 2^31", self.seed)
-        _require_choice("schedule", self.schedule, ("noam", "inverse_sqrt", "cosine", "linear"))
-        _require_choice("precision", self.precision, ("float32", "bfloat16", "float16"))
-        _require_choice("average_which", self.average_which, ("last", "best"))
-        _require_choice("bad_steps", self.bad_steps, ("stop", "skip"))
-        _require_choice("select_by", self.select_by, ("bleu", "loss"))
+            require_rate(name, getattr(self, name))
+        require_positive("epsilon", self.epsilon)
+        require(0 <= self.seed < 2**31, "seed", "at least 0 and below 2^31", self.seed)
+        require_choice("schedule", self.schedule, ("noam", "inverse_sqrt", "cosine", "linear"))
+        require_choice("precision", self.precision, ("float32", "bfloat16", "float16"))
+        require_choice("average_which", self.average_which, ("last", "best"))
+        require_choice("bad_steps", self.bad_steps, ("stop", "skip"))
+        require_choice("select_by", self.select_by, ("bleu", "loss"))
 
 
 @dataclass(frozen=True)
 class SearchConfig:
     """How translations are searched."""
 
-    beam_size: int = 4  # 1: greedy
-    length_penalty: float = 0.6  # alpha of ((5 + length) / 6)^alpha (Wu et al. 2016, section 7)
+    beam_size: int = 4  # 1: greedy; with a temperature: samples of a sentence
+    length_penalty: float = 0.6  # alpha of the penalty (Wu et al. 2016, section 7)
+    penalty: str = "gnmt"  # 'gnmt': ((5 + length) / 6)^alpha, 'length': length^alpha
+    coverage_penalty: float = 0.0  # beta of Wu et al. 2016, equation 14
     max_length: int = 0  # longest output in tokens; 0: source length + max_extra_length
     max_extra_length: int = 50  # Vaswani et al. 2017, section 6.1
+    max_length_ratio: float = 0.0  # longest output, in source lengths; 0: no such limit
+    min_length: int = 0  # shortest output in tokens, without the end token
+    min_length_ratio: float = 0.0  # shortest output, in source lengths
+    no_repeat_ngram: int = 0  # a translation holds no n-gram of this many tokens twice; 0: any
+    temperature: float = 0.0  # above 0: draw tokens from the logits divided by it, instead of searching
+    top_k: int = 0  # draw from so many likeliest tokens; 0: all
+    top_p: float = 1.0  # draw from the fewest likeliest tokens with this much probability together
+    seed: int = 1  # of drawing
     batch_tokens: int = 4096  # source tokens translated together
 
     def __post_init__(self) -> None:
-        _require(1 <= self.beam_size <= 64, "beam_size", "from 1 to 64", self.beam_size)
-        _require(0 <= self.length_penalty <= 10, "length_penalty", "from 0 to 10", self.length_penalty)
-        _require(self.max_length >= 0, "max_length", "at least 0", self.max_length)
-        _require(self.max_extra_length >= 0, "max_extra_length", "at least 0", self.max_extra_length)
-        _require_positive("batch_tokens", self.batch_tokens)
+        require(1 <= self.beam_size <= 64, "beam_size", "from 1 to 64", self.beam_size)
+        require_choice("penalty", self.penalty, PENALTIES)
+        require(0 <= self.seed < 2**31, "seed", "from 0 to 2147483647", self.seed)
+        for name in ("length_penalty", "coverage_penalty", "max_length_ratio", "min_length_ratio", "temperature"):
+            require(0 <= getattr(self, name) <= 10, name, "from 0 to 10", getattr(self, name))
+        for name in ("max_length", "max_extra_length", "min_length", "no_repeat_ngram", "top_k"):
+            require(getattr(self, name) >= 0, name, "at least 0", getattr(self, name))
+        require(0 < self.top_p <= 1, "top_p", "above 0 and at most 1", self.top_p)
+        require_positive("batch_tokens", self.batch_tokens)
+        if self.max_length:
+            require(self.min_length < self.max_length, "min_length", "below max_length", self.min_length)
 
 
 @dataclass(frozen=True)
@@ -241,7 +236,7 @@ class Config:
     def __post_init__(self) -> None:
         step = self.data.length_step
         padded = (self.data.max_tokens + step - 1) // step * step
-        _require(
+        require(
             padded <= self.model.max_positions,
             "data.max_tokens",
             f"at most model.max_positions={self.model.max_positions} when rounded up to a multiple of "

@@ -5,7 +5,8 @@ from __future__ import annotations
 import tomllib
 from pathlib import Path
 
-from transformer.config import CORPUS_FIELDS, Config, UserError, nearest
+from transformer.config import CORPUS_FIELDS, Config, UserError
+from transformer.rules import nearest
 
 # Sizes only: what a preset leaves out keeps its default.
 PRESETS: dict[str, dict[str, dict[str, object]]] = {

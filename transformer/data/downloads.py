@@ -10,7 +10,8 @@ import sys
 import typing
 from collections.abc import Iterator
 
-from transformer.config import DEFAULT_DATASET, UserError, nearest
+from transformer.config import DEFAULT_DATASET, UserError
+from transformer.rules import nearest
 
 if typing.TYPE_CHECKING:
     from tensorflow_datasets.core import DatasetBuilder

@@ -12,9 +12,11 @@ import numpy as np
 import tensorflow as tf
 
 from transformer.checkpoints import BEST, RunDirectory
-from transformer.config import DEFAULT_RUN, END_ID, START_ID, SearchConfig
+from transformer.config import DEFAULT_RUN, END_ID, PAD_ID, START_ID, SearchConfig, UserError
 from transformer.data.tokenizers import TokenizerPair
-from transformer.inference.search import beam_search
+from transformer.inference.constraints import at_least, begins_with, no_repeated_ngram
+from transformer.inference.search import Hypotheses, decode
+from transformer.inference.strategies import make_strategy
 from transformer.models.translation import Transformer
 from transformer.threads import in_order
 
@@ -25,13 +27,15 @@ class Translation:
 
     Attributes:
         text: the translation, on one line.
-        score: log-probability divided by the length penalty.
+        score: penalised log-probability, by which hypotheses are ordered.
         log_probability: summed over tokens, in nats.
         tokens: the pieces of the translation, without the end token.
         source_tokens: the pieces of the sentence, with start and end, as the attention sees them.
         attention: (tokens + end, source_tokens) weights of the last decoder layer, mean over heads, or None.
         finished: False where the longest length cut the translation off.
         warnings: what a reader should know about this line.
+        token_log_probabilities: of each token, the end token included, in nats.
+        heads: (layers, heads, tokens + end, source_tokens) weights of all layers and heads, or None.
     """
 
     text: str
@@ -42,56 +46,96 @@ class Translation:
     attention: np.ndarray | None = None
     finished: bool = True
     warnings: tuple[str, ...] = ()
+    token_log_probabilities: tuple[float, ...] = ()
+    heads: np.ndarray | None = None
+
+    @property
+    def alignment(self) -> list[tuple[int, int]]:
+        """Return (source token, token) pairs: for each token, the source token that it attended to most.
+
+        Both count from 0 and leave start and end out. Empty without attention.
+        """
+        if self.attention is None:
+            return []
+        words = self.attention[: len(self.tokens), 1:-1]
+        return [(int(row.argmax()), place) for place, row in enumerate(words)]
 
 
 class Translator:
-    """A trained model with its tokenizers.
+    """A trained model with its tokenizers, or several models with one vocabulary that decide together.
 
     Args:
-        transformer: the model, weights loaded.
+        transformer: the model, weights loaded, or a list of them: their mean probabilities decide, and the attention is
+            that of the first.
         tokenizers: the pair it was trained with.
-        search: beam size, length penalty and limits.
+        search: how to search or draw, and limits.
         max_positions: longest sequence of the model, in tokens.
 
     Use: `Translator.load(run).translate(["a sentence"])`.
     """
 
     def __init__(
-        self, transformer: Transformer, tokenizers: TokenizerPair, search: SearchConfig, max_positions: int
+        self,
+        transformer: Transformer | Sequence[Transformer],
+        tokenizers: TokenizerPair,
+        search: SearchConfig,
+        max_positions: int,
     ) -> None:
-        self.transformer = transformer
+        self.models = list(transformer) if isinstance(transformer, (list, tuple)) else [transformer]
+        self.transformer = self.models[0]
         self.tokenizers = tokenizers
         self.search = search
         self.max_positions = max_positions
-        self._compiled: dict[tuple[int, bool], Callable] = {}
+        self._compiled: dict[SearchConfig, Callable] = {}
 
     @classmethod
-    def load(cls, run: str | Path = DEFAULT_RUN, which: str = BEST, **search: float) -> Translator:
-        """Load the translator of a run directory; `search` overrides fields of its `SearchConfig`.
+    def load(
+        cls, run: str | Path | Sequence[str | Path] = DEFAULT_RUN, which: str = BEST, **search: float | str
+    ) -> Translator:
+        """Load the translator of a run directory, or of several together; `search` overrides the first one's settings.
 
         Raises:
-            UserError: the run is missing, incomplete, damaged or of another architecture; a search value out of range.
+            UserError: a run is missing, incomplete, damaged or of another architecture; two runs have different
+                vocabularies; a search value is out of range.
         """
-        config, tokenizers, transformer = RunDirectory(run).load(which)
+        runs = [RunDirectory(path) for path in ([run] if isinstance(run, (str, Path)) else run)]
+        loaded = [directory.load(which) for directory in runs]
+        config, tokenizers, _ = loaded[0]
+        for directory, (_, other, _) in zip(runs, loaded, strict=True):
+            if other.fingerprint() != tokenizers.fingerprint():
+                raise UserError(
+                    f"{directory.path} has another vocabulary than {runs[0].path}; only runs that share one can "
+                    "translate together (train the second with --init-from the first)"
+                )
         config = config.override({"search": search}, "search")
-        return cls(transformer, tokenizers, config.search, config.model.max_positions)
+        positions = min(other.model.max_positions for other, _, _ in loaded)
+        return cls([model for _, _, model in loaded], tokenizers, config.search, positions)
 
-    def _search(self, with_attention: bool) -> Callable:
-        key = (self.search.beam_size, with_attention)
-        if key not in self._compiled:
+    def _search(self, search: SearchConfig) -> Callable[..., Hypotheses]:
+        """Return the compiled search of a config: ids (B, S), limits (B,), least (B,), prefix (B, P) -> hypotheses."""
+        if search not in self._compiled:
+            ids, numbers = tf.TensorSpec((None, None), tf.int32), tf.TensorSpec((None,), tf.int32)
 
-            @tf.function(
-                input_signature=[
-                    tf.TensorSpec((None, None), tf.int32),
-                    tf.TensorSpec((None,), tf.int32),
-                    tf.TensorSpec((), tf.float32),
-                ]
-            )
-            def search(source_ids, limits, alpha):
-                return beam_search(self.transformer, source_ids, limits, key[0], alpha, with_attention)
+            @tf.function(input_signature=[ids, numbers, numbers, ids])
+            def compiled(source_ids, limits, least, prefix):
+                rules = [begins_with(prefix)]
+                if search.min_length or search.min_length_ratio:
+                    rules.append(at_least(least))
+                if search.no_repeat_ngram:
+                    rules.append(no_repeated_ngram(search.no_repeat_ngram))
+                return decode(
+                    self.models,
+                    source_ids,
+                    limits,
+                    make_strategy(search),
+                    rules,
+                    search.length_penalty,
+                    search.penalty,
+                    search.coverage_penalty,
+                )
 
-            self._compiled[key] = search
-        return self._compiled[key]
+            self._compiled[search] = compiled
+        return self._compiled[search]
 
     def encode(self, sentences: Sequence[str]) -> list[list[int]]:
         """Return the source ids of sentences, with start and end tokens."""
@@ -104,6 +148,7 @@ class Translator:
         n_best: int = 1,
         with_attention: bool = False,
         progress: Callable[[int], None] | None = None,
+        prefixes: Sequence[str] | None = None,
     ) -> list[list[Translation]]:
         """Translate sentences; each gets `n_best` hypotheses, best first, in the order of the sentences.
 
@@ -115,10 +160,13 @@ class Translator:
             n_best: at most the beam size.
             with_attention: also return attention weights.
             progress: called with the number of sentences done.
+            prefixes: how each translation has to begin; an empty one asks for nothing.
 
         Raises:
-            ValueError: `n_best` is not from 1 to the beam size.
+            ValueError: `n_best` is not from 1 to the beam size, or there are not as many prefixes as sentences.
         """
+        if prefixes is not None and len(prefixes) != len(sentences):
+            raise ValueError(f"prefixes must be as many as sentences ({len(sentences)}), got {len(prefixes)}")
         if not 1 <= n_best <= self.search.beam_size:
             raise ValueError(f"n_best must be from 1 to beam_size={self.search.beam_size}, got {n_best!r}")
         if not sentences:
@@ -137,10 +185,13 @@ class Translator:
             batches.append(todo[:size])
             todo = todo[size:]
 
-        self._search(with_attention)  # made once, before two threads ask for it
+        self._search(self.search)  # made once, before two threads ask for it
+        starts = self._prefix_ids(prefixes) if prefixes else [[] for _ in rows]
 
         def search(batch: list[int]) -> tuple[list[int], list[list[Translation]]]:
-            return batch, self._translate_batch([rows[i] for i in batch], n_best, with_attention)
+            return batch, self._translate_batch(
+                [rows[i] for i in batch], [starts[i] for i in batch], n_best, with_attention
+            )
 
         for batch, found in in_order(search, batches):
             for i, hypotheses in zip(batch, found, strict=True):
@@ -166,40 +217,79 @@ class Translator:
             warnings.append(f"{'has' if known else 'made only of'} characters the model does not know")
         return warnings
 
-    def _limits(self, lengths: np.ndarray) -> np.ndarray:
-        longest = self.search.max_length or lengths + self.search.max_extra_length
-        return np.minimum(np.broadcast_to(longest, lengths.shape), self.max_positions).astype(np.int32)
+    def _prefix_ids(self, prefixes: Sequence[str]) -> list[list[int]]:
+        ids = self.tokenizers.target.tokenize(tf.constant(list(prefixes), tf.string)).to_list()
+        return [row[: self.max_positions - 1] for row in ids]
 
-    def _translate_batch(self, rows: list[list[int]], n_best: int, with_attention: bool) -> list[list[Translation]]:
-        source_ids = tf.ragged.constant(rows, tf.int32).to_tensor()
-        limits = self._limits(np.array([len(row) for row in rows]))
-        found = self._search(with_attention)(
-            source_ids, tf.constant(limits), tf.constant(self.search.length_penalty, tf.float32)
-        )
-        texts = self.tokenizers.target.detokenize(tf.reshape(found.ids[:, :n_best], (-1, tf.shape(found.ids)[2])))
+    def _limits(self, lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the most output tokens, the end token included, and the least without it, for source lengths."""
+        search = self.search
+        most = np.broadcast_to(search.max_length or lengths + search.max_extra_length, lengths.shape)
+        if search.max_length_ratio:
+            most = np.minimum(most, np.ceil(search.max_length_ratio * lengths))
+        least = np.maximum(search.min_length, np.ceil(search.min_length_ratio * lengths))
+        most = np.clip(most, 1, self.max_positions)
+        return most.astype(np.int32), np.minimum(least, most - 1).astype(np.int32)
+
+    def _find(self, rows: list[list[int]], starts: list[list[int]]) -> tuple[tf.Tensor, Hypotheses]:
+        """Return the padded source ids of a batch and what the search found for them."""
+        source_ids = tf.ragged.constant(rows, tf.int32, ragged_rank=1).to_tensor()
+        limits, least = self._limits(np.array([len(row) for row in rows]))
+        limits = np.maximum(limits, [len(start) + 1 for start in starts]).astype(np.int32)
+        prefix = np.full((len(rows), max(1, *map(len, starts))), PAD_ID, np.int32)
+        for row, start in zip(prefix, starts, strict=True):
+            row[: len(start)] = start
+        return source_ids, self._search(self.search)(source_ids, limits, least, prefix)
+
+    def _translate_batch(self, rows, starts, n_best: int, with_attention: bool) -> list[list[Translation]]:
+        source_ids, found = self._find(rows, starts)
+        found = Hypotheses(*(part[:, :n_best] for part in found))
+        texts = self.tokenizers.target.detokenize(tf.reshape(found.ids, (-1, tf.shape(found.ids)[2])))
         texts = [one_line(text.decode("utf-8", "replace")) for text in texts.numpy()]
-        numbers = [part.numpy() for part in found]
+        heads = self._attention(source_ids, found.ids).numpy() if with_attention else None
+        numbers = Hypotheses(*(part.numpy() for part in found))
         return [
             [
-                self._translation(row, texts[b * n_best + w], *(part[b, w] for part in numbers), with_attention)
+                self._translation(
+                    row,
+                    texts[b * n_best + w],
+                    Hypotheses(*(part[b, w] for part in numbers)),
+                    None if heads is None else heads[:, b, w],
+                )
                 for w in range(n_best)
             ]
             for b, row in enumerate(rows)
         ]
 
-    def _translation(
-        self, row, text, ids, score, log_probability, length, finished, attention, with_attention
-    ) -> Translation:
-        words = ids[: length - 1] if finished else ids[:length]
+    @tf.function(input_signature=[tf.TensorSpec((None, None), tf.int32), tf.TensorSpec((None, None, None), tf.int32)])
+    def _attention(self, source_ids: tf.Tensor, ids: tf.Tensor) -> tf.Tensor:
+        """Return the weights over the source, (layers, B, W, H, T, S), of hypotheses (B, W, T) of B sentences."""
+        batch, width, length = tf.unstack(tf.shape(ids))
+        start = tf.fill((batch, width, 1), START_ID)
+        target_in = tf.reshape(tf.concat([start, ids[:, :, :-1]], axis=2), (batch * width, length))
+        _, weights = self.transformer.decode(tf.repeat(source_ids, width, axis=0), target_in, training=False)
+        layers = [weights[f"decoder_layer{i + 1}_block2"] for i in range(self.transformer.decoder.num_layers)]
+        stacked = tf.cast(tf.stack(layers), tf.float32)  # (layers, B * W, H, T, S)
+        shape = tf.shape(stacked)
+        return tf.reshape(stacked, tf.concat([shape[:1], [batch, width], shape[2:]], axis=0))
+
+    def _translation(self, row: list[int], text: str, found: Hypotheses, heads: np.ndarray | None) -> Translation:
+        length, finished = int(found.lengths), bool(found.finished)
+        words = found.ids[: length - finished]
+        if heads is not None:
+            heads = heads[:, :, :length, : len(row)]
+        shown = heads is not None
         return Translation(
             text,
-            float(score),
-            float(log_probability),
-            tuple(self.tokenizers.target.pieces(words)) if with_attention else (),
-            tuple(["[start]", *self.tokenizers.source.pieces(row[1:-1]), "[end]"]) if with_attention else (),
-            attention[:length, : len(row)] if with_attention else None,
-            bool(finished),
+            float(found.scores),
+            float(found.log_probabilities),
+            tuple(self.tokenizers.target.pieces(words)) if shown else (),
+            tuple(["[start]", *self.tokenizers.source.pieces(row[1:-1]), "[end]"]) if shown else (),
+            heads[-1].mean(axis=0) if shown else None,
+            finished,
             () if finished else ("cut at the longest output length",),
+            tuple(map(float, found.token_log_probabilities[:length])),
+            heads,
         )
 
 
@@ -241,8 +331,7 @@ def evaluate(sentence: str, translator: Translator | None = None) -> tuple[tf.Te
     source_ids = tf.constant([row], tf.int32)
     words = tf.zeros((0,), tf.int32)
     if len(row) > 2:  # else an empty sentence, whose translation is empty
-        limits = tf.constant(translator._limits(np.array([len(row)])))
-        found = translator._search(False)(source_ids, limits, tf.constant(translator.search.length_penalty, tf.float32))
+        _, found = translator._find([row], [[]])
         words = found.ids[0, 0, : found.lengths[0, 0] - tf.cast(found.finished[0, 0], tf.int32)]
     ids = tf.concat([[START_ID], words], axis=0)[: translator.max_positions]
     _, attention_weights = translator.transformer.decode(source_ids, ids[tf.newaxis], training=False)

@@ -1,0 +1,86 @@
+"""Rules about which tokens may come next.
+
+A rule is a function of a `Past` to a bool tensor that broadcasts to (B, W, V): True where a token is forbidden.
+
+Axes: B sentences, W hypotheses per sentence, T output tokens, V vocabulary, P prefix tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import tensorflow as tf
+
+from transformer.config import END_ID, PAD_ID, START_ID, UNKNOWN_ID
+
+
+class Past(NamedTuple):
+    """What a rule may look at.
+
+    Attributes:
+        ids: (B, W, T) int32, tokens chosen so far, pad id 0 from `position` on.
+        position: scalar int32, index of the next token.
+        vocabulary: V.
+    """
+
+    ids: tf.Tensor
+    position: tf.Tensor
+    vocabulary: int
+
+
+Rule = Callable[[Past], tf.Tensor]
+
+
+def never_special(past: Past) -> tf.Tensor:
+    """Forbid pad, unknown and start, which no translation holds."""
+    token = tf.range(past.vocabulary)
+    return (token == PAD_ID) | (token == UNKNOWN_ID) | (token == START_ID)
+
+
+def at_least(least: tf.Tensor) -> Rule:
+    """Forbid the end before a hypothesis has `least` (B,) int32 tokens, the end token not counted."""
+
+    def rule(past: Past) -> tf.Tensor:
+        early = (past.position < least)[:, tf.newaxis, tf.newaxis]  # (B, 1, 1)
+        return early & (tf.range(past.vocabulary) == END_ID)
+
+    return rule
+
+
+def begins_with(prefix: tf.Tensor) -> Rule:
+    """Allow nothing but the tokens of `prefix` (B, P) int32, padded with 0, as long as it lasts."""
+
+    def rule(past: Past) -> tf.Tensor:
+        longest = tf.shape(prefix)[1]
+        wanted = tf.gather(prefix, tf.minimum(past.position, longest - 1), axis=1)  # (B,)
+        wanted = tf.where(past.position < longest, wanted, PAD_ID)[:, tf.newaxis, tf.newaxis]
+        return (wanted != PAD_ID) & (tf.range(past.vocabulary) != wanted)
+
+    return rule
+
+
+def no_repeated_ngram(size: int) -> Rule:
+    """Forbid a token that would end an n-gram of `size` tokens which the hypothesis holds already.
+
+    Source: Paulus et al. 2018, section 2.5.
+    """
+
+    def rule(past: Past) -> tf.Tensor:
+        batch, width, length = tf.unstack(tf.shape(past.ids))
+        starts = tf.range(length)  # of n-grams
+        alike = starts + size - 1 < past.position  # those that are complete: (T,)
+        for place in range(size - 1):
+            now = tf.gather(past.ids, tf.maximum(past.position - (size - 1) + place, 0), axis=2)  # (B, W)
+            then = tf.gather(past.ids, tf.minimum(starts + place, length - 1), axis=2)  # (B, W, T)
+            alike &= then == now[:, :, tf.newaxis]
+        alike = tf.broadcast_to(alike & (past.position >= size - 1), (batch, width, length))
+        ends = tf.gather(past.ids, tf.minimum(starts + size - 1, length - 1), axis=2)  # (B, W, T)
+        rows = tf.reshape(tf.range(batch * width), (batch, width, 1)) * past.vocabulary
+        flat = tf.where(alike, rows + ends, batch * width * past.vocabulary)  # the last place takes what is allowed
+        found = tf.scatter_nd(
+            tf.reshape(flat, (-1, 1)), tf.ones([batch * width * length]), [batch * width * past.vocabulary + 1]
+        )
+        return tf.reshape(found[:-1] > 0, (batch, width, past.vocabulary))
+
+    return rule

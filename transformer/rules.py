@@ -1,0 +1,33 @@
+"""Checks of settings, and what to say when one fails."""
+
+from __future__ import annotations
+
+import difflib
+import typing
+
+
+def nearest(name: str, known: typing.Iterable[str]) -> str:
+    """Return ` Did you mean 'x'?` for the known name closest to `name`, or an empty string."""
+    match = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+    return f" Did you mean '{match[0]}'?" if match else ""
+
+
+def require(condition: bool, name: str, rule: str, value: object) -> None:
+    """Raise ValueError, naming a setting, its rule and its value, unless a condition holds."""
+    if not condition:
+        raise ValueError(f"{name} must be {rule}, got {value!r}")
+
+
+def require_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
+    """Refuse a value that is none of the choices."""
+    require(value in choices, name, "one of " + ", ".join(repr(choice) for choice in choices), value)
+
+
+def require_rate(name: str, value: float) -> None:
+    """Refuse a value outside 0 <= value < 1."""
+    require(0.0 <= value < 1.0, name, "at least 0 and below 1", value)
+
+
+def require_positive(name: str, value: float) -> None:
+    """Refuse a value that is not above 0."""
+    require(value > 0, name, "above 0", value)
