@@ -7,7 +7,7 @@ import pytest
 
 from transformer import plots
 from transformer.config import UserError
-from transformer.inference.translator import Translation
+from transformer.inference.translation import Translation
 
 
 def write_metrics(run, scale=1.0, bleu=True):

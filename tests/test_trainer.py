@@ -14,7 +14,8 @@ from transformer.arrays import load_arrays
 from transformer.checkpoints import BEST, LAST, RunDirectory, model_variables
 from transformer.config import UserError
 from transformer.data.pipeline import batches
-from transformer.inference.translator import Translation, Translator
+from transformer.inference.translation import Translation
+from transformer.inference.translator import Translator
 from transformer.training import progress
 from transformer.training.optimizer import build_schedule
 from transformer.training.progress import Position

@@ -17,14 +17,11 @@ from transformer.config import DEFAULT_RUN, END_ID, START_ID, SearchConfig, User
 from transformer.data.tokenizers import train_tokenizers
 from transformer.inference import commands
 from transformer.inference.commands import translate_lines
-from transformer.inference.translator import (
-    Translation,
-    Translator,
-    default_translator,
-    evaluate,
-    one_line,
-    translate,
-)
+from transformer.inference.doubts import doubts, is_loop
+from transformer.inference.sentences import default_translator, evaluate, translate
+from transformer.inference.splitting import split_text
+from transformer.inference.translation import Translation, one_line
+from transformer.inference.translator import Translator
 
 SENTENCES = ["sol mar rio", "um", "lua mar dois três um", "rio", "mar mar"]
 
@@ -69,7 +66,7 @@ def test_sentences_are_batched_by_length_within_the_budget(parts, monkeypatch):
     translator = Translator(*parts, SearchConfig(beam_size=2, batch_tokens=40), max_positions=32)
     batches, calls = [], []
 
-    def translate_batch(rows, starts, n_best, with_attention):
+    def translate_batch(rows, starts, sentences, n_best, with_attention):
         batches.append([len(row) for row in rows])
         return [[Translation(str(row), 0.0, 0.0)] for row in rows]
 
@@ -82,7 +79,7 @@ def test_sentences_are_batched_by_length_within_the_budget(parts, monkeypatch):
     assert lengths == sorted((len(row) for row in rows if len(row) > 2), reverse=True)
     for batch in batches[:-1]:  # full: one row more would not fit
         assert len(batch) == max(1, 40 // (batch[0] * 2))
-    assert calls == [1 + sum(map(len, batches[: n + 1])) for n in range(len(batches))] and calls[-1] == 11
+    assert calls == [1 + sum(map(len, batches[:n])) for n in range(len(batches) + 1)] and calls[-1] == 11
 
 
 def test_n_best_are_distinct_and_best_first(translator):
@@ -104,16 +101,86 @@ def test_an_empty_sentence_has_an_empty_translation_and_a_warning(translator, se
     assert translator.translate([sentence], n_best=2) == [[Translation("", 0.0, 0.0, warnings=("empty sentence",))] * 2]
 
 
-def test_a_long_sentence_is_cut_with_a_warning(parts):
-    translator = Translator(*parts, SearchConfig(beam_size=1, max_extra_length=0), max_positions=8)
+def test_a_long_sentence_is_translated_in_parts_with_a_warning(parts):
+    translator = Translator(*parts, SearchConfig(beam_size=2, max_extra_length=0), max_positions=8)
     long = " ".join(["sol"] * 30)
-    length = len(translator.encode([long])[0])
-    ((found,),) = translator.translate([long], with_attention=True)
-    assert found.warnings[0] == f"cut from {length} to 8 tokens, the longest the model reads"
-    assert len(found.source_tokens) == 8 and found.source_tokens[-1] == "[end]"
-    assert len(found.tokens) <= 8
+    progress = []
+    (short, found) = translator.translate(["mar", long], n_best=2, with_attention=True, progress=progress.append)
+    assert progress[-1] == 2 and [h.text for h in short] == [h.text for h in translator.translate(["mar"], n_best=2)[0]]
+    pieces = split_text(long, lambda texts: [len(row) - 2 for row in translator.encode(texts)], 6)
+    assert len(pieces) > 4 and " ".join(pieces) == long
+    alone = translator.translate(pieces, n_best=2)
+    warning = f"longer than the 8 tokens that the model reads; translated in {len(pieces)} parts"
+    for k, hypothesis in enumerate(found):
+        assert hypothesis.text == " ".join(part[k].text for part in alone)
+        assert hypothesis.score == pytest.approx(sum(part[k].score for part in alone), rel=1e-4)
+        assert hypothesis.warnings[0] == warning and hypothesis.attention is None
     exact = " ".join(["sol"] * 30)[: len("sol ") * 6].strip()
-    assert len(translator.encode([exact])[0]) == 8 and "cut from" not in str(warnings(translator, exact))
+    assert len(translator.encode([exact])[0]) == 8 and "longer than" not in str(warnings(translator, exact))
+
+
+def count_characters(texts):
+    return [len(text) for text in texts]
+
+
+@pytest.mark.parametrize(
+    "text, limit, parts",
+    [
+        ("One two. Three four. Five.", 20, ["One two.", "Three four. Five."]),  # nearest to the middle
+        ("One two. Three four. Five.", 12, ["One two.", "Three four.", "Five."]),
+        ('He said: "No!" Then he left, at once.', 24, ['He said: "No!"', "Then he left, at once."]),
+        ("one two, three four", 12, ["one two,", "three four"]),
+        ("one two three four", 12, ["one two", "three four"]),
+        ("\u4f60\u597d\u3002\u518d\u89c1\u3002", 4, ["\u4f60\u597d\u3002", "\u518d\u89c1\u3002"]),
+        ("abcdefgh", 3, ["ab", "cd", "ef", "gh"]),
+        ("aae\u0301a", 3, ["aa", "e\u0301a"]),  # an accent stays with its letter
+        ("  short  ", 9, ["short"]),
+    ],
+)
+def test_texts_are_cut_at_the_best_place_near_the_middle(text, limit, parts):
+    assert split_text(text, count_characters, limit) == parts
+
+
+def test_any_text_can_be_cut_down_to_single_characters():
+    text = "e\u0301\u0302\u0303. \u3002\u3002,, \n\U0001f600"
+    assert all(0 < len(part) <= 1 for part in split_text(text, count_characters, 1))
+    with pytest.raises(ValueError, match="one character"):
+        split_text("ab", lambda texts: [2] * len(texts), 1)
+
+
+@pytest.mark.parametrize(
+    "tokens, loop",
+    [
+        ([4, 5, 6, 7], False),
+        ([4, 5, 5, 5, 6], False),  # three alike are no loop yet
+        ([4, 5, 5, 5, 5, 5, 5], True),
+        ([4, 5, 4, 5], False),
+        ([9, 4, 5, 4, 5, 4, 5, 8], True),
+        ([4, 5, 6, 4, 5, 6, 4, 5, 6], True),
+        ([4, 5, 6, 7, 4, 5, 6, 7], False),  # twice may be meant
+        ([], False),
+    ],
+)
+def test_loops(tokens, loop):
+    assert is_loop(tokens) == loop
+
+
+@pytest.mark.parametrize(
+    "source, text, source_ids, ids, finished, told",
+    [
+        ("a b c", "x y z", [4] * 3, [5, 6, 7], True, []),
+        ("a b c", "x", [4] * 3, [5], False, ["cut at the longest output length"]),
+        ("a b c", "x", [4, 6, 8], [5] * 9, True, ["repeats itself"]),
+        ("a a a", "x", [4] * 7, [5] * 7, True, []),  # so does the sentence
+        ("Un gato negro", "un gato  negro", [4, 5, 6], [7, 8, 9], True, ["the sentence is copied, not translated"]),
+        ("Rio Tejo", "Rio Tejo", [4, 5], [7, 8], True, []),  # a name
+        ("a", "x", [4, 5], [*range(8)], True, ["8 tokens for 2 is a strange length"]),
+        ("a", "x", [*range(9)], [4, 5], True, ["2 tokens for 9 is a strange length"]),
+        ("a", "x", [*range(9)], [4, 5, 6], True, []),
+    ],
+)
+def test_doubtful_translations_are_told(source, text, source_ids, ids, finished, told):
+    assert doubts(source, text, source_ids, ids, finished) == told
 
 
 def test_characters_outside_the_vocabulary_are_warned_of(translator):

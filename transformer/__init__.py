@@ -14,7 +14,8 @@ ROOMS = {
     "transformer.layers.blocks": ("DecoderLayer", "EncoderLayer", "point_wise_feed_forward_network"),
     "transformer.models.translation": ("Decoder", "Encoder", "Transformer"),
     "transformer.data.documents": ("preprocess_text",),
-    "transformer.inference.translator": ("Translator", "evaluate", "translate"),
+    "transformer.inference.sentences": ("evaluate", "translate"),
+    "transformer.inference.translator": ("Translator",),
     "transformer.training.losses": ("masked_accuracy", "masked_loss"),
     "transformer.training.schedules": ("TransformerSchedule",),
 }

@@ -13,7 +13,8 @@ from pathlib import Path
 
 from transformer.config import UserError
 from transformer.data import textfiles
-from transformer.inference.translator import Translation, Translator
+from transformer.inference.translation import Translation
+from transformer.inference.translator import Translator
 
 LINES_TOGETHER = 2048  # sorted by length and translated together; bounds the memory
 

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
-import sys
 from collections.abc import Callable, Sequence
-from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -15,50 +12,13 @@ from transformer.checkpoints import BEST, RunDirectory
 from transformer.config import DEFAULT_RUN, END_ID, PAD_ID, START_ID, SearchConfig, UserError
 from transformer.data.tokenizers import TokenizerPair
 from transformer.inference.constraints import at_least, begins_with, no_repeated_ngram
+from transformer.inference.doubts import doubts
 from transformer.inference.search import Hypotheses, decode
+from transformer.inference.splitting import split_text
 from transformer.inference.strategies import make_strategy
+from transformer.inference.translation import Translation, one_line
 from transformer.models.translation import Transformer
 from transformer.threads import in_order
-
-
-@dataclasses.dataclass(frozen=True)
-class Translation:
-    """One hypothesis for one sentence.
-
-    Attributes:
-        text: the translation, on one line.
-        score: penalised log-probability, by which hypotheses are ordered.
-        log_probability: summed over tokens, in nats.
-        tokens: the pieces of the translation, without the end token.
-        source_tokens: the pieces of the sentence, with start and end, as the attention sees them.
-        attention: (tokens + end, source_tokens) weights of the last decoder layer, mean over heads, or None.
-        finished: False where the longest length cut the translation off.
-        warnings: what a reader should know about this line.
-        token_log_probabilities: of each token, the end token included, in nats.
-        heads: (layers, heads, tokens + end, source_tokens) weights of all layers and heads, or None.
-    """
-
-    text: str
-    score: float
-    log_probability: float
-    tokens: tuple[str, ...] = ()
-    source_tokens: tuple[str, ...] = ()
-    attention: np.ndarray | None = None
-    finished: bool = True
-    warnings: tuple[str, ...] = ()
-    token_log_probabilities: tuple[float, ...] = ()
-    heads: np.ndarray | None = None
-
-    @property
-    def alignment(self) -> list[tuple[int, int]]:
-        """Return (source token, token) pairs: for each token, the source token that it attended to most.
-
-        Both count from 0 and leave start and end out. Empty without attention.
-        """
-        if self.attention is None:
-            return []
-        words = self.attention[: len(self.tokens), 1:-1]
-        return [(int(row.argmax()), place) for place, row in enumerate(words)]
 
 
 class Translator:
@@ -153,7 +113,8 @@ class Translator:
         """Translate sentences; each gets `n_best` hypotheses, best first, in the order of the sentences.
 
         Sentences are sorted by length and searched in batches of `search.batch_tokens`. An empty sentence gives an
-        empty translation; one that is longer than the model's limit is cut; both carry a warning.
+        empty translation; one that is longer than the model's limit is translated in parts, cut at sentence ends where
+        there are any, and joined by blanks, without attention; both carry a warning, as do doubtful translations.
 
         Args:
             sentences: any strings.
@@ -171,34 +132,79 @@ class Translator:
             raise ValueError(f"n_best must be from 1 to beam_size={self.search.beam_size}, got {n_best!r}")
         if not sentences:
             return []
-        rows = self.encode(sentences)
-        warnings = [self._warnings(row) for row in rows]
-        rows = [self._fit(row) for row in rows]
+        parts = self._parts(sentences)
+        prefixes = prefixes if prefixes is not None else [""] * len(sentences)
+        # A prefix begins the first part of its sentence.
+        starts = [text for text, of in zip(prefixes, parts, strict=True) for text in [text, *[""] * (len(of) - 1)]]
+        owners = [owner for owner, of in enumerate(parts) for _ in of]
+        left = [len(of) for of in parts]
+
+        def tell(done: list[int]) -> None:
+            for part in done:
+                left[owners[part]] -= 1
+            if progress:
+                progress(left.count(0))
+
+        found = iter(self._translate_parts([text for of in parts for text in of], starts, n_best, with_attention, tell))
+        return [self._joined([next(found) for _ in of]) for of in parts]
+
+    def _parts(self, sentences: Sequence[str]) -> list[list[str]]:
+        """Return each sentence, cut into parts where it is longer than the model reads."""
+        most = self.max_positions - 2
+        counts = [len(row) - 2 for row in self.encode(sentences)]
+
+        def count(texts: Sequence[str]) -> list[int]:
+            return [len(row) - 2 for row in self.encode(texts)]
+
+        return [
+            split_text(sentence, count, most) if found > most else [sentence]
+            for sentence, found in zip(sentences, counts, strict=True)
+        ]
+
+    def _joined(self, parts: list[list[Translation]]) -> list[Translation]:
+        """Return the hypotheses of a sentence from those of its parts: the k-th of each make the k-th of all."""
+        if len(parts) == 1:
+            return parts[0]
+        warning = f"longer than the {self.max_positions} tokens that the model reads; translated in {len(parts)} parts"
+        return [
+            Translation(
+                " ".join(part.text for part in of),
+                sum(part.score for part in of),
+                sum(part.log_probability for part in of),
+                finished=all(part.finished for part in of),
+                warnings=tuple(dict.fromkeys([warning, *(w for part in of for w in part.warnings)])),
+                token_log_probabilities=tuple(p for part in of for p in part.token_log_probabilities),
+            )
+            for of in zip(*parts, strict=True)
+        ]
+
+    def _translate_parts(
+        self, texts: list[str], prefixes: list[str], n_best: int, with_attention: bool, tell: Callable
+    ) -> list[list[Translation]]:
+        """Return the hypotheses of texts that the model can read; `tell` is given the places of those done."""
+        rows = [self._fit(row) for row in self.encode(texts)]
+        starts = self._prefix_ids(prefixes)
         results: list[list[Translation]] = [[] for _ in rows]
         todo = sorted((i for i, row in enumerate(rows) if len(row) > 2), key=lambda i: len(rows[i]), reverse=True)
-        for i in set(range(len(rows))) - set(todo):
-            results[i] = [Translation("", 0.0, 0.0, warnings=tuple(warnings[i]))] * n_best
-        done = len(rows) - len(todo)
+        empty = sorted(set(range(len(rows))) - set(todo))
+        for i in empty:
+            results[i] = [Translation("", 0.0, 0.0, warnings=("empty sentence",))] * n_best
+        tell(empty)
         batches = []
         while todo:
             size = max(1, self.search.batch_tokens // (len(rows[todo[0]]) * self.search.beam_size))
             batches.append(todo[:size])
             todo = todo[size:]
-
         self._search(self.search)  # made once, before two threads ask for it
-        starts = self._prefix_ids(prefixes) if prefixes else [[] for _ in rows]
 
-        def search(batch: list[int]) -> tuple[list[int], list[list[Translation]]]:
-            return batch, self._translate_batch(
-                [rows[i] for i in batch], [starts[i] for i in batch], n_best, with_attention
-            )
+        def search(batch: list[int]) -> list[list[Translation]]:
+            chosen = [[of[i] for i in batch] for of in (rows, starts, texts)]
+            return self._translate_batch(*chosen, n_best, with_attention)
 
-        for batch, found in in_order(search, batches):
+        for batch, found in zip(batches, in_order(search, batches), strict=True):
             for i, hypotheses in zip(batch, found, strict=True):
-                results[i] = [dataclasses.replace(h, warnings=(*warnings[i], *h.warnings)) for h in hypotheses]
-            done += len(batch)
-            if progress:
-                progress(done)
+                results[i] = hypotheses
+            tell(batch)
         return results
 
     def _fit(self, row: list[int]) -> list[int]:
@@ -206,16 +212,8 @@ class Translator:
         return row if len(row) <= self.max_positions else [*row[: self.max_positions - 1], END_ID]
 
     def _warnings(self, row: list[int]) -> list[str]:
-        words = row[1:-1]
-        if not words:
-            return ["empty sentence"]
-        warnings = []
-        if len(row) > self.max_positions:
-            warnings.append(f"cut from {len(row)} to {self.max_positions} tokens, the longest the model reads")
-        unknown, known = self.tokenizers.source.count_unknown(words)
-        if unknown:
-            warnings.append(f"{'has' if known else 'made only of'} characters the model does not know")
-        return warnings
+        unknown, known = self.tokenizers.source.count_unknown(row[1:-1])
+        return [f"{'has' if known else 'made only of'} characters the model does not know"] if unknown else []
 
     def _prefix_ids(self, prefixes: Sequence[str]) -> list[list[int]]:
         ids = self.tokenizers.target.tokenize(tf.constant(list(prefixes), tf.string)).to_list()
@@ -241,7 +239,9 @@ class Translator:
             row[: len(start)] = start
         return source_ids, self._search(self.search)(source_ids, limits, least, prefix)
 
-    def _translate_batch(self, rows, starts, n_best: int, with_attention: bool) -> list[list[Translation]]:
+    def _translate_batch(
+        self, rows: list[list[int]], starts: list[list[int]], sentences: list[str], n_best: int, with_attention: bool
+    ) -> list[list[Translation]]:
         source_ids, found = self._find(rows, starts)
         found = Hypotheses(*(part[:, :n_best] for part in found))
         texts = self.tokenizers.target.detokenize(tf.reshape(found.ids, (-1, tf.shape(found.ids)[2])))
@@ -251,6 +251,7 @@ class Translator:
         return [
             [
                 self._translation(
+                    sentences[b],
                     row,
                     texts[b * n_best + w],
                     Hypotheses(*(part[b, w] for part in numbers)),
@@ -273,7 +274,9 @@ class Translator:
         shape = tf.shape(stacked)
         return tf.reshape(stacked, tf.concat([shape[:1], [batch, width], shape[2:]], axis=0))
 
-    def _translation(self, row: list[int], text: str, found: Hypotheses, heads: np.ndarray | None) -> Translation:
+    def _translation(
+        self, sentence: str, row: list[int], text: str, found: Hypotheses, heads: np.ndarray | None
+    ) -> Translation:
         length, finished = int(found.lengths), bool(found.finished)
         words = found.ids[: length - finished]
         if heads is not None:
@@ -287,64 +290,7 @@ class Translator:
             tuple(["[start]", *self.tokenizers.source.pieces(row[1:-1]), "[end]"]) if shown else (),
             heads[-1].mean(axis=0) if shown else None,
             finished,
-            () if finished else ("cut at the longest output length",),
+            (*self._warnings(row), *doubts(sentence, text, row[1:-1], words.tolist(), finished)),
             tuple(map(float, found.token_log_probabilities[:length])),
             heads,
         )
-
-
-def one_line(text: str) -> str:
-    """Return the text with line breaks, which byte fallback can generate, turned into blanks."""
-    return text.replace("\r", " ").replace("\n", " ")
-
-
-@lru_cache(maxsize=1)
-def default_translator() -> Translator:
-    """Load the translator of the default run once.
-
-    Raises:
-        UserError: the default run was not trained yet.
-    """
-    return Translator.load(DEFAULT_RUN)
-
-
-def evaluate(sentence: str, translator: Translator | None = None) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
-    """Return the ids of a sentence's translation and the attention weights over it.
-
-    Args:
-        sentence: the text.
-        translator: None means that of the default run, `python train.py`.
-
-    Returns:
-        ids (T,) int32, start token first, and the attention weights of every decoder layer as `Decoder` returns them,
-        (1, H, T, T or S).
-
-    Raises:
-        UserError: `translator` is None and the default run was not trained yet.
-
-    Source: document 000, section 5.3.3.
-    Deviation: the document's greedy loop computes every position anew at each token; here the configured search with a
-        cache finds the ids, then one pass over them gives the weights. The end token is left out, as there.
-    """
-    translator = translator or default_translator()
-    row = translator._fit(translator.encode([sentence])[0])
-    source_ids = tf.constant([row], tf.int32)
-    words = tf.zeros((0,), tf.int32)
-    if len(row) > 2:  # else an empty sentence, whose translation is empty
-        _, found = translator._find([row], [[]])
-        words = found.ids[0, 0, : found.lengths[0, 0] - tf.cast(found.finished[0, 0], tf.int32)]
-    ids = tf.concat([[START_ID], words], axis=0)[: translator.max_positions]
-    _, attention_weights = translator.transformer.decode(source_ids, ids[tf.newaxis], training=False)
-    return ids, attention_weights
-
-
-def translate(sentence: str, translator: Translator | None = None) -> str:
-    """Return the translation of a sentence; see `evaluate` for the arguments.
-
-    Source: document 000, section 5.3.3.
-    Deviation: warnings (an empty or over-long sentence) go to stderr.
-    """
-    best = (translator or default_translator()).translate([sentence])[0][0]
-    for warning in best.warnings:
-        print(f"warning: {warning}", file=sys.stderr)
-    return best.text

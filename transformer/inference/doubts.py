@@ -1,0 +1,42 @@
+"""What a reader of a translation should be warned of."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+LOOP_TOKENS, LOOP_TIMES = 6, 3  # a stretch that repeats itself so often, and is so long in all, is a loop
+RATIO, RATIO_TOKENS = 3.0, 8  # lengths so far apart are strange, where the longer side has so many tokens
+
+
+def is_loop(tokens: Sequence[object]) -> bool:
+    """Return whether tokens hold a stretch of up to 8 that comes three times or more, one right after the other."""
+    for size in range(1, 9):
+        same = 0
+        for place in range(size, len(tokens)):
+            same = same + 1 if tokens[place] == tokens[place - size] else 0
+            if same >= max(size * (LOOP_TIMES - 1), LOOP_TOKENS - size):
+                return True
+    return False
+
+
+def doubts(source: str, text: str, source_ids: Sequence[int], ids: Sequence[int], finished: bool) -> list[str]:
+    """Return the warnings about a translation.
+
+    Args:
+        source: the sentence.
+        text: its translation.
+        source_ids: tokens of the sentence, without start and end.
+        ids: tokens of the translation, without the end.
+        finished: False where the longest length cut it off.
+    """
+    found = []
+    if not finished:
+        found.append("cut at the longest output length")
+    if is_loop(ids) and not is_loop(source_ids):
+        found.append("repeats itself")
+    if len(source.split()) > 2 and source.casefold().split() == text.casefold().split():
+        found.append("the sentence is copied, not translated")
+    shorter, longer = sorted((len(source_ids), len(ids)))
+    if longer >= RATIO_TOKENS and longer > RATIO * shorter:
+        found.append(f"{len(ids)} tokens for {len(source_ids)} is a strange length")
+    return found

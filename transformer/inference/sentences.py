@@ -1,0 +1,63 @@
+"""The documents' two functions: `evaluate` and `translate` of one sentence."""
+
+from __future__ import annotations
+
+import sys
+from functools import lru_cache
+
+import tensorflow as tf
+
+from transformer.config import DEFAULT_RUN, START_ID
+from transformer.inference.translator import Translator
+
+
+@lru_cache(maxsize=1)
+def default_translator() -> Translator:
+    """Load the translator of the default run once.
+
+    Raises:
+        UserError: the default run was not trained yet.
+    """
+    return Translator.load(DEFAULT_RUN)
+
+
+def evaluate(sentence: str, translator: Translator | None = None) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
+    """Return the ids of a sentence's translation and the attention weights over it.
+
+    Args:
+        sentence: the text.
+        translator: None means that of the default run, `python train.py`.
+
+    Returns:
+        ids (T,) int32, start token first, and the attention weights of every decoder layer as `Decoder` returns them,
+        (1, H, T, T or S).
+
+    Raises:
+        UserError: `translator` is None and the default run was not trained yet.
+
+    Source: document 000, section 5.3.3.
+    Deviation: the document's greedy loop computes every position anew at each token; here the configured search with a
+        cache finds the ids, then one pass over them gives the weights. The end token is left out, as there.
+    """
+    translator = translator or default_translator()
+    row = translator._fit(translator.encode([sentence])[0])
+    source_ids = tf.constant([row], tf.int32)
+    words = tf.zeros((0,), tf.int32)
+    if len(row) > 2:  # else an empty sentence, whose translation is empty
+        _, found = translator._find([row], [[]])
+        words = found.ids[0, 0, : found.lengths[0, 0] - tf.cast(found.finished[0, 0], tf.int32)]
+    ids = tf.concat([[START_ID], words], axis=0)[: translator.max_positions]
+    _, attention_weights = translator.transformer.decode(source_ids, ids[tf.newaxis], training=False)
+    return ids, attention_weights
+
+
+def translate(sentence: str, translator: Translator | None = None) -> str:
+    """Return the translation of a sentence; see `evaluate` for the arguments.
+
+    Source: document 000, section 5.3.3.
+    Deviation: warnings (an empty or over-long sentence) go to stderr.
+    """
+    best = (translator or default_translator()).translate([sentence])[0][0]
+    for warning in best.warnings:
+        print(f"warning: {warning}", file=sys.stderr)
+    return best.text

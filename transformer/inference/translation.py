@@ -1,0 +1,52 @@
+"""What a translator returns for a sentence."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+
+@dataclasses.dataclass(frozen=True)
+class Translation:
+    """One hypothesis for one sentence.
+
+    Attributes:
+        text: the translation, on one line.
+        score: penalised log-probability, by which hypotheses are ordered.
+        log_probability: summed over tokens, in nats.
+        tokens: the pieces of the translation, without the end token.
+        source_tokens: the pieces of the sentence, with start and end, as the attention sees them.
+        attention: (tokens + end, source_tokens) weights of the last decoder layer, mean over heads, or None.
+        finished: False where the longest length cut the translation off.
+        warnings: what a reader should know about this line.
+        token_log_probabilities: of each token, the end token included, in nats.
+        heads: (layers, heads, tokens + end, source_tokens) weights of all layers and heads, or None.
+    """
+
+    text: str
+    score: float
+    log_probability: float
+    tokens: tuple[str, ...] = ()
+    source_tokens: tuple[str, ...] = ()
+    attention: np.ndarray | None = None
+    finished: bool = True
+    warnings: tuple[str, ...] = ()
+    token_log_probabilities: tuple[float, ...] = ()
+    heads: np.ndarray | None = None
+
+    @property
+    def alignment(self) -> list[tuple[int, int]]:
+        """Return (source token, token) pairs: for each token, the source token that it attended to most.
+
+        Both count from 0 and leave start and end out. Empty without attention.
+        """
+        if self.attention is None:
+            return []
+        words = self.attention[: len(self.tokens), 1:-1]
+        return [(int(row.argmax()), place) for place, row in enumerate(words)]
+
+
+def one_line(text: str) -> str:
+    """Return the text with line breaks, which byte fallback can generate, turned into blanks."""
+    return text.replace("\r", " ").replace("\n", " ")
