@@ -378,7 +378,13 @@ def test_wrong_flag_values_are_one_line_and_code_2(trained, capsys, script, flag
 
 @pytest.mark.parametrize(
     "words",
-    [["--attention", "um"], ["--n-best", "2", "um"], ["um", "--input", "sentences.txt"]],
+    [
+        ["--attention", "a.png"],
+        ["--attention", "a.png", "um", "dois"],
+        ["--attention-heads", "um"],
+        ["--n-best", "2", "um"],
+        ["um", "--input", "sentences.txt"],
+    ],
 )
 def test_flags_of_translate_that_do_not_go_together(work, capsys, words):
     error_line(call(capsys, translate, *words), 2)
@@ -426,7 +432,19 @@ def test_scores_json_n_best_and_attention(run, capsys):
     code, out, _ = call(capsys, translate, "--run", "run", "--scores", "um gato")
     assert code == 0
     score, text = out.rstrip("\n").split("\t")
-    words = ("--json", "--attention", "--beam-size", "3", "--n-best", "2", "--length-penalty", "1", "--max-length", "5")
+    words = (
+        "--json",
+        "--attention",
+        "map.png",
+        "--beam-size",
+        "3",
+        "--n-best",
+        "2",
+        "--length-penalty",
+        "1",
+        "--max-length",
+        "5",
+    )
     code, out, _ = call(capsys, translate, "--run", "run", *words, "um gato")
     assert code == 0
     answer = json.loads(out)
@@ -435,9 +453,27 @@ def test_scores_json_n_best_and_attention(run, capsys):
     best, second = answer["hypotheses"]
     assert best["score"] >= second["score"]
     assert float(score) <= 0 and isinstance(text, str)
-    assert all(len(row) == len(best["source_tokens"]) for row in best["attention"])
-    assert all(sum(row) == pytest.approx(1, abs=1e-4) for row in best["attention"])
-    assert len(best["attention"]) <= 5
+    assert Path("map.png").read_bytes().startswith(b"\x89PNG")
+    assert len(best["token_log_probabilities"]) == len(best["tokens"]) + best["finished"] <= 5
+    assert sum(best["token_log_probabilities"]) == pytest.approx(best["log_probability"], abs=1e-4)
+    assert [target for _, target in best["alignment"]] == list(range(len(best["tokens"])))
+    assert all(0 <= source < len(answer["source_tokens"]) for source, _ in best["alignment"])
+
+
+def test_drawing_ensembles_prefixes_and_rules(run, capsys):
+    def translated(*words):
+        code, out, _ = call(capsys, translate, "--run", "run", *words, "um gato")
+        assert code == 0
+        return out
+
+    drawn = [translated("--temperature", "1", "--top-k", "9", "--top-p", "0.9", "--seed", seed) for seed in "121"]
+    assert drawn[0] == drawn[2]
+    assert translated("--run", "run") == translated()  # of two equal models
+    assert translated("--prefix", "abc").startswith("abc")
+    tight = ("--min-length", "2", "--max-length-ratio", "2", "--no-repeat-ngram", "2", "--penalty", "length")
+    assert translated(*tight, "--coverage-penalty", "0.2", "--min-length-ratio", "0.1").endswith("\n")
+    code, _, err = call(capsys, translate, "--run", "run", "--verbose", "um gato", "dois")
+    assert code == 0 and "TensorFlow made 1 graphs" in err
 
 
 def test_sentences_that_are_empty_or_too_long_are_no_error(run, capsys):

@@ -1,5 +1,7 @@
 """From sentences to translations: order, batches, odd sentences, the documents' two functions, and lines in and out."""
 
+import contextlib
+import dataclasses
 import io
 import json
 import os
@@ -16,7 +18,7 @@ from transformer.checkpoints import BEST, RunDirectory, build_model, model_varia
 from transformer.config import DEFAULT_RUN, END_ID, START_ID, SearchConfig, UserError
 from transformer.data.tokenizers import train_tokenizers
 from transformer.inference import commands
-from transformer.inference.commands import translate_lines
+from transformer.inference.commands import Wanted, translate_lines
 from transformer.inference.doubts import doubts, is_loop
 from transformer.inference.sentences import default_translator, evaluate, translate
 from transformer.inference.splitting import split_text
@@ -337,23 +339,30 @@ def test_without_a_translator_the_default_run_is_taken(saved, translator, tmp_pa
 class Upper:
     """Stands for a translator: the translation is the sentence in capitals."""
 
+    prefix = ""
+
     def __init__(self):
         self.groups = []
 
-    def translate(self, sentences, n_best, with_attention):
+    def translate(self, sentences, n_best, with_attention, prefixes):
+        assert prefixes == [self.prefix] * len(sentences)
         self.groups.append(list(sentences))
         found = []
         for sentence in sentences:
             warning = () if sentence else ("empty sentence",)
-            weights = np.full((1, 2), 0.5, np.float32) if with_attention else None
-            best = Translation(sentence.upper(), -0.5, -1.0, ("A",), ("a", "b"), weights, True, warning)
+            best = Translation(sentence.upper(), -0.5, -1.0, warnings=warning, token_log_probabilities=(-0.25, -0.75))
+            if with_attention:
+                weights = np.array([[0.1, 0.2, 0.6, 0.1], [0.4, 0.0, 0.0, 0.6]], np.float32)
+                shown = {"tokens": ("A",), "source_tokens": ("[start]", "a", "b", "[end]"), "attention": weights}
+                best = dataclasses.replace(best, **shown, heads=weights[np.newaxis, np.newaxis])
             found.append([best, *[Translation("é", -2.0, -3.0, finished=False)] * (n_best - 1)])
         return found
 
 
-def run_lines(sentences=(), input=None, output=None, n_best=1, scores=False, as_json=False, attention=False):
+def run_lines(sentences=(), input=None, output=None, **wanted):
     upper = Upper()
-    translate_lines(upper, list(sentences), input, output, n_best, scores, as_json, attention)
+    upper.prefix = wanted.get("prefix", "")
+    translate_lines(upper, list(sentences), input, output, Wanted(**wanted))
     return upper
 
 
@@ -396,15 +405,46 @@ def test_a_file_to_a_file(tmp_path, capsys):
 def test_scores_and_json(capsys):
     run_lines(["um"], scores=True)
     assert capsys.readouterr().out == "-0.5000\tUM\n"
-    run_lines(["um", ""], n_best=2, as_json=True, attention=True)
+    run_lines(["um", ""], n_best=2, as_json=True, prefix="A")
     first, second = map(json.loads, capsys.readouterr().out.splitlines())
-    best = {"text": "UM", "score": -0.5, "log_probability": -1.0, "finished": True}
-    shown = {"tokens": ["A"], "source_tokens": ["a", "b"], "attention": [[0.5, 0.5]]}
-    other = {"text": "é", "score": -2.0, "log_probability": -3.0, "finished": False}
-    assert first == {"source": "um", "hypotheses": [{**best, **shown}, other], "warnings": []}
+    best = {"text": "UM", "score": -0.5, "log_probability": -1.0, "finished": True, "tokens": ["A"]}
+    best |= {"token_log_probabilities": [-0.25, -0.75], "alignment": [[1, 0]]}  # "b", the second token, to "A"
+    other = {"text": "é", "score": -2.0, "log_probability": -3.0, "finished": False, "tokens": []}
+    other |= {"token_log_probabilities": [], "alignment": []}
+    assert first == {"source": "um", "source_tokens": ["a", "b"], "hypotheses": [best, other], "warnings": []}
     assert second["warnings"] == ["empty sentence"] and second["source"] == ""
     run_lines(["é"], as_json=True)
-    assert "é" in (line := capsys.readouterr().out) and "attention" not in line
+    assert "é" in capsys.readouterr().out
+
+
+def test_a_picture_of_the_attention(tmp_path, capsys):
+    for heads in (False, True):
+        path = tmp_path / f"{heads}.png"
+        run_lines(["um"], picture=str(path), heads=heads)
+        assert path.read_bytes().startswith(b"\x89PNG") and capsys.readouterr().out == "UM\n"
+
+
+def test_typed_lines_are_asked_for_and_answered_one_by_one(monkeypatch, capsys):
+    typed_lines = iter(["um", "", "dois"])
+
+    def answer(prompt):
+        try:
+            return next(typed_lines)
+        except StopIteration:
+            raise EOFError from None
+
+    monkeypatch.setattr("builtins.input", answer)
+    monkeypatch.setattr("sys.stdin", type("Terminal", (), {"isatty": lambda self: True})())
+    monkeypatch.setattr(commands, "output", lambda path: contextlib.nullcontext(Screen()))
+    monkeypatch.setattr("sys.stdout", Screen())
+    upper = run_lines()
+    assert upper.groups == [["um"], [""], ["dois"]]
+    assert "Ctrl-D ends" in capsys.readouterr().err
+
+
+class Screen(io.StringIO):
+    def isatty(self):
+        return True
 
 
 def failure(call, **arguments):

@@ -7,6 +7,7 @@ python -m transformer.plots runs/one --sentence "Bom dia." --output attention.pn
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import sys
 from collections.abc import Iterator, Sequence
@@ -43,12 +44,13 @@ def _figure(path: str | Path, width: float, height: float) -> Iterator:
         raise UserError(f"cannot write {path}: {error.strerror}") from None
 
 
-def attention_map(translation, path: str | Path) -> None:
+def attention_map(translation, path: str | Path, heads: bool = False) -> None:
     """Draw the attention of each produced token (rows) over the source tokens (columns) into a PNG file.
 
     Args:
         translation: a `Translation` made with `with_attention=True`.
         path: of the PNG file.
+        heads: a picture of each head, a row of them for each layer, instead of the last layer's mean.
 
     Raises:
         UserError: matplotlib is not installed, or the file cannot be written.
@@ -58,13 +60,20 @@ def attention_map(translation, path: str | Path) -> None:
         raise ValueError("translation must be made with with_attention=True, got one without attention weights")
     rows = [*translation.tokens, "[end]"][: len(translation.attention)]
     columns = translation.source_tokens
-    with _figure(path, 1.2 + 0.55 * len(columns), 1.2 + 0.45 * len(rows)) as figure:
-        axes = figure.subplots()
-        image = axes.imshow(translation.attention, cmap="cividis", vmin=0.0, vmax=1.0, aspect="auto")
-        axes.set_xticks(range(len(columns)), columns, rotation=45, ha="left", rotation_mode="anchor")
-        axes.xaxis.tick_top()
-        axes.set_yticks(range(len(rows)), rows)
-        figure.colorbar(image, ax=axes, label="attention weight")
+    layers, count = translation.heads.shape[:2] if heads else (1, 1)
+    width, height = 1.2 + 0.55 * len(columns), 1.2 + 0.45 * len(rows)
+    with _figure(path, count * width, layers * height) as figure:
+        grid = figure.subplots(layers, count, squeeze=False)
+        for layer, head in itertools.product(range(layers), range(count)):
+            axes = grid[layer][head]
+            weights = translation.heads[layer, head] if heads else translation.attention
+            image = axes.imshow(weights, cmap="cividis", vmin=0.0, vmax=1.0, aspect="auto")
+            axes.set_xticks(range(len(columns)), columns, rotation=45, ha="left", rotation_mode="anchor")
+            axes.xaxis.tick_top()
+            axes.set_yticks(range(len(rows)), rows)
+            if heads:
+                axes.set_xlabel(f"layer {layer + 1}, head {head + 1}")
+        figure.colorbar(image, ax=grid.ravel().tolist(), label="attention weight")
 
 
 def read_metrics(run: str | Path) -> list[dict[str, float]]:

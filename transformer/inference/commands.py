@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import io
 import itertools
 import json
@@ -72,25 +73,65 @@ def output(path: str | None) -> Iterator[io.TextIOBase]:
             draft.unlink()
 
 
-def render(source: str, hypotheses: list[Translation], scores: bool, as_json: bool, attention: bool) -> str:
+@dataclasses.dataclass(frozen=True)
+class Wanted:
+    """What the user wants to see.
+
+    Attributes:
+        n_best: hypotheses of a sentence, at most the beam size; more than one needs `as_json`.
+        scores: write score TAB translation.
+        as_json: write one JSON object a line.
+        prefix: how every translation has to begin.
+        picture: PNG file for the attention of the one sentence, or None.
+        heads: draw every layer and head in it.
+    """
+
+    n_best: int = 1
+    scores: bool = False
+    as_json: bool = False
+    prefix: str = ""
+    picture: str | None = None
+    heads: bool = False
+
+
+def render(source: str, hypotheses: list[Translation], wanted: Wanted) -> str:
     """Return the output line of one sentence."""
     best = hypotheses[0]
-    if not as_json:
-        return f"{best.score:.4f}\t{best.text}" if scores else best.text
-    found = []
-    for hypothesis in hypotheses:
-        entry = {
+    if not wanted.as_json:
+        return f"{best.score:.4f}\t{best.text}" if wanted.scores else best.text
+    found = [
+        {
             "text": hypothesis.text,
             "score": round(hypothesis.score, 6),
             "log_probability": round(hypothesis.log_probability, 6),
             "finished": hypothesis.finished,
+            "tokens": hypothesis.tokens,
+            "token_log_probabilities": [round(p, 6) for p in hypothesis.token_log_probabilities],
+            "alignment": hypothesis.alignment,
         }
-        if attention and hypothesis.attention is not None:
-            entry["tokens"] = hypothesis.tokens
-            entry["source_tokens"] = hypothesis.source_tokens
-            entry["attention"] = hypothesis.attention.round(6).tolist()
-        found.append(entry)
-    return json.dumps({"source": source, "hypotheses": found, "warnings": best.warnings}, ensure_ascii=False)
+        for hypothesis in hypotheses
+    ]
+    line = {
+        "source": source,
+        "source_tokens": best.source_tokens[1:-1],
+        "hypotheses": found,
+        "warnings": best.warnings,
+    }
+    return json.dumps(line, ensure_ascii=False)
+
+
+def prompted() -> Iterator[str]:
+    """Yield what is typed after a prompt, with the line editing and history of `readline`, until Ctrl-D.
+
+    Raises:
+        UserError: a line is not UTF-8.
+    """
+    with contextlib.suppress(ImportError):
+        import readline  # noqa: F401 - gives `input` arrow keys and history
+    print("Type a sentence and press Enter; Ctrl-D ends.", file=sys.stderr)
+    with contextlib.suppress(EOFError):
+        while True:
+            yield from arguments([input("> ")])
 
 
 def translate_lines(
@@ -98,10 +139,7 @@ def translate_lines(
     sentences: list[str],
     input_path: str | None,
     output_path: str | None,
-    n_best: int,
-    scores: bool,
-    as_json: bool,
-    attention: bool,
+    wanted: Wanted,
 ) -> None:
     """Translate sentences, a file, or standard input, and write one line for each.
 
@@ -116,21 +154,33 @@ def translate_lines(
         lines = arguments(sentences)
     elif input_path:
         lines = textfiles.lines(Path(input_path))
+    elif sys.stdin.isatty():
+        lines, together = (prompted() if sys.stdout.isatty() else standard_input()), 1
     else:
         lines = standard_input()
-        if sys.stdin.isatty():
-            together = 1
     lines, done = iter(lines), 0
+    with_attention = wanted.as_json or bool(wanted.picture)
     with output(output_path) as file:
         while group := list(itertools.islice(lines, together)):
-            results = translator.translate(group, n_best, attention)
+            prefixes = [wanted.prefix] * len(group)
+            results = translator.translate(group, wanted.n_best, with_attention, prefixes=prefixes)
             for number, (line, hypotheses) in enumerate(zip(group, results, strict=True), start=done + 1):
                 for warning in hypotheses[0].warnings:
                     print(f"warning: line {number}: {warning}", file=sys.stderr)
-                print(render(line, hypotheses, scores, as_json, attention), file=file)
+                print(render(line, hypotheses, wanted), file=file)
             file.flush()
             done += len(group)
             if output_path:
                 print(f"\r{done:,} lines translated", end="", file=sys.stderr, flush=True)
+            if wanted.picture:
+                _draw(results[0][0], wanted)
     if output_path:
         print(file=sys.stderr)
+
+
+def _draw(translation: Translation, wanted: Wanted) -> None:
+    from transformer.plots import attention_map
+
+    if translation.attention is None:
+        raise UserError("an empty sentence, or one that is translated in parts, has no attention map")
+    attention_map(translation, wanted.picture, wanted.heads)

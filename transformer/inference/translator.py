@@ -97,6 +97,11 @@ class Translator:
             self._compiled[search] = compiled
         return self._compiled[search]
 
+    @property
+    def traces(self) -> int:
+        """Number of graphs made so far; lengths are open in them, so it does not grow with use."""
+        return sum(f.experimental_get_tracing_count() for f in (*self._compiled.values(), self._attention))
+
     def encode(self, sentences: Sequence[str]) -> list[list[int]]:
         """Return the source ids of sentences, with start and end tokens."""
         ids = self.tokenizers.source.tokenize(tf.constant(list(sentences), tf.string))
