@@ -1,0 +1,89 @@
+"""The self-check: quiet on a sound translator, loud on a broken one."""
+
+import dataclasses
+from pathlib import Path
+
+import keras
+import pytest
+import tensorflow as tf
+from tiny_run import pairs, tiny_config
+
+from transformer.checkpoints import build_model
+from transformer.config import SearchConfig, UserError
+from transformer.data.tokenizers import train_tokenizers
+from transformer.inference import selfcheck
+from transformer.inference.selfcheck import run_checks, some_sentences
+from transformer.inference.translator import Translator
+
+
+@pytest.fixture(scope="module")
+def parts():
+    config = tiny_config(Path("unused"), model={"embeddings": "target"})
+    tokenizers = train_tokenizers(lambda: iter(pairs(60)), config.text)
+    keras.utils.set_random_seed(5)
+    model = build_model(config.model, tokenizers)
+    model.decoder.embedding.embeddings.assign(3 * model.decoder.embedding.embeddings)
+    return model, tokenizers
+
+
+def loader(parts, kind=Translator):
+    search = SearchConfig(beam_size=2, max_extra_length=2, temperature=1.0, no_repeat_ngram=2)
+    return lambda **changes: kind(*parts, dataclasses.replace(search, **changes), max_positions=32)
+
+
+def test_a_sound_translator_passes(parts):
+    checks = run_checks(loader(parts), ["sol mar rio", "um", "lua mar", ""])
+    assert [check.name for check in checks] == [
+        "padded = unpadded",
+        "cached = uncached",
+        "batched = single",
+        "beam 1 = greedy",
+        "reloaded = original",
+    ]
+    assert not any(check.broken for check in checks) and all(check.difference < 1e-3 for check in checks)
+    assert [check.cases for check in checks[:4]] == [3] * 4
+
+
+def test_random_sentences_are_the_same_at_each_call(parts):
+    translator = loader(parts)()
+    sentences = some_sentences(translator)
+    assert 10 < len(sentences) <= 20 and sentences == some_sentences(translator)
+    assert sum(2 < len(row) <= 32 for row in translator.encode(sentences)) > 5
+
+
+def test_what_does_not_agree_is_found(parts, monkeypatch):
+    class Forgetful(Translator):
+        """Adds to a sentence's score what the batch around it has."""
+
+        def _translate_batch(self, rows, *rest):
+            found = super()._translate_batch(rows, *rest)
+            return [[dataclasses.replace(h, score=h.score + len(rows)) for h in of] for of in found]
+
+    broken = {check.name: check.broken for check in run_checks(loader(parts, Forgetful), ["sol mar", "um", "lua"])}
+    assert broken.pop("batched = single") == 3 and not any(broken.values())
+
+    step = type(parts[0].decoder).step
+
+    def shifted(self, ids, cache, position, *rest):
+        return step(self, ids, cache, tf.maximum(position - 1, 0), *rest)
+
+    monkeypatch.setattr(type(parts[0].decoder), "step", shifted)
+    broken = {check.name: check.broken for check in run_checks(loader(parts), ["sol mar", "um", "lua"])}
+    assert broken["cached = uncached"] and not broken["padded = unpadded"]
+
+
+def test_without_a_usable_sentence_it_says_so(parts):
+    with pytest.raises(UserError, match="no sentence that the model reads in one piece"):
+        run_checks(loader(parts), ["", "sol " * 60])
+
+
+def test_the_command_prints_a_table_and_an_exit_code(parts, monkeypatch, capsys, tmp_path):
+    monkeypatch.setattr(Translator, "load", classmethod(lambda cls, run, **search: loader(parts)(**search)))
+    (tmp_path / "in").write_text("sol mar\num\n", encoding="utf-8")
+    assert selfcheck.main(["run", "--input", str(tmp_path / "in")]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 6 and all(line.endswith("ok") for line in lines[1:])
+    monkeypatch.setattr(selfcheck, "TOLERANCE", -1.0)
+    assert selfcheck.main(["run", "--input", str(tmp_path / "in")]) == 1
+    out, err = capsys.readouterr()
+    assert "broken" in out and err == "error: run does not agree with itself; the table says where\n"

@@ -1,0 +1,164 @@
+r"""Check a trained run: ways to compute the same thing must agree.
+
+    python -m transformer.inference.selfcheck RUN [--input F]
+
+Prints a table with the largest difference seen in each check, and leaves with code 1 where one is too large.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from transformer.command_line import Parser, exit_code, import_tensorflow
+from transformer.config import END_ID, PAD_ID, START_ID, UNKNOWN_ID, SearchConfig, UserError
+
+SENTENCES = 20
+TOLERANCE = 1e-3  # nats of a token's log-probability; float32 leaves some 1e-5
+NEAR_TIE = 1e-2  # nats of a translation's score: two hypotheses as near as that may change places
+
+
+@dataclasses.dataclass(frozen=True)
+class Check:
+    """One row of the table.
+
+    Attributes:
+        name: what must agree.
+        cases: how many were compared.
+        difference: the largest one seen, in nats.
+        broken: how many differ by more than rounding explains.
+    """
+
+    name: str
+    cases: int
+    difference: float
+    broken: int
+
+
+def some_sentences(translator, seed: int = 1) -> list[str]:
+    """Return sentences of random words of the run's own vocabulary, of 1 to about 20 tokens."""
+    import numpy as np
+    import tensorflow as tf
+
+    generator, size = np.random.default_rng(seed), translator.tokenizers.source.vocabulary_size
+    most = min(20, translator.max_positions - 2)
+    rows = [generator.integers(END_ID + 1, size, generator.integers(1, most + 1)).tolist() for _ in range(SENTENCES)]
+    texts = translator.tokenizers.source.detokenize(tf.ragged.constant(rows, tf.int32)).numpy()
+    texts = [" ".join(text.decode("utf-8", "replace").split()) for text in texts]
+    return [text for text in texts if text]
+
+
+def token_log_probabilities(translator, row: list[int], ids: list[int], padding: int = 0):
+    """Return log P of each id after the ones before it, computed at once without a cache: (T,)."""
+    import tensorflow as tf
+
+    source = tf.constant([[*row, *[PAD_ID] * padding]])
+    target_in = tf.constant([[START_ID, *ids[:-1], *[PAD_ID] * padding]])
+    outputs, _ = translator.transformer.decode(source, target_in, training=False)
+    logs = tf.nn.log_softmax(translator.transformer.project(outputs))[0, : len(ids)]
+    return tf.gather(logs, ids, batch_dims=1).numpy()
+
+
+def found_ids(translator, row: list[int]) -> tuple[list[int], list[float], float]:
+    """Return the ids of the best hypothesis, their log-probabilities and its score."""
+    _, found = translator._find([row], [[]])
+    length = int(found.lengths[0, 0])
+    tokens = found.token_log_probabilities[0, 0, :length].numpy().tolist()
+    return found.ids[0, 0, :length].numpy().tolist(), tokens, float(found.scores[0, 0])
+
+
+def greedy_without_cache(translator, row: list[int]) -> list[int]:
+    """Return the tokens of greedy search that computes every position anew at each step."""
+    import numpy as np
+    import tensorflow as tf
+
+    limits, _ = translator._limits(np.array([len(row)]))
+    ids: list[int] = []
+    while len(ids) < limits[0] and END_ID not in ids:
+        outputs, _ = translator.transformer.decode(tf.constant([row]), tf.constant([[START_ID, *ids]]), training=False)
+        logits = translator.transformer.project(outputs)[0, -1].numpy()
+        logits[[PAD_ID, UNKNOWN_ID, START_ID]] = -np.inf
+        ids.append(int(logits.argmax()))
+    return ids
+
+
+def run_checks(load: Callable, sentences: list[str] | None = None) -> list[Check]:
+    """Return the rows of the table.
+
+    Args:
+        load: returns the translator of the run; keyword arguments override its search. Called several times.
+        sentences: what to check with; None: `some_sentences`.
+    """
+    import numpy as np
+
+    plain = dataclasses.asdict(SearchConfig())  # no sampling, no rules
+    plain = {name: plain[name] for name in ("temperature", "no_repeat_ngram", "min_length", "min_length_ratio")}
+    translator, greedy = load(**plain), load(**plain, beam_size=1)
+    sentences = sentences or some_sentences(translator)
+    rows = [row for row in translator.encode(sentences) if 2 < len(row) <= translator.max_positions]
+    if not rows:
+        raise UserError("there is no sentence that the model reads in one piece; give others with --input")
+    texts = [s for s, row in zip(sentences, translator.encode(sentences), strict=True) if row in rows]
+    found = [found_ids(translator, row) for row in rows]
+    checks = []
+
+    def add(name: str, differences: list[float], broken: int | None = None) -> None:
+        count = sum(not difference <= TOLERANCE for difference in differences) if broken is None else broken
+        checks.append(Check(name, len(differences), max(differences), count))
+
+    def gap(ours, theirs) -> float:
+        return float(np.max(np.abs(np.subtract(ours, theirs))))
+
+    whole = [token_log_probabilities(translator, row, ids) for row, (ids, *_) in zip(rows, found, strict=True)]
+    padded = [token_log_probabilities(translator, row, ids, 7) for row, (ids, *_) in zip(rows, found, strict=True)]
+    add("padded = unpadded", [gap(*pair) for pair in zip(padded, whole, strict=True)])
+    add("cached = uncached", [gap(tokens, at_once) for (_, tokens, _), at_once in zip(found, whole, strict=True)])
+
+    together = translator.translate(texts)
+    alone = [translator.translate([text])[0][0] for text in texts]
+    scores = [abs(ours[0].score - theirs.score) for ours, theirs in zip(together, alone, strict=True)]
+    add("batched = single", scores, sum(difference > NEAR_TIE for difference in scores))
+
+    differences, broken = [], 0
+    for row in rows:
+        ids, tokens, _ = found_ids(greedy, row)
+        expected = greedy_without_cache(greedy, row)
+        difference = abs(sum(tokens) - float(sum(token_log_probabilities(greedy, row, expected))))
+        broken += ids != expected and difference > NEAR_TIE
+        differences.append(difference)
+    add("beam 1 = greedy", differences, broken)
+
+    again = load(**plain)
+    pairs = zip(translator.transformer.weights, again.transformer.weights, strict=True)
+    add("reloaded = original", [gap(ours.numpy(), theirs.numpy()) for ours, theirs in pairs])
+    return checks
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command line; returns the exit code."""
+    p = Parser(prog="python -m transformer.inference.selfcheck", description=__doc__.splitlines()[0])
+    p.add_argument("run", metavar="RUN")
+    p.add_argument("--input", metavar="F", help="check with these sentences (default: random words of the vocabulary)")
+    args = p.parse_args(argv)
+
+    def job() -> None:
+        import_tensorflow()
+        from transformer.data import textfiles
+        from transformer.inference.translator import Translator
+
+        sentences = list(textfiles.lines(Path(args.input))) if args.input else None
+        checks = run_checks(lambda **search: Translator.load(args.run, **search), sentences)
+        print(f"{'check':<22}{'cases':>6}  {'largest difference':>18}  result")
+        for check in checks:
+            result = f"{check.broken} broken" if check.broken else "ok"
+            print(f"{check.name:<22}{check.cases:>6}  {check.difference:>18.2e}  {result}")
+        if any(check.broken for check in checks):
+            raise UserError(f"{args.run} does not agree with itself; the table says where")
+
+    return exit_code(job)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
