@@ -165,6 +165,7 @@ def poison(trainer, bad_calls):
             steps._sums[0].assign(steps._sums[0] * math.nan)
         return total, tokens
 
+    gather_step.experimental_get_tracing_count = gather.experimental_get_tracing_count
     steps.gather_step = gather_step
 
 
