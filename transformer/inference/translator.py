@@ -76,7 +76,8 @@ class Translator:
         if search not in self._compiled:
             ids, numbers = tf.TensorSpec((None, None), tf.int32), tf.TensorSpec((None,), tf.int32)
 
-            @tf.function(input_signature=[ids, numbers, numbers, ids])
+            # Nothing here is Python control flow over tensors, and converting it would take seconds.
+            @tf.function(input_signature=[ids, numbers, numbers, ids], autograph=False)
             def compiled(source_ids, limits, least, prefix):
                 rules = [begins_with(prefix)]
                 if search.min_length or search.min_length_ratio:
