@@ -325,6 +325,20 @@ def test_evaluate_and_translate_of_odd_sentences(parts, capsys):
     assert "warning: made only of characters the model does not know" in capsys.readouterr().err
 
 
+def test_runs_of_one_vocabulary_translate_together(saved, parts, translator, tmp_path):
+    both = Translator.load([saved.path, saved.path])
+    assert len(both.models) == 2
+    for (ours,), (theirs,) in zip(both.translate(SENTENCES), translator.translate(SENTENCES), strict=True):
+        assert ours.text == theirs.text and ours.score == pytest.approx(theirs.score, rel=1e-4)
+    other = RunDirectory(tmp_path / "other")
+    config = tiny_config(tmp_path, model={"embeddings": "target"})
+    tokenizers = train_tokenizers(lambda: iter([("abc", "def"), ("ab", "de")]), config.text)
+    other.create(config, tokenizers, {})
+    save_arrays(other.weights(BEST), model_variables(build_model(config.model, tokenizers)))
+    with pytest.raises(UserError, match=f"{other.path} has another vocabulary than {saved.path}"):
+        Translator.load([saved.path, other.path])
+
+
 def test_without_a_translator_the_default_run_is_taken(saved, translator, tmp_path, monkeypatch):
     default_translator.cache_clear()
     monkeypatch.chdir(tmp_path.parent)
