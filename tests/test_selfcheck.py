@@ -1,16 +1,12 @@
 """The self-check: quiet on a sound translator, loud on a broken one."""
 
 import dataclasses
-from pathlib import Path
 
-import keras
 import pytest
 import tensorflow as tf
-from tiny_run import pairs, tiny_config
+from tiny_run import spread_parts
 
-from transformer.checkpoints import build_model
 from transformer.config import SearchConfig, UserError
-from transformer.data.tokenizers import train_tokenizers
 from transformer.inference import selfcheck
 from transformer.inference.selfcheck import run_checks, some_sentences
 from transformer.inference.translator import Translator
@@ -18,12 +14,7 @@ from transformer.inference.translator import Translator
 
 @pytest.fixture(scope="module")
 def parts():
-    config = tiny_config(Path("unused"), model={"embeddings": "target"})
-    tokenizers = train_tokenizers(lambda: iter(pairs(60)), config.text)
-    keras.utils.set_random_seed(5)
-    model = build_model(config.model, tokenizers)
-    model.decoder.embedding.embeddings.assign(3 * model.decoder.embedding.embeddings)
-    return model, tokenizers
+    return spread_parts()
 
 
 def loader(parts, kind=Translator):

@@ -7,11 +7,10 @@ import json
 import os
 from pathlib import Path
 
-import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from tiny_run import pairs, tiny_config
+from tiny_run import pairs, spread_parts, tiny_config
 
 from transformer.arrays import save_arrays
 from transformer.checkpoints import BEST, RunDirectory, build_model, model_variables
@@ -30,13 +29,7 @@ SENTENCES = ["sol mar rio", "um", "lua mar dois três um", "rio", "mar mar"]
 
 @pytest.fixture(scope="module")
 def parts():
-    """An untrained model whose logits are spread enough to tell hypotheses apart, and its tokenizers."""
-    config = tiny_config(Path("unused"), model={"embeddings": "target"})
-    tokenizers = train_tokenizers(lambda: iter(pairs(60)), config.text)
-    keras.utils.set_random_seed(5)
-    model = build_model(config.model, tokenizers)
-    model.decoder.embedding.embeddings.assign(3 * model.decoder.embedding.embeddings)
-    return model, tokenizers
+    return spread_parts()
 
 
 @pytest.fixture(scope="module")

@@ -1,8 +1,13 @@
 """What tests of whole runs share: a generated corpus and the smallest config that learns from it."""
 
 import random
+from pathlib import Path
 
+import keras
+
+from transformer.checkpoints import build_model
 from transformer.config import Config
+from transformer.data.tokenizers import train_tokenizers
 
 WORDS = {"um": "one", "dois": "two", "três": "three", "sol": "sun", "mar": "sea", "rio": "river", "lua": "moon"}
 
@@ -51,3 +56,13 @@ def tiny_config(folder, data=None, **changes):
         "training": {"warmup_steps": 4, "validation_bleu_pairs": 0},
     }
     return Config().override(sizes).override(changes)
+
+
+def spread_parts():
+    """Return an untrained model whose logits are spread enough to tell hypotheses apart, and its tokenizers."""
+    config = tiny_config(Path("unused"), model={"embeddings": "target"})
+    tokenizers = train_tokenizers(lambda: iter(pairs(60)), config.text)
+    keras.utils.set_random_seed(5)
+    model = build_model(config.model, tokenizers)
+    model.decoder.embedding.embeddings.assign(3 * model.decoder.embedding.embeddings)
+    return model, tokenizers

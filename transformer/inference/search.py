@@ -5,6 +5,7 @@ Axes: B sentences, S source tokens, T output tokens, W hypotheses per sentence, 
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -99,8 +100,8 @@ def decode(
         logits, caches, weights = _step(models, last, s.caches, s.position, longest, memories, padding_mask, authors)
         normalisers = tf.reduce_logsumexp(logits, axis=-1, keepdims=True)
         past = Past(s.ids, s.position, vocabulary)
-        for rule in (never_special, *rules):
-            logits += tf.where(rule(past), IMPOSSIBLE, 0.0)
+        forbidden = functools.reduce(tf.logical_or, (rule(past) for rule in (never_special, *rules)))
+        logits += tf.where(forbidden, IMPOSSIBLE, 0.0)
         covered = s.coverage
         if coverage:
             covered += tf.where(s.finished[:, :, tf.newaxis], 0.0, weights)

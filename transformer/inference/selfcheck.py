@@ -97,10 +97,11 @@ def run_checks(load: Callable, sentences: list[str] | None = None) -> list[Check
     plain = {name: plain[name] for name in ("temperature", "no_repeat_ngram", "min_length", "min_length_ratio")}
     translator, greedy = load(**plain), load(**plain, beam_size=1)
     sentences = sentences or some_sentences(translator)
-    rows = [row for row in translator.encode(sentences) if 2 < len(row) <= translator.max_positions]
-    if not rows:
+    encoded = zip(sentences, translator.encode(sentences), strict=True)
+    usable = [(text, row) for text, row in encoded if 2 < len(row) <= translator.max_positions]
+    if not usable:
         raise UserError("there is no sentence that the model reads in one piece; give others with --input")
-    texts = [s for s, row in zip(sentences, translator.encode(sentences), strict=True) if row in rows]
+    texts, rows = zip(*usable, strict=True)
     found = [found_ids(translator, row) for row in rows]
     checks = []
 

@@ -139,9 +139,9 @@ class Translator:
         if not sentences:
             return []
         parts = self._parts(sentences)
-        prefixes = prefixes if prefixes is not None else [""] * len(sentences)
+        starts = self._prefix_ids(prefixes) if prefixes and any(prefixes) else [[] for _ in sentences]
         # A prefix begins the first part of its sentence.
-        starts = [text for text, of in zip(prefixes, parts, strict=True) for text in [text, *[""] * (len(of) - 1)]]
+        starts = [ids for start, of in zip(starts, parts, strict=True) for ids in [start, *[[]] * (len(of) - 1)]]
         owners = [owner for owner, of in enumerate(parts) for _ in of]
         left = [len(of) for of in parts]
 
@@ -151,21 +151,24 @@ class Translator:
             if progress:
                 progress(left.count(0))
 
-        found = iter(self._translate_parts([text for of in parts for text in of], starts, n_best, with_attention, tell))
+        texts, rows = zip(*(part for of in parts for part in of), strict=True)
+        found = iter(self._translate_parts(texts, rows, starts, n_best, with_attention, tell))
         return [self._joined([next(found) for _ in of]) for of in parts]
 
-    def _parts(self, sentences: Sequence[str]) -> list[list[str]]:
-        """Return each sentence, cut into parts where it is longer than the model reads."""
-        most = self.max_positions - 2
-        counts = [len(row) - 2 for row in self.encode(sentences)]
+    def _parts(self, sentences: Sequence[str]) -> list[list[tuple[str, list[int]]]]:
+        """Return each sentence and its ids, in parts where it is longer than the model reads."""
 
         def count(texts: Sequence[str]) -> list[int]:
             return [len(row) - 2 for row in self.encode(texts)]
 
-        return [
-            split_text(sentence, count, most) if found > most else [sentence]
-            for sentence, found in zip(sentences, counts, strict=True)
-        ]
+        found = []
+        for sentence, row in zip(sentences, self.encode(sentences), strict=True):
+            if len(row) <= self.max_positions:
+                found.append([(sentence, row)])
+                continue
+            texts = split_text(sentence, count, self.max_positions - 2)
+            found.append(list(zip(texts, self.encode(texts), strict=True)))
+        return found
 
     def _joined(self, parts: list[list[Translation]]) -> list[Translation]:
         """Return the hypotheses of a sentence from those of its parts: the k-th of each make the k-th of all."""
@@ -185,11 +188,9 @@ class Translator:
         ]
 
     def _translate_parts(
-        self, texts: list[str], prefixes: list[str], n_best: int, with_attention: bool, tell: Callable
+        self, texts, rows, starts, n_best: int, with_attention: bool, tell: Callable
     ) -> list[list[Translation]]:
         """Return the hypotheses of texts that the model can read; `tell` is given the places of those done."""
-        rows = [self._fit(row) for row in self.encode(texts)]
-        starts = self._prefix_ids(prefixes)
         results: list[list[Translation]] = [[] for _ in rows]
         todo = sorted((i for i, row in enumerate(rows) if len(row) > 2), key=lambda i: len(rows[i]), reverse=True)
         empty = sorted(set(range(len(rows))) - set(todo))
