@@ -39,7 +39,7 @@ def larger():
 
 
 def beam_search(model, source_ids, limits, width, alpha, form="gnmt", **options):
-    return decode([model], source_ids, limits, Beam(width, alpha, form), alpha=alpha, form=form, **options)
+    return decode([model], source_ids, limits, Beam(width, alpha, form), **options)
 
 
 def padded(rows):
@@ -272,7 +272,7 @@ def test_an_ensemble_is_a_model_of_the_mean_probabilities(larger):
             total += step.max()
         assert found_in(found, row) == [(ids, pytest.approx(total, rel=1e-4))]
     one = beam_search(larger, padded(SOURCES), tf.constant([limit] * 3), 3, 0.6)
-    twice = decode([larger, larger], padded(SOURCES), tf.constant([limit] * 3), Beam(3, 0.6), alpha=0.6)
+    twice = decode([larger, larger], padded(SOURCES), tf.constant([limit] * 3), Beam(3, 0.6))
     np.testing.assert_array_equal(one.ids, twice.ids)
     np.testing.assert_allclose(one.scores, twice.scores, rtol=1e-5)
 

@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from transformer.config import END_ID, PAD_ID, START_ID
 from transformer.inference.constraints import Past, Rule, never_special
-from transformer.inference.strategies import IMPOSSIBLE, Strategy, coverage_penalty, length_penalty
+from transformer.inference.strategies import IMPOSSIBLE, Strategy, coverage_penalty
 from transformer.layers.masks import create_padding_mask
 from transformer.models.translation import Transformer
 
@@ -25,7 +25,7 @@ class Hypotheses(NamedTuple):
 
     Attributes:
         ids: (B, W, T) int32, without the start token; the end token is kept, pad id 0 after it.
-        scores: (B, W) penalised log-probability; the order is by this.
+        scores: (B, W) by which they are ordered: those of the strategy, and the coverage penalty.
         log_probabilities: (B, W) summed over tokens, the end token included, in nats.
         token_log_probabilities: (B, W, T) of each token, 0 after the last.
         lengths: (B, W) int32, tokens including the end token.
@@ -60,8 +60,6 @@ def decode(
     limits: tf.Tensor,
     strategy: Strategy,
     rules: Sequence[Rule] = (),
-    alpha: tf.Tensor | float = 0.0,
-    form: str = "gnmt",
     coverage: float = 0.0,
 ) -> Hypotheses:
     """Decode a batch token by token.
@@ -73,9 +71,8 @@ def decode(
         models: one, or several with one vocabulary, whose mean probabilities decide.
         source_ids: (B, S) with start and end tokens, padded with 0.
         limits: (B,) int32, most output tokens of each sentence, the end token included; at least 1.
-        strategy: chooses the tokens.
+        strategy: chooses the tokens and scores hypotheses.
         rules: what must not be chosen.
-        alpha, form: of `length_penalty`, for the scores.
         coverage: weight of `coverage_penalty`; 0: none.
 
     Source: Wu et al. 2016, section 7.
@@ -149,7 +146,7 @@ def decode(
             maximum_iterations=longest,
         )
     )
-    scores = end.log_probabilities / length_penalty(tf.maximum(end.lengths, 1), alpha, form)
+    scores = strategy.score(end.log_probabilities, tf.maximum(end.lengths, 1))
     if coverage:
         scores += coverage_penalty(end.coverage, coverage, real)
     finished = tf.reduce_any(end.ids == END_ID, axis=-1)

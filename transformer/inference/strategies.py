@@ -66,6 +66,10 @@ class Strategy(abc.ABC):
         """Return the log-probabilities (B, W) that the hypotheses start with."""
 
     @abc.abstractmethod
+    def score(self, log_probabilities: tf.Tensor, lengths: tf.Tensor) -> tf.Tensor:
+        """Return what hypotheses are ordered by, from their log-probabilities and their lengths of at least 1."""
+
+    @abc.abstractmethod
     def choose(
         self,
         logits: tf.Tensor,
@@ -108,6 +112,9 @@ class Beam(Strategy):
         first_only = tf.where(tf.range(self.width) == 0, 0.0, IMPOSSIBLE)
         return tf.tile(first_only[tf.newaxis], (batch, 1))
 
+    def score(self, log_probabilities, lengths):
+        return log_probabilities / length_penalty(lengths, self.alpha, self.form)
+
     def choose(self, logits, normalisers, log_probabilities, lengths, finished, position, bonus):
         batch, width, vocabulary = tf.unstack(tf.shape(logits))
         candidates = min(self.width, logits.shape[-1] or self.width)  # more of one cannot be among the W best of all
@@ -116,9 +123,9 @@ class Beam(Strategy):
         frozen = tf.where(tf.range(candidates) == 0, 0.0, IMPOSSIBLE)
         gains = tf.where(finished[:, :, tf.newaxis], frozen, likely - normalisers)
         tokens = tf.where(finished[:, :, tf.newaxis], PAD_ID, tokens)
-        penalties = length_penalty(lengths, self.alpha, self.form)[:, :, tf.newaxis]
         bonus = tf.zeros_like(log_probabilities) + bonus
-        penalised = (log_probabilities[:, :, tf.newaxis] + gains) / penalties + bonus[:, :, tf.newaxis]
+        penalised = self.score(log_probabilities[:, :, tf.newaxis] + gains, lengths[:, :, tf.newaxis])
+        penalised += bonus[:, :, tf.newaxis]
         _, best = tf.math.top_k(tf.reshape(penalised, (batch, width * candidates)), self.width)  # (B, W)
         token, gain = (
             tf.gather(tf.reshape(part, (batch, width * candidates)), best, batch_dims=1) for part in (tokens, gains)
@@ -146,6 +153,9 @@ class Sample(Strategy):
 
     def start(self, batch):
         return tf.zeros((batch, self.width))
+
+    def score(self, log_probabilities, lengths):
+        return log_probabilities
 
     def choose(self, logits, normalisers, log_probabilities, lengths, finished, position, bonus):
         batch, width, vocabulary = tf.unstack(tf.shape(logits))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -50,3 +51,25 @@ class Translation:
 def one_line(text: str) -> str:
     """Return the text with line breaks, which byte fallback can generate, turned into blanks."""
     return text.replace("\r", " ").replace("\n", " ")
+
+
+def joined(parts: Sequence[Sequence[Translation]], warning: str) -> Sequence[Translation]:
+    """Return the hypotheses of a sentence from those of its parts: the k-th of each make the k-th of all.
+
+    Args:
+        parts: the hypotheses of each part; one part is returned as it is.
+        warning: what to say of several, with {} for their number.
+    """
+    if len(parts) == 1:
+        return parts[0]
+    return [
+        Translation(
+            " ".join(part.text for part in of),
+            sum(part.score for part in of),
+            sum(part.log_probability for part in of),
+            finished=all(part.finished for part in of),
+            warnings=tuple(dict.fromkeys([warning.format(len(of)), *(w for part in of for w in part.warnings)])),
+            token_log_probabilities=tuple(p for part in of for p in part.token_log_probabilities),
+        )
+        for of in zip(*parts, strict=True)
+    ]

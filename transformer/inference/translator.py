@@ -16,7 +16,7 @@ from transformer.inference.doubts import doubts
 from transformer.inference.search import Hypotheses, decode
 from transformer.inference.splitting import split_text
 from transformer.inference.strategies import make_strategy
-from transformer.inference.translation import Translation, one_line
+from transformer.inference.translation import Translation, joined, one_line
 from transformer.models.translation import Transformer
 from transformer.threads import in_order
 
@@ -84,16 +84,8 @@ class Translator:
                     rules.append(at_least(least))
                 if search.no_repeat_ngram:
                     rules.append(no_repeated_ngram(search.no_repeat_ngram))
-                return decode(
-                    self.models,
-                    source_ids,
-                    limits,
-                    make_strategy(search),
-                    rules,
-                    search.length_penalty,
-                    search.penalty,
-                    search.coverage_penalty,
-                )
+                strategy = make_strategy(search)
+                return decode(self.models, source_ids, limits, strategy, rules, search.coverage_penalty)
 
             self._compiled[search] = compiled
         return self._compiled[search]
@@ -153,7 +145,8 @@ class Translator:
 
         texts, rows = zip(*(part for of in parts for part in of), strict=True)
         found = iter(self._translate_parts(texts, rows, starts, n_best, with_attention, tell))
-        return [self._joined([next(found) for _ in of]) for of in parts]
+        warning = f"longer than the {self.max_positions} tokens that the model reads; translated in {{}} parts"
+        return [joined([next(found) for _ in of], warning) for of in parts]
 
     def _parts(self, sentences: Sequence[str]) -> list[list[tuple[str, list[int]]]]:
         """Return each sentence and its ids, in parts where it is longer than the model reads."""
@@ -169,23 +162,6 @@ class Translator:
             texts = split_text(sentence, count, self.max_positions - 2)
             found.append(list(zip(texts, self.encode(texts), strict=True)))
         return found
-
-    def _joined(self, parts: list[list[Translation]]) -> list[Translation]:
-        """Return the hypotheses of a sentence from those of its parts: the k-th of each make the k-th of all."""
-        if len(parts) == 1:
-            return parts[0]
-        warning = f"longer than the {self.max_positions} tokens that the model reads; translated in {len(parts)} parts"
-        return [
-            Translation(
-                " ".join(part.text for part in of),
-                sum(part.score for part in of),
-                sum(part.log_probability for part in of),
-                finished=all(part.finished for part in of),
-                warnings=tuple(dict.fromkeys([warning, *(w for part in of for w in part.warnings)])),
-                token_log_probabilities=tuple(p for part in of for p in part.token_log_probabilities),
-            )
-            for of in zip(*parts, strict=True)
-        ]
 
     def _translate_parts(
         self, texts, rows, starts, n_best: int, with_attention: bool, tell: Callable
