@@ -87,10 +87,10 @@ def test_a_reader_that_leaves_ends_the_work_quietly(call, lines, monkeypatch):
 def test_a_pipe_as_output_stays_one_and_a_link_too(call, lines):
     os.mkfifo("pipe")
     read = []
-    thread = threading.Thread(target=lambda: read.append(open("pipe", encoding="utf-8").read()))
+    thread = threading.Thread(target=lambda: read.append(open("pipe", encoding="utf-8").read()), daemon=True)
     thread.start()
     assert call("--input", "in", "--output", "pipe")[0] == 0
-    thread.join()
+    thread.join(60)
     os.symlink("real", "link")
     assert call("--input", "in", "--output", "link")[0] == 0
     assert read == [open("real", encoding="utf-8").read()] and read[0].count("\n") == 10
