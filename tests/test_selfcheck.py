@@ -50,7 +50,9 @@ def test_what_does_not_agree_is_found(parts, monkeypatch):
             found = super()._translate_batch(rows, *rest)
             return [[dataclasses.replace(h, score=h.score + len(rows)) for h in of] for of in found]
 
-    broken = {check.name: check.broken for check in run_checks(loader(parts, Forgetful), ["sol mar", "um", "lua", "dois"])}
+    broken = {
+        check.name: check.broken for check in run_checks(loader(parts, Forgetful), ["sol mar", "um", "lua", "dois"])
+    }
     assert broken.pop("batched = single") == 4 and not any(broken.values())
 
     step = type(parts[0].decoder).step

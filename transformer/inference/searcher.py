@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import collections
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -22,6 +23,17 @@ FIRST_ROOM = 32  # tokens that the cache has room for at the start; it doubles w
 WORTH_COMPILING = 32  # uses of a shape after which the seconds that XLA takes for it are earned back
 COMPILED_ROWS = 64  # hypotheses that compiled code takes at once: with more, their logits leave the cache of a core
 COMPILED_STEP = 8  # source lengths of compiled code are multiples of this
+
+
+class _Graphs(NamedTuple):
+    """The beginning, the way on in the room there is, and the way on in twice as much.
+
+    The last two return whether all hypotheses are finished, the hypotheses, and the memory and state to go on from.
+    """
+
+    begin: Callable
+    go_on: Callable
+    go_further: Callable
 
 
 class Searcher:
@@ -42,14 +54,15 @@ class Searcher:
     ) -> None:
         self.models, self.search, self.compile_after = list(models), search, compile_after
         self.strategy = make_strategy(search)
-        self._graphs: dict[tuple[bool, bool], tuple[tf.types.experimental.PolymorphicFunction, ...]] = {}
+        self._graphs: dict[tuple[bool, bool], _Graphs] = {}
         self._uses: collections.Counter = collections.Counter()
         self._lock = threading.Lock()
 
     @property
     def traces(self) -> int:
         """Number of graphs made so far; lengths are open in them, so it does not grow with use."""
-        return sum(graph.experimental_get_tracing_count() for graphs in self._graphs.values() for graph in graphs)
+        made = [graph for graphs in self._graphs.values() for graph in graphs]
+        return sum(graph.experimental_get_tracing_count() for graph in made if hasattr(graph, "get_concrete_function"))
 
     def __call__(
         self, source_ids: np.ndarray, limits: np.ndarray, least: np.ndarray, prefix: np.ndarray | None = None
@@ -98,33 +111,42 @@ class Searcher:
         return Hypotheses(*(np.concatenate([_wider(part, longest) for part in of]) for of in zip(*found, strict=True)))
 
     def _run(self, compiled: bool, prefixed: bool, source_ids, limits, least, prefix) -> Hypotheses:
-        first, more = self._graph(compiled, prefixed)
         longest = int(limits.max())
         room = FIRST_ROOM if compiled else min(FIRST_ROOM, longest)
-        done, found, *rest = first(source_ids, limits, least, prefix, room)
+        graphs, begun = self._graph(compiled, prefixed, source_ids, room)
+        begun = graphs.begin(source_ids, room) if begun is None else begun
+        done, found, *rest = graphs.go_on(source_ids, limits, least, prefix, *begun)
         while room < longest and not done.numpy():
-            done, found, *rest = more(source_ids, limits, least, prefix, *rest)
+            done, found, *rest = graphs.go_further(source_ids, limits, least, prefix, *rest)
             room *= 2
         return Hypotheses(*(part.numpy() for part in found))
 
-    def _graph(self, compiled: bool, prefixed: bool) -> tuple:
-        """Return the two functions of `_make`, made when they are first asked for."""
-        with self._lock:
-            if (compiled, prefixed) not in self._graphs:
-                self._graphs[compiled, prefixed] = self._make(compiled, prefixed)
-            return self._graphs[compiled, prefixed]
+    def _graph(self, compiled: bool, prefixed: bool, source_ids, room: int) -> tuple[_Graphs, list | None]:
+        """Return the graphs, and what their `begin` would return where that is known from making them.
 
-    def _make(self, compiled: bool, prefixed: bool) -> tuple:
-        """Return the function for the first tokens, and the one that goes on with twice the room.
-
-        Both return whether all are finished, the hypotheses, and what the second goes on from.
+        They are made when they are first asked for, from a beginning without a graph: a single sentence does not wait
+        for a graph of the encoder that it uses once.
         """
-        search, strategy = self.search, self.strategy
-        coverage, mode = search.coverage_penalty, {"autograph": False, "jit_compile": compiled or None}
-        numbers, ids = tf.TensorSpec((None,), tf.int32), tf.TensorSpec((None, None), tf.int32)
-        given = [ids, numbers, numbers, ids]
+        with self._lock:
+            if (compiled, prefixed) in self._graphs:
+                return self._graphs[compiled, prefixed], None
+            begun = begin(self.models, tf.constant(source_ids), self.strategy, room, self.search.coverage_penalty)
+            self._graphs[compiled, prefixed] = self._make(compiled, prefixed, begun)
+            return self._graphs[compiled, prefixed], None if compiled else begun
 
-        def go_on(source_ids, limits, least, prefix, memories, state):
+    def _make(self, compiled: bool, prefixed: bool, begun: tuple) -> _Graphs:
+        search, strategy, coverage = self.search, self.strategy, self.search.coverage_penalty
+        numbers, ids = tf.TensorSpec((None,), tf.int32), tf.TensorSpec((None, None), tf.int32)
+        open_specs = tf.nest.map_structure(lambda part: tf.TensorSpec(open_axes(part), part.dtype), begun)
+
+        # Nothing here is Python control flow over tensors, and converting it would take seconds.
+        def graph(*signature):
+            return tf.function(input_signature=signature, autograph=False, jit_compile=compiled or None)
+
+        def beginning(source_ids, room):
+            return begin(self.models, source_ids, strategy, room, coverage)
+
+        def going_on(source_ids, limits, least, prefix, memories, state):
             rules = [begins_with(prefix)] if prefixed else []
             if search.min_length or search.min_length_ratio:
                 rules.append(at_least(least))
@@ -133,20 +155,17 @@ class Searcher:
             state = advance(self.models, source_ids, memories, limits, strategy, rules, coverage, state, compiled)
             return tf.reduce_all(state.finished), finish(source_ids, strategy, coverage, state), memories, state
 
-        # Nothing here is Python control flow over tensors, and converting it would take seconds.
-        @tf.function(input_signature=[*given, tf.TensorSpec((), tf.int32)], **mode)
-        def first(source_ids, limits, least, prefix, room):
-            memories, state = begin(self.models, source_ids, strategy, room, coverage)
-            return go_on(source_ids, limits, least, prefix, memories, state)
+        def going_further(*given):
+            return going_on(*given[:-1], with_room(given[-1]))
 
-        *_, memories, state = first.get_concrete_function().structured_outputs
-        rest = tf.nest.map_structure(lambda part: tf.TensorSpec(open_axes(part), part.dtype), [memories, state])
+        def whole(*given):
+            return going_on(*given[:-1], *beginning(given[0], given[-1]))
 
-        @tf.function(input_signature=[*given, *rest], **mode)
-        def more(source_ids, limits, least, prefix, memories, state):
-            return go_on(source_ids, limits, least, prefix, memories, with_room(state))
-
-        return first, more
+        given, number = (ids, numbers, numbers, ids), tf.TensorSpec((), tf.int32)
+        further = graph(*given, *open_specs)(going_further)
+        if compiled:  # XLA makes faster code of the whole
+            return _Graphs(lambda source_ids, room: [room], graph(*given, number)(whole), further)
+        return _Graphs(graph(ids, number)(beginning), graph(*given, *open_specs)(going_on), further)
 
 
 def _wider(part: np.ndarray, length: int) -> np.ndarray:

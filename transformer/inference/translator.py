@@ -224,7 +224,10 @@ class Translator:
             for b, row in enumerate(rows)
         ]
 
-    @tf.function(input_signature=[tf.TensorSpec((None, None), tf.int32), tf.TensorSpec((None, None, None), tf.int32)])
+    @tf.function(
+        input_signature=[tf.TensorSpec((None, None), tf.int32), tf.TensorSpec((None, None, None), tf.int32)],
+        autograph=False,
+    )
     def _attention(self, source_ids: tf.Tensor, ids: tf.Tensor) -> tf.Tensor:
         """Return the weights over the source, (layers, B, W, H, T, S), of hypotheses (B, W, T) of B sentences."""
         batch, width, length = tf.unstack(tf.shape(ids))
