@@ -63,6 +63,8 @@ def main(argv: list[str] | None = None) -> int:
         p.error("--attention draws one sentence; give it as an argument")
     if args.attention_heads and not args.attention:
         p.error("--attention-heads needs --attention PNG")
+    if any("\ud800" <= sign <= "\udfff" for sign in args.prefix):  # so Python hands odd bytes on
+        p.error("--prefix is not UTF-8; convert it first")
     if args.n_best > 1 and not args.json:
         p.error("--n-best above 1 needs --json: every line in has one line out")
     search = {name: getattr(args, name) for name, *_ in SEARCH if getattr(args, name) is not None}

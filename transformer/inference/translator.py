@@ -10,11 +10,12 @@ import tensorflow as tf
 
 from transformer.checkpoints import BEST, RunDirectory
 from transformer.config import DEFAULT_RUN, END_ID, PAD_ID, START_ID, SearchConfig, UserError
+from transformer.data.cleaning import META_BLANK
 from transformer.data.tokenizers import TokenizerPair
 from transformer.inference.doubts import doubts
 from transformer.inference.search import Hypotheses
 from transformer.inference.searcher import Searcher
-from transformer.inference.splitting import split_text
+from transformer.inference.splitting import most_characters, split_text
 from transformer.inference.translation import Translation, joined, one_line
 from transformer.models.translation import Transformer
 from transformer.threads import STREAMS, in_order
@@ -77,8 +78,7 @@ class Translator:
 
     def encode(self, sentences: Sequence[str]) -> list[list[int]]:
         """Return the source ids of sentences, with start and end tokens."""
-        ids = self.tokenizers.source.tokenize(tf.constant(list(sentences), tf.string))
-        return [[START_ID, *row, END_ID] for row in ids.to_list()]
+        return [[START_ID, *row, END_ID] for row in self.tokenizers.source.tokenize(_utf8(sentences)).to_list()]
 
     def translate(
         self,
@@ -87,6 +87,7 @@ class Translator:
         with_attention: bool = False,
         progress: Callable[[int], None] | None = None,
         prefixes: Sequence[str] | None = None,
+        with_heads: bool = False,
     ) -> list[list[Translation]]:
         """Translate sentences; each gets `n_best` hypotheses, best first, in the order of the sentences.
 
@@ -95,11 +96,12 @@ class Translator:
         there are any, and joined by blanks, without attention; both carry a warning, as do doubtful translations.
 
         Args:
-            sentences: any strings.
+            sentences: any strings; a lone surrogate in one is taken for a question mark.
             n_best: at most the beam size.
             with_attention: also return attention weights.
             progress: called with the number of sentences done.
             prefixes: how each translation has to begin; an empty one asks for nothing.
+            with_heads: keep the attention of every layer and head too, which takes that many times as much memory.
 
         Raises:
             ValueError: `n_best` is not from 1 to the beam size, or there are not as many prefixes as sentences.
@@ -114,6 +116,7 @@ class Translator:
         starts = self._prefix_ids(prefixes) if prefixes and any(prefixes) else [[] for _ in sentences]
         # A prefix begins the first part of its sentence.
         starts = [ids for start, of in zip(starts, parts, strict=True) for ids in [start, *[[]] * (len(of) - 1)]]
+        shown = [with_attention and len(of) == 1 for of in parts for _ in of]
         owners = [owner for owner, of in enumerate(parts) for _ in of]
         left = [len(of) for of in parts]
 
@@ -124,45 +127,51 @@ class Translator:
                 progress(left.count(0))
 
         texts, rows = zip(*(part for of in parts for part in of), strict=True)
-        found = iter(self._translate_parts(texts, rows, starts, n_best, with_attention, tell))
+        found = iter(self._translate_parts(texts, rows, starts, shown, n_best, with_heads, tell))
         warning = f"longer than the {self.max_positions} tokens that the model reads; translated in {{}} parts"
         return [joined([next(found) for _ in of], warning) for of in parts]
 
     def _parts(self, sentences: Sequence[str]) -> list[list[tuple[str, list[int]]]]:
         """Return each sentence and its ids, in parts where it is longer than the model reads."""
+        limit = self.max_positions - 2
+        most = most_characters(limit)
 
         def count(texts: Sequence[str]) -> list[int]:
-            return [len(row) - 2 for row in self.encode(texts)]
+            return self.tokenizers.source.tokenize(_utf8(texts)).row_lengths().numpy().tolist()
 
         found = []
-        for sentence, row in zip(sentences, self.encode(sentences), strict=True):
-            if len(row) <= self.max_positions:
-                found.append([(sentence, row)])
-                continue
-            texts = split_text(sentence, count, self.max_positions - 2)
-            found.append(list(zip(texts, self.encode(texts), strict=True)))
+        for sentence, row in zip(sentences, self.encode([text[: most + 1] for text in sentences]), strict=True):
+            parts = [(sentence, row)]
+            if len(sentence) > most or len(row) > self.max_positions:
+                texts = split_text(sentence.replace(META_BLANK, " "), count, limit)
+                parts = [(text, self._fit(row)) for text, row in zip(texts, self.encode(texts), strict=True)]
+                parts = [part for part in parts if len(part[1]) > 2] or [("", [START_ID, END_ID])]
+            found.append(parts)
         return found
 
     def _translate_parts(
-        self, texts, rows, starts, n_best: int, with_attention: bool, tell: Callable
+        self, texts, rows, starts, shown, n_best: int, with_heads: bool, tell: Callable
     ) -> list[list[Translation]]:
-        """Return the hypotheses of texts that the model can read; `tell` is given the places of those done."""
+        """Return the hypotheses of texts that the model can read, with attention where it is to be shown.
+
+        `tell` is given the places of those done.
+        """
         results: list[list[Translation]] = [[] for _ in rows]
         todo = sorted((i for i, row in enumerate(rows) if len(row) > 2), key=lambda i: len(rows[i]), reverse=True)
         empty = sorted(set(range(len(rows))) - set(todo))
         for i in empty:
             results[i] = [Translation("", 0.0, 0.0, warnings=("empty sentence",))] * n_best
         tell(empty)
-        batches, share = [], -(-len(todo) // STREAMS)
-        while todo:
-            size = self.search.batch_tokens // (len(rows[todo[0]]) * self.search.beam_size)
+        batches, place, share = [], 0, -(-len(todo) // STREAMS)
+        while place < len(todo):
+            size = self.search.batch_tokens // (len(rows[todo[place]]) * self.search.beam_size)
             size = max(1, min(size, share))  # no stream without work
-            batches.append(todo[:size])
-            todo = todo[size:]
+            batches.append(todo[place : place + size])
+            place += size
 
         def search(batch: list[int]) -> list[list[Translation]]:
-            chosen = [[of[i] for i in batch] for of in (rows, starts, texts)]
-            return self._translate_batch(*chosen, n_best, with_attention)
+            chosen = [[of[i] for i in batch] for of in (rows, starts, texts, shown)]
+            return self._translate_batch(*chosen, n_best, with_heads)
 
         for batch, found in zip(batches, in_order(search, batches), strict=True):
             for i, hypotheses in zip(batch, found, strict=True):
@@ -179,8 +188,7 @@ class Translator:
         return [f"{'has' if known else 'made only of'} characters the model does not know"] if unknown else []
 
     def _prefix_ids(self, prefixes: Sequence[str]) -> list[list[int]]:
-        ids = self.tokenizers.target.tokenize(tf.constant(list(prefixes), tf.string)).to_list()
-        return [row[: self.max_positions - 1] for row in ids]
+        return [row[: self.max_positions - 1] for row in self.tokenizers.target.tokenize(_utf8(prefixes)).to_list()]
 
     def _limits(self, lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the most output tokens, the end token included, and the least without it, for source lengths."""
@@ -203,13 +211,19 @@ class Translator:
         return source_ids, self.searcher(source_ids, limits, least, prefix)
 
     def _translate_batch(
-        self, rows: list[list[int]], starts: list[list[int]], sentences: list[str], n_best: int, with_attention: bool
+        self,
+        rows: list[list[int]],
+        starts: list[list[int]],
+        sentences: list[str],
+        shown: list[bool],
+        n_best: int,
+        with_heads: bool,
     ) -> list[list[Translation]]:
         source_ids, found = self._find(rows, starts)
         found = Hypotheses(*(part[:, :n_best] for part in found))
         texts = self.tokenizers.target.detokenize(tf.constant(found.ids.reshape(-1, found.ids.shape[2])))
         texts = [one_line(text.decode("utf-8", "replace")) for text in texts.numpy()]
-        heads = self._attention(source_ids, found.ids).numpy() if with_attention else None
+        heads = self._attention(source_ids, found.ids).numpy() if any(shown) else None
         return [
             [
                 self._translation(
@@ -217,7 +231,8 @@ class Translator:
                     row,
                     texts[b * n_best + w],
                     Hypotheses(*(part[b, w] for part in found)),
-                    None if heads is None else heads[:, b, w],
+                    heads[:, b, w] if shown[b] else None,
+                    with_heads,
                 )
                 for w in range(n_best)
             ]
@@ -240,7 +255,7 @@ class Translator:
         return tf.reshape(stacked, tf.concat([shape[:1], [batch, width], shape[2:]], axis=0))
 
     def _translation(
-        self, sentence: str, row: list[int], text: str, found: Hypotheses, heads: np.ndarray | None
+        self, sentence: str, row: list[int], text: str, found: Hypotheses, heads: np.ndarray | None, with_heads: bool
     ) -> Translation:
         length, finished = int(found.lengths), bool(found.finished)
         words = found.ids[: length - finished]
@@ -257,7 +272,7 @@ class Translator:
             finished,
             (*self._warnings(row), *doubts(sentence, text, row[1:-1], words.tolist(), finished)),
             tuple(map(float, found.token_log_probabilities[:length])),
-            heads,
+            heads if with_heads else None,
         )
 
 
@@ -267,3 +282,8 @@ def padded(rows: Sequence[Sequence[int]]) -> np.ndarray:
     for row, values in zip(ids, rows, strict=True):
         row[: len(values)] = values
     return ids
+
+
+def _utf8(texts: Sequence[str]) -> tf.Tensor:
+    """Return texts as TensorFlow takes them; a lone surrogate, which is no text, becomes a question mark."""
+    return tf.constant([text.encode("utf-8", "replace") for text in texts], tf.string)
