@@ -22,7 +22,8 @@ from tiny_run import spread_parts
 from transformer.config import SearchConfig, UserError
 from transformer.inference.serving.app import FILES
 from transformer.inference.serving.config import ServeConfig
-from transformer.inference.serving.service import Kind, Service
+from transformer.inference.serving.schemas import Kind
+from transformer.inference.serving.service import Service
 from transformer.inference.translator import Translator
 
 SENTENCES = ["sol mar rio", "um", "", "lua mar dois três um"]

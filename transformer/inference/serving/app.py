@@ -18,8 +18,7 @@ from starlette.exceptions import HTTPException
 from transformer.inference.serving.batcher import Batcher, Busy, Stopped
 from transformer.inference.serving.config import ServeConfig
 from transformer.inference.serving.guard import LOCAL_HOSTS, RETRY_SECONDS, Guard
-from transformer.inference.serving.schemas import Health, Problem, TranslationAnswer, request_model
-from transformer.inference.serving.service import Kind
+from transformer.inference.serving.schemas import Health, Kind, Problem, TranslationAnswer, request_model
 
 FILES = {  # path: file in `pages`, media type
     "/": ("index.html", "text/html"),

@@ -2,11 +2,19 @@
 
 # Annotations stay objects here: those of the request hold limits that are known only when the server starts.
 
-from typing import Annotated, Self
+from typing import Annotated, NamedTuple, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from transformer.inference.serving.config import ServeConfig
+
+
+class Kind(NamedTuple):
+    """What requests have to agree in to be translated together."""
+
+    beam_size: int
+    n_best: int
+    attention: bool
 
 
 def _without_nul(sentence: str) -> str:

@@ -6,23 +6,15 @@ import dataclasses
 import itertools
 import json
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from transformer.config import UserError
 from transformer.inference.serving.config import ServeConfig
+from transformer.inference.serving.schemas import Kind
 from transformer.inference.translation import Translation, described
 from transformer.inference.translator import Translator
 
 DIGITS = 4  # of attention weights after the point
 WITHOUT_ATTENTION = "no attention, which would be more than the {:,} weights of one answer; ask for less at a time"
-
-
-class Kind(NamedTuple):
-    """What requests have to agree in to be translated together."""
-
-    beam_size: int
-    n_best: int
-    attention: bool
 
 
 class Service:

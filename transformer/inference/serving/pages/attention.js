@@ -34,12 +34,12 @@ function flow(shown, label, className, language) {
   line.setAttribute("role", "listbox");
   line.setAttribute("aria-orientation", "horizontal");
   line.setAttribute("aria-label", label);
-  const tokens = shown.map(({ text, blank, edge }) => {
+  const tokens = shown.map(({ text, blank, edge }, place) => {
     const token = element("span", { className: edge ? "token edge" : "token", tabIndex: -1 }, text);
     token.setAttribute("role", "option");
     token.setAttribute("aria-selected", "false");
     if (edge) token.dir = "ltr"; // so that these words do not decide the direction of the line
-    if (blank) line.append(" ");
+    if (blank || shown[place - 1]?.edge) line.append(" ");
     line.append(token);
     return token;
   });
