@@ -1,0 +1,141 @@
+"""What the translation server does with requests that were put together: translate them and write the answers' JSON."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import json
+from collections.abc import Sequence
+
+from transformer.config import UserError
+from transformer.inference.serving.config import ServeConfig
+from transformer.inference.serving.schemas import Kind
+from transformer.inference.translation import Translation, described
+from transformer.inference.translator import Translator
+
+DIGITS = 4  # of attention weights after the point
+WITHOUT_ATTENTION = "no attention, which would be more than the {:,} weights of one answer; ask for less at a time"
+
+
+class Service:
+    """Translates with one model and as many beam sizes as are asked for.
+
+    Args:
+        translator: whose search is the default.
+        limits: of the server.
+
+    Raises:
+        UserError: the translator's own beam is larger than the limit.
+    """
+
+    def __init__(self, translator: Translator, limits: ServeConfig) -> None:
+        self.default = translator.search
+        if self.default.beam_size > limits.max_beam:
+            raise UserError(
+                f"the run searches with beam_size {self.default.beam_size}, above the limit of {limits.max_beam}; "
+                "raise --max-beam or give a smaller --beam-size"
+            )
+        self._translators = {self.default.beam_size: translator}
+        self._max_attention = limits.max_attention
+
+    def translator(self, beam_size: int) -> Translator:
+        """Return the translator of a beam size; the first use of each takes seconds, while TensorFlow traces it."""
+        if beam_size not in self._translators:
+            first = self._translators[self.default.beam_size]
+            search = dataclasses.replace(self.default, beam_size=beam_size)
+            self._translators[beam_size] = Translator(first.models, first.tokenizers, search, first.max_positions)
+        return self._translators[beam_size]
+
+    def warm_up(self) -> None:
+        """Translate once as most requests will, so that none of them waits for TensorFlow to trace."""
+        for attention in (False, True):
+            self.answer(Kind(self.default.beam_size, self.default.beam_size, attention), [["a"]])
+
+    def answer(self, kind: Kind, requests: Sequence[Sequence[str]]) -> list[bytes]:
+        """Return the answer of each request, JSON in UTF-8; each is a list of sentences."""
+        translate = self._with_attention if kind.attention else self._plainly
+        found = iter(translate(kind, requests))
+        return [_to_json([(sentence, next(found)) for sentence in sentences]) for sentences in requests]
+
+    def _plainly(self, kind: Kind, requests: Sequence[Sequence[str]]) -> list[list[Translation]]:
+        sentences = [sentence for of in requests for sentence in of]
+        return self.translator(kind.beam_size).translate(sentences, kind.n_best)
+
+    def _with_attention(self, kind: Kind, requests: Sequence[Sequence[str]]) -> list[Sequence[Translation]]:
+        """Translate in groups whose weights are no more than one answer may hold, which bounds the memory.
+
+        The translator returns those of every layer and head.
+        """
+        translator = self.translator(kind.beam_size)
+        sentences = [sentence for of in requests for sentence in of]
+        weights = [kind.n_best * number for number in self._most_weights(translator, sentences)]
+        places = range(len(sentences))
+        too_many = _beyond([len(of) for of in requests], weights, self._max_attention)
+        found: dict[int, Sequence[Translation]] = {}
+        for group in _groups([place for place in places if place not in too_many], weights, self._max_attention):
+            results = translator.translate([sentences[place] for place in group], kind.n_best, with_attention=True)
+            # Only what goes into the answer is kept until all groups are done.
+            found.update(zip(group, (_without_heads(of) for of in results), strict=True))
+        if too_many:
+            plain = translator.translate([sentences[place] for place in too_many], kind.n_best)
+            found.update(zip(too_many, (self._warned(of) for of in plain), strict=True))
+        return [found[place] for place in places]
+
+    def _most_weights(self, translator: Translator, sentences: Sequence[str]) -> list[int]:
+        """Return how many attention weights a hypothesis of each sentence has at most."""
+        search, positions = translator.search, translator.max_positions
+        lengths = [len(row) for row in translator.encode(sentences)]
+        return [
+            length * min(positions, search.max_length or length + search.max_extra_length)
+            if length <= positions
+            else 0  # is translated in parts, and those have no attention
+            for length in lengths
+        ]
+
+    def _warned(self, hypotheses: Sequence[Translation]) -> list[Translation]:
+        warning = WITHOUT_ATTENTION.format(self._max_attention)
+        return [dataclasses.replace(found, warnings=(*found.warnings, warning)) for found in hypotheses]
+
+
+def _beyond(sizes: Sequence[int], weights: Sequence[int], limit: int) -> list[int]:
+    """Return the places that make an answer hold more than `limit` weights; `sizes` are the answers' sentences."""
+    beyond, places = [], iter(range(len(weights)))
+    for size in sizes:
+        total = 0
+        for place in itertools.islice(places, size):
+            if total + weights[place] > limit:
+                beyond.append(place)
+            else:
+                total += weights[place]
+    return beyond
+
+
+def _groups(places: Sequence[int], weights: Sequence[int], limit: int) -> list[list[int]]:
+    """Return places in groups, in order; a group's weights are `limit` at most in all."""
+    groups: list[list[int]] = []
+    total = 0
+    for place in places:
+        total += weights[place]
+        if not groups or total > limit:
+            groups.append([])
+            total = weights[place]
+        groups[-1].append(place)
+    return groups
+
+
+def _without_heads(hypotheses: Sequence[Translation]) -> list[Translation]:
+    # `attention` is an array of its own, `heads` a view that holds on to those of a whole batch.
+    return [dataclasses.replace(found, heads=None) for found in hypotheses]
+
+
+def _to_json(sentences: Sequence[tuple[str, Sequence[Translation]]]) -> bytes:
+    answer = {"translations": [_with_weights(sentence, hypotheses) for sentence, hypotheses in sentences]}
+    return json.dumps(answer, ensure_ascii=False, allow_nan=False).encode()
+
+
+def _with_weights(sentence: str, hypotheses: Sequence[Translation]) -> dict[str, object]:
+    entry = described(sentence, hypotheses)
+    for found, hypothesis in zip(entry["hypotheses"], hypotheses, strict=True):
+        weights = hypothesis.attention
+        found["attention"] = None if weights is None else weights.astype(float).round(DIGITS).tolist()
+    return entry
