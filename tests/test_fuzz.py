@@ -199,8 +199,8 @@ def test_memory_grows_in_proportion_to_the_text():
     )
     assert done.returncode == 0, done.stderr
     start, short, long = json.loads(done.stdout)
-    # A character makes at most one token here. The token is kept as a Python integer in a list (40 bytes) and for a
-    # while in arrays of TensorFlow, its part as a text and a few objects: a quarter of a kilobyte is ample. And the
+    # A character makes at most one token here. The token is kept as a Python integer in a list (40 bytes) and for some
+    # time in arrays of TensorFlow, its part as a text and a few objects: a quarter of a kilobyte is ample. Besides, the
     # allocators keep some of what they were given.
     for size, length in ((short, 100_000), (long, 1_000_000)):
         assert size - start <= 256 * length + 2**25

@@ -147,7 +147,7 @@ def translate_lines(
         lines = prompted()
     else:
         lines = textfiles.decoded(sys.stdin.buffer, "standard input")
-    done, with_attention = 0, wanted.as_json or bool(wanted.picture)
+    done, with_attention, unended = 0, wanted.as_json or bool(wanted.picture), ""
     with output(output_path) as file:
         for group in groups(lines, 1 if typed else LINES_TOGETHER):
             prefixes = [wanted.prefix] * len(group)
@@ -156,12 +156,14 @@ def translate_lines(
             )
             for number, (line, hypotheses) in enumerate(zip(group, results, strict=True), start=done + 1):
                 for warning in hypotheses[0].warnings:
-                    print(f"warning: line {number}: {warning}", file=sys.stderr)
+                    print(f"{unended}warning: line {number}: {warning}", file=sys.stderr)
+                    unended = ""
                 print(render(line, hypotheses, wanted), file=file)
             file.flush()
             done += len(group)
             if output_path:
                 print(f"\r{done:,} lines translated", end="", file=sys.stderr, flush=True)
+                unended = "\n"
             if wanted.picture:
                 _draw(results[0][0], wanted)
     if output_path:
