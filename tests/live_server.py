@@ -62,7 +62,7 @@ class Live:
 def serving(answer, beam_size=2, hosts=(), **limits):
     """Serve the results of `answer`, as `Service.answer` gives them."""
     limits = ServeConfig(**limits)
-    batcher = Batcher(answer, limits.max_waiting, limits.max_together)
+    batcher = Batcher(answer, limits.max_waiting, limits.max_together, limits.timeout)
     with listen("127.0.0.1", 0) as listener:
         port = listener.getsockname()[1]
         server = Server(make_app(batcher, beam_size, ABOUT, limits, hosts), batcher, limits)

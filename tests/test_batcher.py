@@ -1,10 +1,11 @@
 """Requests that wait are put together, each gets its own answer, and none waits for nothing."""
 
 import threading
+import time
 
 import pytest
 
-from transformer.inference.serving.batcher import Batcher, Busy, Stopped
+from transformer.inference.serving.batcher import Batcher, Busy, Late, Stopped
 
 
 class Gate:
@@ -14,7 +15,8 @@ class Gate:
         self.calls, self.entered, self.open = [], threading.Event(), threading.Event()
         self.open.set()
 
-    def __call__(self, kind, requests):
+    def __call__(self, kind, requests, deadline):
+        assert deadline > time.monotonic() + 50
         self.calls.append((kind, [list(items) for items in requests]))
         self.entered.set()
         assert self.open.wait(20)
@@ -30,7 +32,7 @@ def gate():
 
 @pytest.fixture
 def batcher(gate):
-    made = Batcher(gate, max_waiting=6, max_together=4)
+    made = Batcher(gate, max_waiting=6, max_together=4, timeout=60)
     yield made
     gate.open.set()
     made.stop()
@@ -109,8 +111,25 @@ def test_one_job_that_fails_does_not_spoil_the_others(gate, batcher, caplog):
     assert batcher.submit("a", ["3"]).result(20) == ["a:3"]  # the thread goes on
 
 
+def test_what_comes_too_late_is_not_tried_again(caplog):
+    calls = []
+
+    def answer(kind, requests, deadline):
+        calls.append(requests)
+        raise Late
+
+    batcher = Batcher(answer, max_waiting=6, max_together=6, timeout=60)
+    futures = [batcher.submit("a", [item]) for item in "123"]
+    for future in futures:
+        with pytest.raises(Late):
+            future.result(20)
+    assert sum(map(len, calls)) == 3 and not caplog.text
+    batcher.stop()
+    batcher.join()
+
+
 def test_a_function_that_loses_an_answer_fails_instead_of_crossing_them(caplog):
-    batcher = Batcher(lambda kind, requests: [], max_waiting=2, max_together=2)
+    batcher = Batcher(lambda *_: [], max_waiting=2, max_together=2, timeout=60)
     with pytest.raises(ValueError):
         batcher.submit("a", ["1"]).result(20)
     batcher.stop()
@@ -133,7 +152,7 @@ def test_stopping_finishes_what_was_begun_and_refuses_the_rest(gate, batcher):
 
 
 def test_many_threads_lose_and_cross_nothing():
-    batcher = Batcher(lambda kind, requests: [[-item for item in of] for of in requests], 10**6, 7)
+    batcher = Batcher(lambda kind, requests, deadline: [[-item for item in of] for of in requests], 10**6, 7, 60)
     found = {}
 
     def client(number):

@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import http.client
+import itertools
 import json
 import re
 import socket
@@ -21,6 +22,7 @@ from tiny_run import spread_parts
 
 from transformer.config import SearchConfig, UserError
 from transformer.inference.serving.app import FILES
+from transformer.inference.serving.batcher import Late
 from transformer.inference.serving.config import ServeConfig
 from transformer.inference.serving.schemas import Kind
 from transformer.inference.serving.service import Service
@@ -29,7 +31,7 @@ from transformer.inference.translator import Translator
 SENTENCES = ["sol mar rio", "um", "", "lua mar dois três um"]
 
 
-def echo(kind, requests):
+def echo(kind, requests, deadline):
     """Answer each sentence with itself; a `Service.answer` without a model."""
     return [json.dumps({"translations": list(sentences)}).encode() for sentences in requests]
 
@@ -40,11 +42,11 @@ class Held:
     def __init__(self):
         self.begun, self.released, self.seen = threading.Event(), threading.Event(), []
 
-    def __call__(self, kind, requests):
+    def __call__(self, kind, requests, deadline):
         self.begun.set()
         assert self.released.wait(30)
         self.seen += [list(sentences) for sentences in requests]
-        return echo(kind, requests)
+        return echo(kind, requests, deadline)
 
 
 @contextlib.contextmanager
@@ -70,7 +72,7 @@ def service(translator):
 @pytest.fixture(scope="module")
 def live(service):
     # A new beam size is traced first, which a busy machine takes long for.
-    with serving(service.answer, hosts=["translate.example"], timeout=600.0) as live:
+    with serving(service.answer, hosts=["translate.example"], max_beam=3, timeout=600.0) as live:
         yield live
 
 
@@ -131,12 +133,14 @@ def test_attention_that_does_not_fit_is_left_out_with_a_warning(translator):
     length = len(translator.encode(["sol mar"])[0])
     room = 2 * length * (length + 4)
     service = Service(translator, ServeConfig(max_attention=2 * room + room // 2))
-    requests = [["sol mar", "sol mar", "sol mar", ""], ["sol mar"]]
+    long = " ".join(["sol"] * 60)
+    assert len(translator.encode([long])[0]) > 32  # would be translated in parts, which have their weights too
+    requests = [["sol mar", long, "sol mar", "sol mar", ""], ["sol mar"]]
     calls, translate = [], translator.translate
 
-    def counted(sentences, n_best, with_attention=False):
+    def counted(sentences, n_best, with_attention, progress):
         calls.append((len(sentences), with_attention))
-        return translate(sentences, n_best, with_attention)
+        return translate(sentences, n_best, with_attention, progress)
 
     translator.translate = counted
     try:
@@ -145,16 +149,29 @@ def test_attention_that_does_not_fit_is_left_out_with_a_warning(translator):
         del translator.translate
     assert [[entry["source"] for entry in answer] for answer in answers] == requests
     given = [[entry["hypotheses"][0]["attention"] is not None for entry in answer] for answer in answers]
-    assert given == [[True, True, False, False], [True]]
-    warning = answers[0][2]["warnings"][-1]
-    assert "no attention" in warning and f"{2 * room + room // 2:,}" in warning
-    assert len({answers[0][place]["hypotheses"][0]["text"] for place in range(3)}) == 1
-    assert calls == [(3, True), (1, True), (1, False)]  # never more weights at a time than in one answer
+    assert given == [[True, False, True, False, False], [True]]
+    for place in (1, 3):
+        warning = answers[0][place]["warnings"][-1]
+        assert "no attention" in warning and f"{2 * room + room // 2:,}" in warning
+    assert len({answers[0][place]["hypotheses"][0]["text"] for place in (0, 2, 3)}) == 1
+    assert calls == [(3, True), (1, True), (2, False)]  # never more weights at a time than in one answer
 
 
 def test_a_default_beam_above_the_limit_is_refused_at_the_start(translator):
     with pytest.raises(UserError, match="beam_size 2, above the limit of 1; raise --max-beam"):
         Service(translator, ServeConfig(max_beam=1))
+
+
+def test_what_nobody_waits_for_is_given_up_between_batches(service, monkeypatch):
+    clock = itertools.count()
+    monkeypatch.setattr("transformer.inference.serving.service.monotonic", lambda: next(clock))
+    small = dataclasses.replace(service.default, batch_tokens=1)  # each sentence is a batch
+    translator = service.translator(2)
+    monkeypatch.setattr(translator, "search", small)
+    assert len(service.answer(Kind(2, 1, False), [["sol", "mar", "um"]], deadline=3.5)) == 1
+    # The clock is read before the first batch and after each: 4, 5, 6.
+    with pytest.raises(Late):
+        service.answer(Kind(2, 1, False), [["sol", "mar", "um"]], deadline=5.5)
 
 
 # Bad requests
@@ -362,10 +379,10 @@ def test_a_client_that_leaves_is_forgotten():
 def test_a_sentence_that_the_translator_fails_at_fails_alone(caplog):
     held = Held()
 
-    def answer(kind, requests):
+    def answer(kind, requests, deadline):
         if ["poison"] in requests:
             raise RuntimeError("poisoned")
-        return held(kind, requests)
+        return held(kind, requests, deadline)
 
     with serving(answer) as live:
         first = live.begin({"sentences": "first"})

@@ -54,7 +54,7 @@ def seen():
 
 @pytest.fixture(scope="module")
 def address(seen):
-    def answer(kind, requests):
+    def answer(kind, requests, deadline):
         seen.extend((kind, list(sentences)) for sentences in requests)
         return [json.dumps({"translations": [ANSWERS[s] for s in sentences]}).encode() for sentences in requests]
 

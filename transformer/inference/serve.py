@@ -92,7 +92,7 @@ def main(argv: list[str] | None = None) -> int:
                 "source_language": corpus["source_language"],
                 "target_language": corpus["target_language"],
             }
-            batcher = Batcher(service.answer, limits.max_waiting, limits.max_together)
+            batcher = Batcher(service.answer, limits.max_waiting, limits.max_together, limits.timeout)
             app = make_app(batcher, service.default.beam_size, about, limits, args.allow_host)
             serve(app, batcher, limits, listener, args.access_log)
         print("stopped", file=sys.stderr)

@@ -15,7 +15,7 @@ from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 
-from transformer.inference.serving.batcher import Batcher, Busy, Stopped
+from transformer.inference.serving.batcher import Batcher, Busy, Late, Stopped
 from transformer.inference.serving.config import ServeConfig
 from transformer.inference.serving.guard import LOCAL_HOSTS, RETRY_SECONDS, Guard
 from transformer.inference.serving.schemas import Health, Kind, Problem, TranslationAnswer, request_model
@@ -150,8 +150,8 @@ def make_app(
             return Response(answer.result(), media_type="application/json")
         except Busy as busy:
             raise HTTPException(503, str(busy), {"Retry-After": str(busy.seconds)}) from None
-        except Stopped as stopped:
-            raise HTTPException(503, str(stopped), {"Retry-After": str(RETRY_SECONDS)}) from None
+        except (Stopped, Late) as error:
+            raise HTTPException(503, str(error), {"Retry-After": str(RETRY_SECONDS)}) from None
         except Exception:  # already logged by the batcher
             raise HTTPException(500, "the translator failed; the server's log says why") from None
 

@@ -30,11 +30,19 @@ class Stopped(Exception):
         super().__init__("the server is stopping")
 
 
+class Late(Exception):
+    """Nobody waits for the result any more."""
+
+    def __init__(self) -> None:
+        super().__init__("no translation in time")
+
+
 @dataclasses.dataclass(eq=False)
 class _Job:
     kind: Hashable
     items: Sequence
-    future: Future
+    deadline: float  # on the monotonic clock
+    future: Future = dataclasses.field(default_factory=Future)
 
 
 class Batcher:
@@ -44,15 +52,22 @@ class Batcher:
     its jobs is tried alone, so that one cannot spoil the others' answers.
 
     Args:
-        answer: called in the batcher's thread with a kind and the items of each job; returns a result for each job.
+        answer: called in the batcher's thread with a kind, the items of each job, and the time on the monotonic clock
+            until which any of them is waited for; returns a result for each job, or raises `Late`.
         max_waiting: items that may wait; those being answered are not counted.
         max_together: items of several jobs that may be answered together; one job may hold more.
+        timeout: seconds that a job is waited for.
     """
 
     def __init__(
-        self, answer: Callable[[Hashable, list[Sequence]], Sequence], max_waiting: int, max_together: int
+        self,
+        answer: Callable[[Hashable, list[Sequence], float], Sequence],
+        max_waiting: int,
+        max_together: int,
+        timeout: float,
     ) -> None:
-        self._answer, self._max_waiting, self._max_together = answer, max_waiting, max_together
+        self._answer, self._timeout = answer, timeout
+        self._max_waiting, self._max_together = max_waiting, max_together
         self._changed = threading.Condition()
         self._jobs: dict[_Job, None] = {}  # in the order of their coming
         self._stopped = False
@@ -78,7 +93,7 @@ class Batcher:
             Busy: it would make more items wait than may.
             Stopped: after `stop`.
         """
-        job = _Job(kind, items, Future())
+        job = _Job(kind, items, time.monotonic() + self._timeout)
         with self._changed:
             if not self.works:
                 raise Stopped
@@ -136,8 +151,13 @@ class Batcher:
 
     def _finish(self, jobs: list[_Job]) -> None:
         try:
-            results = self._answer(jobs[0].kind, [job.items for job in jobs])
+            deadline = max(job.deadline for job in jobs)
+            results = self._answer(jobs[0].kind, [job.items for job in jobs], deadline)
             pairs = list(zip(jobs, results, strict=True))
+        except Late as late:
+            for job in jobs:
+                job.future.set_exception(late)
+            return
         except Exception as error:  # whatever it is, the thread has to go on
             if len(jobs) > 1:
                 for job in jobs:

@@ -5,16 +5,21 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import json
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
+from time import monotonic
 
 from transformer.config import UserError
+from transformer.inference.serving.batcher import Late
 from transformer.inference.serving.config import ServeConfig
 from transformer.inference.serving.schemas import Kind
 from transformer.inference.translation import Translation, described
 from transformer.inference.translator import Translator
 
 DIGITS = 4  # of attention weights after the point
-WITHOUT_ATTENTION = "no attention, which would be more than the {:,} weights of one answer; ask for less at a time"
+WITHOUT_ATTENTION = (
+    "no attention: too long a sentence, or more than the {:,} weights of one answer; ask for less at once"
+)
 
 
 class Service:
@@ -51,40 +56,60 @@ class Service:
         for attention in (False, True):
             self.answer(Kind(self.default.beam_size, self.default.beam_size, attention), [["a"]])
 
-    def answer(self, kind: Kind, requests: Sequence[Sequence[str]]) -> list[bytes]:
-        """Return the answer of each request, JSON in UTF-8; each is a list of sentences."""
-        translate = self._with_attention if kind.attention else self._plainly
-        found = iter(translate(kind, requests))
+    def answer(self, kind: Kind, requests: Sequence[Sequence[str]], deadline: float = math.inf) -> list[bytes]:
+        """Return the answer of each request, JSON in UTF-8.
+
+        Args:
+            kind: how to translate.
+            requests: a list of sentences each.
+            deadline: on the monotonic clock.
+
+        Raises:
+            Late: the deadline passed; it is looked at between the batches of the translator.
+        """
+
+        def progress(done: int) -> None:
+            if monotonic() > deadline:
+                raise Late
+
+        def translate(sentences: Sequence[str], with_attention: bool) -> list[list[Translation]]:
+            return self.translator(kind.beam_size).translate(sentences, kind.n_best, with_attention, progress)
+
+        if kind.attention:
+            found = iter(self._with_attention(kind, requests, translate))
+        else:
+            found = iter(translate([sentence for sentences in requests for sentence in sentences], False))
         return [_to_json([(sentence, next(found)) for sentence in sentences]) for sentences in requests]
 
-    def _plainly(self, kind: Kind, requests: Sequence[Sequence[str]]) -> list[list[Translation]]:
-        sentences = [sentence for of in requests for sentence in of]
-        return self.translator(kind.beam_size).translate(sentences, kind.n_best)
-
-    def _with_attention(self, kind: Kind, requests: Sequence[Sequence[str]]) -> list[Sequence[Translation]]:
+    def _with_attention(
+        self, kind: Kind, requests: Sequence[Sequence[str]], translate: Callable
+    ) -> list[Sequence[Translation]]:
         """Translate in groups whose weights are no more than one answer may hold, which bounds the memory."""
-        translator = self.translator(kind.beam_size)
         sentences = [sentence for of in requests for sentence in of]
-        weights = [kind.n_best * number for number in self._most_weights(translator, sentences)]
+        weights = [kind.n_best * number for number in self._most_weights(sentences)]
         places = range(len(sentences))
         too_many = _beyond([len(of) for of in requests], weights, self._max_attention)
         found: dict[int, Sequence[Translation]] = {}
         for group in _groups([place for place in places if place not in too_many], weights, self._max_attention):
-            results = translator.translate([sentences[place] for place in group], kind.n_best, with_attention=True)
+            results = translate([sentences[place] for place in group], True)
             found.update(zip(group, results, strict=True))
         if too_many:
-            plain = translator.translate([sentences[place] for place in too_many], kind.n_best)
+            plain = translate([sentences[place] for place in too_many], False)
             found.update(zip(too_many, (self._warned(of) for of in plain), strict=True))
         return [found[place] for place in places]
 
-    def _most_weights(self, translator: Translator, sentences: Sequence[str]) -> list[int]:
-        """Return how many attention weights a hypothesis of each sentence has at most."""
-        search, positions = translator.search, translator.max_positions
+    def _most_weights(self, sentences: Sequence[str]) -> list[float]:
+        """Return how many attention weights a hypothesis of each sentence has at most.
+
+        A sentence that is translated in parts has none to return, but those of its parts would be computed.
+        """
+        translator, search = self.translator(self.default.beam_size), self.default
+        positions = translator.max_positions
         lengths = [len(row) for row in translator.encode(sentences)]
         return [
             length * min(positions, search.max_length or length + search.max_extra_length)
             if length <= positions
-            else 0  # is translated in parts, and those have no attention
+            else math.inf
             for length in lengths
         ]
 
@@ -93,7 +118,7 @@ class Service:
         return [dataclasses.replace(found, warnings=(*found.warnings, warning)) for found in hypotheses]
 
 
-def _beyond(sizes: Sequence[int], weights: Sequence[int], limit: int) -> list[int]:
+def _beyond(sizes: Sequence[int], weights: Sequence[float], limit: int) -> list[int]:
     """Return the places that make an answer hold more than `limit` weights; `sizes` are the answers' sentences."""
     beyond, places = [], iter(range(len(weights)))
     for size in sizes:
@@ -106,7 +131,7 @@ def _beyond(sizes: Sequence[int], weights: Sequence[int], limit: int) -> list[in
     return beyond
 
 
-def _groups(places: Sequence[int], weights: Sequence[int], limit: int) -> list[list[int]]:
+def _groups(places: Sequence[int], weights: Sequence[float], limit: int) -> list[list[int]]:
     """Return places in groups, in order; a group's weights are `limit` at most in all."""
     groups: list[list[int]] = []
     total = 0
