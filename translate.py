@@ -2,7 +2,7 @@
 
 import sys
 
-from transformer.command_line import Parser, exit_code, import_tensorflow
+from transformer.command_line import Parser, exit_code, import_tensorflow, leave
 from transformer.config import DEFAULT_RUN, Config, UserError
 
 SEARCH = (  # fields of `SearchConfig` that have a flag: type, letter, help
@@ -74,7 +74,7 @@ def main(argv: list[str] | None = None) -> int:
         p.error(str(error))
 
     def job() -> None:
-        import_tensorflow()
+        import_tensorflow(optimise=False)
         from transformer.inference.commands import Wanted, translate_lines
         from transformer.inference.translator import Translator
         from transformer.threads import share_cores
@@ -92,4 +92,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())

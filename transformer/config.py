@@ -1,4 +1,4 @@
-"""Configuration: frozen dataclasses and named presets, the only place in the package with defaults.
+"""Configuration of runs: frozen dataclasses and named presets, the only place with defaults of a run.
 
 One dataclass per concern; `Config` holds them together and is what a run directory stores as `config.json`.
 Precedence, lowest first: the defaults below, a preset, a config file (`configs/*.toml`), command-line flags.

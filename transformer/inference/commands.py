@@ -13,7 +13,7 @@ from pathlib import Path
 
 from transformer.config import UserError
 from transformer.data import textfiles
-from transformer.inference.translation import Translation
+from transformer.inference.translation import Translation, described
 from transformer.inference.translator import Translator
 
 LINES_TOGETHER = 2048  # sorted by length and translated together
@@ -104,25 +104,7 @@ def render(source: str, hypotheses: list[Translation], wanted: Wanted) -> str:
     best = hypotheses[0]
     if not wanted.as_json:
         return f"{best.score:.4f}\t{best.text}" if wanted.scores else best.text
-    found = [
-        {
-            "text": hypothesis.text,
-            "score": round(hypothesis.score, 6),
-            "log_probability": round(hypothesis.log_probability, 6),
-            "finished": hypothesis.finished,
-            "tokens": hypothesis.tokens,
-            "token_log_probabilities": [round(p, 6) for p in hypothesis.token_log_probabilities],
-            "alignment": hypothesis.alignment,
-        }
-        for hypothesis in hypotheses
-    ]
-    line = {
-        "source": source,
-        "source_tokens": best.source_tokens[1:-1],
-        "hypotheses": found,
-        "warnings": best.warnings,
-    }
-    return json.dumps(line, ensure_ascii=False)
+    return json.dumps(described(source, hypotheses), ensure_ascii=False)
 
 
 def prompted() -> Iterator[str]:

@@ -82,3 +82,24 @@ def _kinds(warnings: Iterable[str]) -> tuple[str, ...]:
     for warning in warnings:
         first.setdefault(re.sub(r"\d+", "", warning), warning)
     return tuple(first.values())
+
+
+def described(source: str, hypotheses: Sequence[Translation]) -> dict[str, object]:
+    """Return a sentence and its translations as JSON shows them, without attention weights; numbers are rounded."""
+    return {
+        "source": source,
+        "source_tokens": hypotheses[0].source_tokens[1:-1],
+        "hypotheses": [
+            {
+                "text": hypothesis.text,
+                "score": round(hypothesis.score, 6),
+                "log_probability": round(hypothesis.log_probability, 6),
+                "finished": hypothesis.finished,
+                "tokens": hypothesis.tokens,
+                "token_log_probabilities": [round(p, 6) for p in hypothesis.token_log_probabilities],
+                "alignment": hypothesis.alignment,
+            }
+            for hypothesis in hypotheses
+        ],
+        "warnings": hypotheses[0].warnings,
+    }

@@ -12,14 +12,13 @@ from transformer.checkpoints import BEST, RunDirectory
 from transformer.config import DEFAULT_RUN, END_ID, PAD_ID, START_ID, SearchConfig, UserError
 from transformer.data.cleaning import META_BLANK
 from transformer.data.tokenizers import TokenizerPair
-from transformer.inference.constraints import at_least, begins_with, no_repeated_ngram
 from transformer.inference.doubts import doubts
-from transformer.inference.search import Hypotheses, decode
+from transformer.inference.search import Hypotheses
+from transformer.inference.searcher import Searcher
 from transformer.inference.splitting import most_characters, split_text
-from transformer.inference.strategies import make_strategy
 from transformer.inference.translation import Translation, joined, one_line
 from transformer.models.translation import Transformer
-from transformer.threads import in_order
+from transformer.threads import STREAMS, in_order
 
 
 class Translator:
@@ -47,7 +46,7 @@ class Translator:
         self.tokenizers = tokenizers
         self.search = search
         self.max_positions = max_positions
-        self._compiled: dict[SearchConfig, Callable] = {}
+        self.searcher = Searcher(self.models, search)
 
     @classmethod
     def load(
@@ -72,29 +71,10 @@ class Translator:
         positions = min(other.model.max_positions for other, _, _ in loaded)
         return cls([model for _, _, model in loaded], tokenizers, config.search, positions)
 
-    def _search(self, search: SearchConfig) -> Callable[..., Hypotheses]:
-        """Return the compiled search of a config: ids (B, S), limits (B,), least (B,), prefix (B, P) -> hypotheses."""
-        if search not in self._compiled:
-            ids, numbers = tf.TensorSpec((None, None), tf.int32), tf.TensorSpec((None,), tf.int32)
-
-            # Nothing here is Python control flow over tensors, and converting it would take seconds.
-            @tf.function(input_signature=[ids, numbers, numbers, ids], autograph=False)
-            def compiled(source_ids, limits, least, prefix):
-                rules = [begins_with(prefix)]
-                if search.min_length or search.min_length_ratio:
-                    rules.append(at_least(least))
-                if search.no_repeat_ngram:
-                    rules.append(no_repeated_ngram(search.no_repeat_ngram))
-                strategy = make_strategy(search)
-                return decode(self.models, source_ids, limits, strategy, rules, search.coverage_penalty)
-
-            self._compiled[search] = compiled
-        return self._compiled[search]
-
     @property
     def traces(self) -> int:
         """Number of graphs made so far; lengths are open in them, so it does not grow with use."""
-        return sum(f.experimental_get_tracing_count() for f in (*self._compiled.values(), self._attention))
+        return self.searcher.traces + self._attention.experimental_get_tracing_count()
 
     def encode(self, sentences: Sequence[str]) -> list[list[int]]:
         """Return the source ids of sentences, with start and end tokens."""
@@ -182,12 +162,12 @@ class Translator:
         for i in empty:
             results[i] = [Translation("", 0.0, 0.0, warnings=("empty sentence",))] * n_best
         tell(empty)
-        batches, place = [], 0
+        batches, place, share = [], 0, -(-len(todo) // STREAMS)
         while place < len(todo):
-            size = max(1, self.search.batch_tokens // (len(rows[todo[place]]) * self.search.beam_size))
+            size = self.search.batch_tokens // (len(rows[todo[place]]) * self.search.beam_size)
+            size = max(1, min(size, share))  # no stream without work
             batches.append(todo[place : place + size])
             place += size
-        self._search(self.search)  # made once, before two threads ask for it
 
         def search(batch: list[int]) -> list[list[Translation]]:
             chosen = [[of[i] for i in batch] for of in (rows, starts, texts, shown)]
@@ -220,15 +200,15 @@ class Translator:
         most = np.clip(most, 1, self.max_positions)
         return most.astype(np.int32), np.minimum(least, most - 1).astype(np.int32)
 
-    def _find(self, rows: list[list[int]], starts: list[list[int]]) -> tuple[tf.Tensor, Hypotheses]:
+    def _find(self, rows: list[list[int]], starts: list[list[int]]) -> tuple[np.ndarray, Hypotheses]:
         """Return the padded source ids of a batch and what the search found for them."""
-        source_ids = tf.ragged.constant(rows, tf.int32, ragged_rank=1).to_tensor()
         limits, least = self._limits(np.array([len(row) for row in rows]))
-        limits = np.maximum(limits, [len(start) + 1 for start in starts]).astype(np.int32)
-        prefix = np.full((len(rows), max(1, *map(len, starts))), PAD_ID, np.int32)
-        for row, start in zip(prefix, starts, strict=True):
-            row[: len(start)] = start
-        return source_ids, self._search(self.search)(source_ids, limits, least, prefix)
+        prefix = None
+        if any(starts):
+            limits = np.maximum(limits, [len(start) + 1 for start in starts]).astype(np.int32)
+            prefix = padded(starts)
+        source_ids = padded(rows)
+        return source_ids, self.searcher(source_ids, limits, least, prefix)
 
     def _translate_batch(
         self,
@@ -241,17 +221,16 @@ class Translator:
     ) -> list[list[Translation]]:
         source_ids, found = self._find(rows, starts)
         found = Hypotheses(*(part[:, :n_best] for part in found))
-        texts = self.tokenizers.target.detokenize(tf.reshape(found.ids, (-1, tf.shape(found.ids)[2])))
+        texts = self.tokenizers.target.detokenize(tf.constant(found.ids.reshape(-1, found.ids.shape[2])))
         texts = [one_line(text.decode("utf-8", "replace")) for text in texts.numpy()]
         heads = self._attention(source_ids, found.ids).numpy() if any(shown) else None
-        numbers = Hypotheses(*(part.numpy() for part in found))
         return [
             [
                 self._translation(
                     sentences[b],
                     row,
                     texts[b * n_best + w],
-                    Hypotheses(*(part[b, w] for part in numbers)),
+                    Hypotheses(*(part[b, w] for part in found)),
                     heads[:, b, w] if shown[b] else None,
                     with_heads,
                 )
@@ -260,7 +239,10 @@ class Translator:
             for b, row in enumerate(rows)
         ]
 
-    @tf.function(input_signature=[tf.TensorSpec((None, None), tf.int32), tf.TensorSpec((None, None, None), tf.int32)])
+    @tf.function(
+        input_signature=[tf.TensorSpec((None, None), tf.int32), tf.TensorSpec((None, None, None), tf.int32)],
+        autograph=False,
+    )
     def _attention(self, source_ids: tf.Tensor, ids: tf.Tensor) -> tf.Tensor:
         """Return the weights over the source, (layers, B, W, H, T, S), of hypotheses (B, W, T) of B sentences."""
         batch, width, length = tf.unstack(tf.shape(ids))
@@ -292,6 +274,14 @@ class Translator:
             tuple(map(float, found.token_log_probabilities[:length])),
             heads if with_heads else None,
         )
+
+
+def padded(rows: Sequence[Sequence[int]]) -> np.ndarray:
+    """Return rows of ids as an array (B, longest), padded with 0."""
+    ids = np.full((len(rows), max(map(len, rows))), PAD_ID, np.int32)
+    for row, values in zip(ids, rows, strict=True):
+        row[: len(values)] = values
+    return ids
 
 
 def _utf8(texts: Sequence[str]) -> tf.Tensor:

@@ -1,0 +1,104 @@
+"""Serve translations over HTTP: `python -m transformer.inference.serve RUN`. Needs the extra `[serve]`."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from pathlib import Path
+
+from transformer.command_line import Parser, exit_code, import_tensorflow
+from transformer.config import Config, UserError
+from transformer.inference.serving.config import ServeConfig
+
+FLAGS = {  # fields of `ServeConfig`: letter, help
+    "host": ("ADDRESS", "address to listen at"),
+    "port": ("N", "port to listen at; 0: any free one"),
+    "max_sentences": ("N", "sentences in a request"),
+    "max_characters": ("N", "characters of a sentence"),
+    "max_body": ("BYTES", "length of a request"),
+    "max_beam": ("N", "largest beam size, and so the most hypotheses, that a request may ask for"),
+    "max_attention": ("N", "attention weights in an answer"),
+    "max_requests": ("N", "requests at one time; more are told to come back (503)"),
+    "max_waiting": ("N", "sentences that may wait; more are told to come back (503)"),
+    "max_together": ("N", "sentences of several requests that are translated together"),
+    "timeout": ("SECONDS", "longest time from a request to its answer"),
+}
+
+
+def parser() -> Parser:
+    """Return the command line."""
+    p = Parser(
+        prog="python -m transformer.inference.serve",
+        description="Serve translations: POST /translate, a page at /, the documentation at /docs, GET /health. "
+        "It answers this machine alone unless --host says otherwise; there is neither encryption nor a password.",
+    )
+    p.add_argument("runs", nargs="+", metavar="RUN", help="run directory; several, of one vocabulary, work together")
+    p.add_argument("--weights", choices=("best", "last"), default="best", help="which weights (default: %(default)s)")
+    p.add_argument("--beam-size", type=int, metavar="N", help="of requests that name none (default: the run's)")
+    p.add_argument(
+        "--allow-host",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="answer also to this name in the Host header, such as that of a proxy; may be repeated",
+    )
+    p.add_argument("--access-log", action="store_true", help="write a line for each request to stderr, without texts")
+    for entry in dataclasses.fields(ServeConfig):
+        letter, text = FLAGS[entry.name]
+        p.add_argument(
+            "--" + entry.name.replace("_", "-"),
+            type=type(entry.default),
+            default=entry.default,
+            metavar=letter,
+            help=f"{text} (default: %(default)s)",
+        )
+    return p
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command line; returns the exit code."""
+    p = parser()
+    args = p.parse_args(argv)
+    search = {} if args.beam_size is None else {"beam_size": args.beam_size}
+    try:
+        limits = ServeConfig(**{name: getattr(args, name) for name in FLAGS})
+        Config().override({"search": search}, "command line")
+    except (ValueError, UserError) as error:
+        p.error(str(error))
+
+    def job() -> None:
+        try:
+            from transformer.inference.serving.server import listen, serve
+        except ImportError as error:
+            raise UserError(f"serving needs {error.name}; install it with: pip install -e '.[serve]'") from None
+        with listen(limits.host, limits.port) as listener:
+            import_tensorflow()
+            import tensorflow as tf
+
+            from transformer.checkpoints import RunDirectory
+            from transformer.inference.serving.app import make_app
+            from transformer.inference.serving.batcher import Batcher
+            from transformer.inference.serving.service import Service
+            from transformer.inference.translator import Translator
+            from transformer.threads import share_cores
+
+            share_cores()
+            tf.get_logger().setLevel("ERROR")  # it takes one graph for each beam size for needless retracing
+            service = Service(Translator.load(args.runs, args.weights, **search), limits)
+            service.warm_up()
+            corpus = RunDirectory(args.runs[0]).corpus()
+            about = {
+                "run": [Path(run).resolve().name for run in args.runs],
+                "source_language": corpus["source_language"],
+                "target_language": corpus["target_language"],
+            }
+            batcher = Batcher(service.answer, limits.max_waiting, limits.max_together, limits.timeout)
+            app = make_app(batcher, service.default.beam_size, about, limits, args.allow_host)
+            serve(app, batcher, limits, listener, args.access_log)
+        print("stopped", file=sys.stderr)
+
+    return exit_code(job)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,184 @@
+"""The web application: translations, health, the OpenAPI document, and two pages."""
+
+# Annotations stay objects here: FastAPI reads those of functions inside `make_app`.
+
+import asyncio
+import dataclasses
+import email.message
+import importlib.resources
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from importlib.metadata import version
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from fastapi.routing import APIRoute
+from starlette.exceptions import HTTPException
+
+from transformer.inference.serving.batcher import Batcher, Busy, Late, Stopped
+from transformer.inference.serving.config import ServeConfig
+from transformer.inference.serving.guard import LOCAL_HOSTS, RETRY_SECONDS, Guard
+from transformer.inference.serving.schemas import Health, Kind, Problem, TranslationAnswer, request_model
+
+FILES = {  # path: file in `pages`, media type
+    "/": ("index.html", "text/html"),
+    "/page.css": ("page.css", "text/css"),
+    "/page.js": ("page.js", "text/javascript"),
+    "/attention.js": ("attention.js", "text/javascript"),
+    "/docs": ("docs.html", "text/html"),
+    "/docs.js": ("docs.js", "text/javascript"),
+    "/icon.svg": ("icon.svg", "image/svg+xml"),
+}
+PROBLEMS = {
+    400: "the body is not JSON",
+    408: "the body did not arrive in time",
+    413: "the body is too large",
+    415: "the body is not announced as JSON",
+    421: "the Host header names a host that the server was not started for",
+    422: "a field is missing, unknown, of a wrong type, or beyond a limit",
+    500: "the translator failed",
+    503: "too much waits, no translation in time, or the server is stopping; try again after Retry-After seconds",
+}
+
+
+class JsonRoute(APIRoute):
+    """A route that takes JSON and nothing else.
+
+    Browsers let any web page send other types here without asking, so this is also what keeps those pages out.
+    """
+
+    def get_route_handler(self) -> Callable[[Request], Awaitable[Response]]:
+        handler = super().get_route_handler()
+
+        async def check_type(request: Request) -> Response:
+            given = email.message.Message()
+            given["content-type"] = request.headers.get("content-type", "")
+            encoding = request.headers.get("content-encoding", "identity")
+            charset = str(given.get_param("charset", "utf-8")).lower()
+            if given.get_content_type() != "application/json" or charset != "utf-8":
+                raise HTTPException(415, "the body must be JSON in UTF-8: send Content-Type: application/json")
+            if encoding.lower() != "identity":
+                raise HTTPException(415, f"the body must not be compressed, got Content-Encoding: {encoding}")
+            return await handler(request)
+
+        return check_type
+
+
+def _reason(errors: Iterable[Mapping]) -> tuple[int, str]:
+    """Return status and text for what FastAPI found wrong with a body; the input itself is not repeated."""
+    told = []
+    for error in errors:
+        if error["type"] == "json_invalid":
+            return 400, f"the body is not JSON: {error['ctx']['error']} at character {error['loc'][-1]}"
+        place = ".".join(map(str, error["loc"][1:]))
+        text = error["msg"].removeprefix("Value error, ")
+        told.append(f"{place}: {text}" if place else text)
+    more = f"; and {len(told) - 3} more" if len(told) > 3 else ""
+    return 422, "; ".join(told[:3]) + more
+
+
+async def _wait(request: Request, answer: asyncio.Future) -> bool:
+    """Wait for an answer, or until the client is gone; returns whether there is an answer.
+
+    The answer is cancelled where it did not come, also by a time limit around this.
+    """
+    gone = asyncio.ensure_future(request.receive())
+    try:
+        await asyncio.wait((answer, gone), return_when=asyncio.FIRST_COMPLETED)
+        return answer.done()
+    finally:
+        gone.cancel()
+        answer.cancel()
+
+
+def _page(content: bytes, media_type: str) -> Callable[[Request], Awaitable[Response]]:
+    async def page(request: Request) -> Response:
+        return Response(content, media_type=media_type, headers={"Cache-Control": "no-cache"})
+
+    return page
+
+
+def make_app(
+    batcher: Batcher, beam_size: int, about: Mapping[str, object], limits: ServeConfig, hosts: Iterable[str] = ()
+) -> FastAPI:
+    """Return the application.
+
+    Args:
+        batcher: answers lists of sentences, by `Kind`, with the bytes of a `TranslationAnswer`.
+        beam_size: of requests that name none.
+        about: `run`, `source_language` and `target_language` of `Health`.
+        limits: of requests.
+        hosts: names that the server answers to, besides those of this machine and of `limits.host`.
+    """
+    app = FastAPI(
+        title="Transformer translation server",
+        version=version("transformer-reference"),
+        docs_url=None,  # FastAPI's own pages load their scripts from elsewhere
+        redoc_url=None,
+    )
+    bound = f"[{limits.host}]" if ":" in limits.host else limits.host
+    app.add_middleware(
+        Guard,
+        hosts=(*LOCAL_HOSTS, bound, *hosts),
+        max_requests=limits.max_requests,
+        max_body=limits.max_body,
+        timeout=limits.timeout,
+    )
+    shown = {name: value for name, value in dataclasses.asdict(limits).items() if name not in ("host", "port")}
+
+    @app.exception_handler(HTTPException)
+    async def problem(request: Request, error: HTTPException) -> Response:
+        text = error.detail
+        if error.status_code == 400:  # FastAPI's, which says less; all else about JSON is an invalid request, below
+            text = "the body is not JSON: not UTF-8, or nested too deeply"
+        return JSONResponse({"error": text}, error.status_code, error.headers)
+
+    @app.exception_handler(RequestValidationError)
+    async def invalid(request: Request, error: RequestValidationError) -> Response:
+        status, text = _reason(error.errors())
+        return JSONResponse({"error": text}, status)
+
+    Wanted = request_model(limits, beam_size)
+
+    async def translate(wanted: Wanted, request: Request) -> Response:
+        """Translate one sentence or many. Requests that wait are translated together."""
+        kind = Kind(wanted.beam_size, wanted.n_best, wanted.attention)
+        try:
+            answer = asyncio.wrap_future(batcher.submit(kind, wanted.sentences))
+            if not await _wait(request, answer):
+                return Response()  # nobody is there to read it
+            return Response(answer.result(), media_type="application/json")
+        except Busy as busy:
+            raise HTTPException(503, str(busy), {"Retry-After": str(busy.seconds)}) from None
+        except (Stopped, Late) as error:
+            raise HTTPException(503, str(error), {"Retry-After": str(RETRY_SECONDS)}) from None
+        except Exception:  # already logged by the batcher
+            raise HTTPException(500, "the translator failed; the server's log says why") from None
+
+    app.router.add_api_route(
+        "/translate",
+        translate,
+        methods=["POST"],
+        response_model=TranslationAnswer,
+        response_description="the translations",
+        responses={status: {"model": Problem, "description": text} for status, text in PROBLEMS.items()},
+        route_class_override=JsonRoute,
+    )
+
+    @app.get(
+        "/health",
+        response_model=Health,
+        response_description="ready",
+        responses={503: {"model": Health, "description": "stopping"}},
+    )
+    async def health() -> Response:
+        """Say whether translations are to be had. The server listens before its model is loaded, and answers after."""
+        status = "ok" if batcher.works else "stopping"
+        told = {"status": status, **about, "beam_size": beam_size, "waiting": batcher.waiting, "limits": shown}
+        headers = None if batcher.works else {"Retry-After": str(RETRY_SECONDS)}
+        return JSONResponse(told, 200 if batcher.works else 503, headers)
+
+    folder = importlib.resources.files("transformer.inference.serving") / "pages"
+    for path, (name, media_type) in FILES.items():
+        app.add_route(path, _page((folder / name).read_bytes(), media_type), include_in_schema=False)
+    return app

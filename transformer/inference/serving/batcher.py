@@ -1,0 +1,170 @@
+"""Requests that wait are put together and answered as one batch by one thread."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import math
+import threading
+import time
+from collections.abc import Callable, Hashable, Sequence
+from concurrent.futures import Future
+
+
+class Busy(Exception):
+    """So much waits already that no more may.
+
+    Args:
+        seconds: after which it is worth trying again.
+    """
+
+    def __init__(self, seconds: int):
+        super().__init__(f"too much is waiting; try again in {seconds} s")
+        self.seconds = seconds
+
+
+class Stopped(Exception):
+    """The batcher takes and begins nothing more."""
+
+    def __init__(self) -> None:
+        super().__init__("the server is stopping")
+
+
+class Late(Exception):
+    """Nobody waits for the result any more."""
+
+    def __init__(self) -> None:
+        super().__init__("no translation in time")
+
+
+@dataclasses.dataclass(eq=False)
+class _Job:
+    kind: Hashable
+    items: Sequence
+    deadline: float  # on the monotonic clock
+    future: Future = dataclasses.field(default_factory=Future)
+
+
+class Batcher:
+    """Answers jobs, the oldest first, together with those of the same kind that wait beside it.
+
+    A job whose future is cancelled before it is begun is forgotten at once and makes room. Where a batch fails, each of
+    its jobs is tried alone, so that one cannot spoil the others' answers.
+
+    Args:
+        answer: called in the batcher's thread with a kind, the items of each job, and the time on the monotonic clock
+            until which any of them is waited for; returns a result for each job, or raises `Late`.
+        max_waiting: items that may wait; those being answered are not counted.
+        max_together: items of several jobs that may be answered together; one job may hold more.
+        timeout: seconds that a job is waited for.
+    """
+
+    def __init__(
+        self,
+        answer: Callable[[Hashable, list[Sequence], float], Sequence],
+        max_waiting: int,
+        max_together: int,
+        timeout: float,
+    ) -> None:
+        self._answer, self._timeout = answer, timeout
+        self._max_waiting, self._max_together = max_waiting, max_together
+        self._changed = threading.Condition()
+        self._jobs: dict[_Job, None] = {}  # in the order of their coming
+        self._stopped = False
+        self._seconds_per_item = 0.0  # of late
+        self._thread = threading.Thread(target=self._work, name="batcher", daemon=True)
+        self._thread.start()
+
+    @property
+    def waiting(self) -> int:
+        """Number of items that wait."""
+        with self._changed:
+            return self._size()
+
+    @property
+    def works(self) -> bool:
+        """Whether jobs are taken and answered."""
+        return self._thread.is_alive() and not self._stopped
+
+    def submit(self, kind: Hashable, items: Sequence) -> Future:
+        """Let a job wait; returns the future of its result, which can be cancelled until it is begun.
+
+        Raises:
+            Busy: it would make more items wait than may.
+            Stopped: after `stop`.
+        """
+        job = _Job(kind, items, time.monotonic() + self._timeout)
+        with self._changed:
+            if not self.works:
+                raise Stopped
+            size = self._size()
+            if size + len(items) > self._max_waiting:
+                raise Busy(max(1, math.ceil(size * self._seconds_per_item)))
+            self._jobs[job] = None
+            self._changed.notify()
+        job.future.add_done_callback(lambda _: self._forget(job))
+        return job.future
+
+    def stop(self) -> None:
+        """Finish what was begun; refuse what waits and what comes."""
+        with self._changed:
+            self._stopped = True
+            refused, self._jobs = list(self._jobs), {}
+            self._changed.notify()
+        for job in refused:
+            if job.future.set_running_or_notify_cancel():
+                job.future.set_exception(Stopped())
+
+    def join(self) -> None:
+        """Wait, after `stop`, until what was begun is finished."""
+        self._thread.join()
+
+    def _size(self) -> int:
+        return sum(len(job.items) for job in self._jobs)
+
+    def _forget(self, job: _Job) -> None:
+        with self._changed:
+            self._jobs.pop(job, None)
+
+    def _take(self) -> list[_Job]:
+        """Wait for jobs and return those to answer together; none at the end."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._jobs or self._stopped)
+            taken, size = [], 0
+            for job in self._jobs:
+                if taken and (job.kind != taken[0].kind or size + len(job.items) > self._max_together):
+                    continue
+                taken.append(job)
+                size += len(job.items)
+            for job in taken:
+                del self._jobs[job]
+        return taken
+
+    def _work(self) -> None:
+        while taken := self._take():
+            jobs = [job for job in taken if job.future.set_running_or_notify_cancel()]
+            if jobs:
+                begun = time.monotonic()
+                self._finish(jobs)
+                seconds = (time.monotonic() - begun) / max(1, sum(len(job.items) for job in jobs))
+                self._seconds_per_item += 0.2 * (seconds - self._seconds_per_item)
+
+    def _finish(self, jobs: list[_Job]) -> None:
+        try:
+            deadline = max(job.deadline for job in jobs)
+            results = self._answer(jobs[0].kind, [job.items for job in jobs], deadline)
+            pairs = list(zip(jobs, results, strict=True))
+        except Late as late:
+            for job in jobs:
+                job.future.set_exception(late)
+            return
+        except Exception as error:  # whatever it is, the thread has to go on
+            if len(jobs) > 1:
+                for job in jobs:
+                    self._finish([job])
+                return
+            logging.getLogger(__name__).exception("a request could not be answered")
+            jobs[0].future.set_exception(error)
+            return
+        for job, result in pairs:
+            job.future.set_result(result)

@@ -1,0 +1,44 @@
+"""Settings of the translation server: the only place with its defaults. They are no part of a run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from transformer.rules import require, require_positive
+
+
+@dataclass(frozen=True)
+class ServeConfig:
+    """Where the server listens, and limits; what goes beyond them is refused with a reason."""
+
+    host: str = "127.0.0.1"  # address to listen at; this one is reached from this machine alone
+    port: int = 8000  # 0: any free one
+    max_sentences: int = 64  # in a request
+    max_characters: int = 1000  # of a sentence
+    max_body: int = 2**20  # bytes of a request; more than the two limits above need even if all is escaped
+    max_beam: int = 8  # largest beam_size of a request, and so the most hypotheses
+    max_attention: int = 500_000  # attention weights in an answer, some 7 bytes each
+    max_requests: int = 256  # at one time, those whose body is still coming included
+    max_waiting: int = 1024  # sentences that wait to be translated
+    max_together: int = 256  # sentences of several requests that are translated together
+    timeout: float = 60.0  # seconds from the beginning of a request to its answer
+
+    def __post_init__(self) -> None:
+        require(0 <= self.port < 65536, "port", "from 0 to 65535", self.port)
+        for name in (
+            "max_sentences",
+            "max_characters",
+            "max_body",
+            "max_attention",
+            "max_requests",
+            "max_together",
+        ):
+            require_positive(name, getattr(self, name))
+        require(1 <= self.max_beam <= 64, "max_beam", "from 1 to 64", self.max_beam)
+        require(0 < self.timeout <= 3600, "timeout", "above 0 and at most 3600", self.timeout)
+        require(
+            self.max_waiting >= self.max_sentences,
+            "max_waiting",
+            f"at least max_sentences={self.max_sentences}, or a full request could never wait",
+            self.max_waiting,
+        )

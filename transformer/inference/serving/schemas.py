@@ -1,0 +1,109 @@
+"""What goes over the wire, as pydantic checks it and as the OpenAPI document shows it."""
+
+# Annotations stay objects here: those of the request hold limits that are known only when the server starts.
+
+from typing import Annotated, NamedTuple, Self
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from transformer.inference.serving.config import ServeConfig
+
+
+class Kind(NamedTuple):
+    """What requests have to agree in to be translated together."""
+
+    beam_size: int
+    n_best: int
+    attention: bool
+
+
+def _without_nul(sentence: str) -> str:
+    if "\0" in sentence:
+        raise ValueError("must not hold the character NUL")
+    return sentence
+
+
+def _as_list(sentences: object) -> object:
+    return [sentences] if isinstance(sentences, str) else sentences
+
+
+def request_model(limits: ServeConfig, default_beam: int) -> type[BaseModel]:
+    """Return the model of a request within the limits.
+
+    Args:
+        limits: of the server.
+        default_beam: beam size of a request that names none.
+    """
+    most = limits.max_characters
+    one = {"type": "string", "maxLength": most, "pattern": "^[^\\x00]*$"}
+    schema = {
+        "anyOf": [one, {"type": "array", "items": one, "minItems": 1, "maxItems": limits.max_sentences}],
+        "description": f"one sentence, or a list of at most {limits.max_sentences}; each of at most {most} characters, "
+        "without NUL",
+        "examples": [["A dog runs.", "Two people are talking."]],
+    }
+    Sentence = Annotated[str, Field(max_length=most), AfterValidator(_without_nul)]
+
+    class TranslationRequest(BaseModel):
+        model_config = ConfigDict(extra="forbid", strict=True)
+
+        sentences: Annotated[
+            list[Sentence],
+            Field(min_length=1, max_length=limits.max_sentences, json_schema_extra=schema),
+            BeforeValidator(_as_list, json_schema_input_type=str | list[str]),
+        ]
+        n_best: int = Field(1, ge=1, le=limits.max_beam, description="hypotheses of a sentence; at most beam_size")
+        beam_size: int = Field(
+            default_beam, ge=1, le=limits.max_beam, description="hypotheses that the search keeps; 1 is greedy"
+        )
+        attention: bool = Field(False, description="also return tokens, alignment and attention weights")
+
+        @model_validator(mode="after")
+        def _within_beam(self) -> Self:
+            if self.n_best > self.beam_size:
+                raise ValueError(f"n_best must be at most beam_size={self.beam_size}, got {self.n_best}")
+            return self
+
+    return TranslationRequest
+
+
+class Hypothesis(BaseModel):
+    text: str
+    score: float = Field(description="penalised log-probability, by which hypotheses are ordered")
+    log_probability: float = Field(description="summed over tokens, in nats")
+    finished: bool = Field(description="false where the longest length cut the translation off")
+    tokens: list[str] = Field(description="pieces of the translation; empty without attention")
+    token_log_probabilities: list[float] = Field(description="in nats, the end token included")
+    alignment: list[tuple[int, int]] = Field(
+        description="(source token, token) pairs: where each token looks most; empty without attention"
+    )
+    attention: list[list[float]] | None = Field(
+        description="a row for each of tokens and one for the end token if finished; a column for the start token, "
+        "for each of source_tokens, and for the end token; weights of the last decoder layer, mean over heads; null "
+        "where it was not asked for, and for sentences that are empty, too long, or beyond the answer's limit"
+    )
+
+
+class SentenceTranslation(BaseModel):
+    source: str
+    source_tokens: list[str] = Field(description="pieces of the sentence; empty without attention")
+    hypotheses: list[Hypothesis] = Field(description="best first")
+    warnings: list[str] = Field(description="what a reader of the best hypothesis should know")
+
+
+class TranslationAnswer(BaseModel):
+    translations: list[SentenceTranslation] = Field(description="one for each sentence, in their order")
+
+
+class Health(BaseModel):
+    status: str = Field(description="'ok', or 'stopping'")
+    run: list[str] = Field(description="names of the run directories")
+    source_language: str
+    target_language: str
+    beam_size: int = Field(description="of requests that name none")
+    waiting: int = Field(description="sentences that wait to be translated")
+    limits: dict[str, float] = Field(description="of requests; see the server's --help")
+
+
+class Problem(BaseModel):
+    error: str = Field(description="what is wrong and what would be right")

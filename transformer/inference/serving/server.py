@@ -1,0 +1,95 @@
+"""The process around the application: its socket, its signals, its end."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import signal
+import socket
+import sys
+
+import uvicorn
+from fastapi import FastAPI
+
+from transformer.config import UserError
+from transformer.inference.serving.batcher import Batcher
+from transformer.inference.serving.config import ServeConfig
+
+SPARE_SECONDS = 5  # after the last request may have run into its time limit, connections that will not close are cut
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Return a socket that listens, so that nobody else can take the port while the model is loaded.
+
+    Raises:
+        UserError: the port is in use or not allowed, or the address is not one of this machine.
+    """
+    listener = None
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        listener = socket.socket(family, socket.SOCK_STREAM)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen(2048)
+    except (OSError, UnicodeError) as error:
+        if listener:
+            listener.close()
+        if getattr(error, "errno", None) == errno.EADDRINUSE:
+            raise UserError(f"port {port} of {host} is in use; stop what uses it or choose another --port") from None
+        if isinstance(error, PermissionError):
+            raise UserError(f"port {port} is not allowed for this user; choose a --port above 1023") from None
+        raise UserError(f"cannot listen at {host}; give an address of this machine with --host") from None
+    return listener
+
+
+class Server(uvicorn.Server):
+    """Serves an application until a signal; then finishes what is being translated and refuses the rest.
+
+    Args:
+        app: the application.
+        batcher: that of the application; stopped at the end.
+        limits: of requests.
+        access_log: write a line for each request, which never holds its text.
+    """
+
+    def __init__(self, app: FastAPI, batcher: Batcher, limits: ServeConfig, access_log: bool = False) -> None:
+        config = uvicorn.Config(
+            app,
+            http="h11",
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=access_log,
+            proxy_headers=False,
+            server_header=False,
+            timeout_graceful_shutdown=int(limits.timeout) + SPARE_SECONDS,
+        )
+        super().__init__(config)
+        self._batcher = batcher
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Say where the server is to be found once it answers."""
+        await super().startup(sockets)
+        host, port = sockets[0].getsockname()[:2]
+        host = f"[{host}]" if ":" in host else host
+        print(f"serving at http://{host}:{port}/ (Ctrl-C stops)", file=sys.stderr, flush=True)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Refuse what waits, then let uvicorn finish the rest."""
+        self._batcher.stop()
+        await super().shutdown(sockets)
+
+
+def serve(app: FastAPI, batcher: Batcher, limits: ServeConfig, listener: socket.socket, access_log: bool) -> None:
+    """Serve until Ctrl-C or SIGTERM; a second Ctrl-C does not wait for clients."""
+    logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
+    logging.getLogger("uvicorn.access").setLevel(logging.INFO)
+    server = Server(app, batcher, limits, access_log)
+    # uvicorn raises the signals that it handled again when it is done, to these.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: setattr(server, "should_exit", True))
+    try:
+        server.run(sockets=[listener])
+    finally:
+        batcher.stop()
+        batcher.join()
