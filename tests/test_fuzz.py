@@ -109,6 +109,8 @@ def test_any_lines_give_as_many_in_order(translator, tmp_path_factory, texts):
     with contextlib.redirect_stderr(io.StringIO()):
         for wanted in (Wanted(), Wanted(as_json=True, n_best=2)):
             translate_lines(translator, [], str(folder / "in"), str(folder / f"{wanted.as_json}"), wanted)
+        translate_lines(translator, texts, None, str(folder / "arguments"), Wanted())
+    assert (folder / "arguments").read_bytes().count(b"\n") == len(texts)
     plain, objects = ((folder / f"{name}").read_bytes().decode().split("\n") for name in (False, True))
     assert plain.pop() == objects.pop() == "" and len(plain) == len(lines)
     told = [json.loads(line) for line in objects]

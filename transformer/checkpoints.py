@@ -272,16 +272,8 @@ class RunDirectory:
 
 # Changing these between two calls of train.py continues the same run: its length, its reports, and where files lie.
 FREE_TO_CHANGE = {
-    "training": {
-        "max_steps",
-        "max_minutes",
-        "patience",
-        "validate_every",
-        "validation_bleu_pairs",
-        "save_every",
-        "log_every",
-        "tensorboard",
-    },
+    "training": {"max_steps", "max_minutes", "patience", "validate_every", "save_every"}
+    | {"validation_bleu_pairs", "log_every", "tensorboard"},
     "data": {"source", "target", "tsv", "valid_source", "valid_target", "cache"},  # their content is compared instead
     "search": {entry.name for entry in dataclasses.fields(Config().search)},
 }

@@ -168,15 +168,8 @@ class TrainingConfig:
     def __post_init__(self) -> None:
         for name in ("max_steps", "warmup_steps", "validate_every", "log_every", "accumulate"):
             require_positive(name, getattr(self, name))
-        not_negative = (
-            "max_minutes",
-            "peak_learning_rate",
-            "clip_norm",
-            "validation_bleu_pairs",
-            "weight_decay",
-            "r_drop",
-        )
-        for name in (*not_negative, "average_checkpoints", "patience", "save_every"):
+        amounts = ("max_minutes", "peak_learning_rate", "clip_norm", "validation_bleu_pairs", "weight_decay", "r_drop")
+        for name in (*amounts, "average_checkpoints", "patience", "save_every"):
             require(getattr(self, name) >= 0, name, "at least 0", getattr(self, name))
         for name in ("beta_1", "beta_2", "label_smoothing", "averaging"):
             require_rate(name, getattr(self, name))
