@@ -11,11 +11,11 @@ import tensorflow as tf
 from transformer.checkpoints import BEST, RunDirectory
 from transformer.config import DEFAULT_RUN, END_ID, PAD_ID, START_ID, SearchConfig, UserError
 from transformer.data.tokenizers import TokenizerPair
+from transformer.inference.aside import strategy_for
 from transformer.inference.constraints import at_least, begins_with, no_repeated_ngram
 from transformer.inference.doubts import doubts
 from transformer.inference.search import Hypotheses, decode
 from transformer.inference.splitting import split_text
-from transformer.inference.strategies import make_strategy
 from transformer.inference.translation import Translation, joined, one_line
 from transformer.models.translation import Transformer
 from transformer.threads import in_order
@@ -84,7 +84,7 @@ class Translator:
                     rules.append(at_least(least))
                 if search.no_repeat_ngram:
                     rules.append(no_repeated_ngram(search.no_repeat_ngram))
-                strategy = make_strategy(search)
+                strategy = strategy_for(search)
                 return decode(self.models, source_ids, limits, strategy, rules, search.coverage_penalty)
 
             self._compiled[search] = compiled
