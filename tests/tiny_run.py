@@ -5,7 +5,8 @@ from pathlib import Path
 
 import keras
 
-from transformer.checkpoints import build_model
+from transformer.arrays import save_arrays
+from transformer.checkpoints import RunDirectory, build_model, model_variables
 from transformer.config import Config
 from transformer.data.tokenizers import train_tokenizers
 
@@ -66,3 +67,12 @@ def spread_parts():
     model = build_model(config.model, tokenizers)
     model.decoder.embedding.embeddings.assign(3 * model.decoder.embedding.embeddings)
     return model, tokenizers
+
+
+def save_run(folder, config, tokenizers, model):
+    """Write a run directory that holds a model, as if it had been trained."""
+    run = RunDirectory(folder)
+    run.create(config, tokenizers, {"name": "", "source_language": "pt", "target_language": "en", "fingerprint": ""})
+    run.unlock()
+    save_arrays(run.weights(), model_variables(model))
+    return run.path

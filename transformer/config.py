@@ -21,6 +21,9 @@ CORPUS_FIELDS = ("dataset", "source", "target", "tsv", "valid_source", "valid_ta
 
 PENALTIES = ("gnmt", "length")
 FINISHED = ("compete", "aside")
+EXPORT_FORMATS = ("savedmodel", "ctranslate2")
+QUANTIZATIONS = ("float32", "int16", "int8")  # of an exported CTranslate2 model's weights; the first is the default
+EXPORTED_BEAM = 8  # largest beam that an exported SavedModel can be asked for, where nothing else is said
 STRATEGIES = ("single", "mirrored", "multiworker")  # how many devices and machines train, see docs/scaling.md
 
 PAD_ID, UNKNOWN_ID, START_ID, END_ID = 0, 1, 2, 3  # the same in every tokenizer of this package

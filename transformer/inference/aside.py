@@ -24,18 +24,21 @@ class Aside(Beam):
         beam_size: W.
         alpha: exponent of `length_penalty`.
         form: of `length_penalty`.
+        most: upper bound of W, where W is a tensor.
 
     Source: CTranslate2 4.8's beam search with patience 1; Kasai et al. 2022 ("first come, first served").
     """
 
-    def __init__(self, beam_size: int, alpha: tf.Tensor | float = 0.0, form: str = "gnmt") -> None:
+    def __init__(
+        self, beam_size: tf.Tensor | int, alpha: tf.Tensor | float = 0.0, form: str = "gnmt", most: int = 0
+    ) -> None:
         super().__init__(2 * beam_size, alpha, form)
-        self.beam_size = beam_size
+        self.beam_size, self.candidates, self.branches = beam_size, 2 * (most or beam_size), True
 
     def choose(self, logits, normalisers, log_probabilities, lengths, finished, position, bonus):
         batch, beam, places = tf.shape(logits)[0], self.beam_size, tf.range(self.width)
         over = tf.reduce_all(finished[:, :beam], axis=1, keepdims=True)  # (B, 1)
-        count = min(2 * beam, logits.shape[-1])
+        count = min(self.candidates, logits.shape[-1])
         likely, tokens = tf.math.top_k(logits[:, :beam], count)  # (B, W, C)
         gains = likely - normalisers[:, :beam]
         reached = log_probabilities[:, :beam, tf.newaxis] + gains

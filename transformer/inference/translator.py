@@ -12,7 +12,7 @@ from transformer.checkpoints import BEST, RunDirectory
 from transformer.config import DEFAULT_RUN, END_ID, PAD_ID, START_ID, SearchConfig, UserError
 from transformer.data.tokenizers import TokenizerPair
 from transformer.inference.aside import strategy_for
-from transformer.inference.constraints import at_least, begins_with, no_repeated_ngram
+from transformer.inference.constraints import begins_with, rules_of
 from transformer.inference.doubts import doubts
 from transformer.inference.search import Hypotheses, decode
 from transformer.inference.splitting import split_text
@@ -79,12 +79,7 @@ class Translator:
             # Nothing here is Python control flow over tensors, and converting it would take seconds.
             @tf.function(input_signature=[ids, numbers, numbers, ids], autograph=False)
             def compiled(source_ids, limits, least, prefix):
-                rules = [begins_with(prefix)]
-                if search.min_length or search.min_length_ratio:
-                    rules.append(at_least(least))
-                if search.no_repeat_ngram:
-                    rules.append(no_repeated_ngram(search.no_repeat_ngram))
-                strategy = strategy_for(search)
+                rules, strategy = [begins_with(prefix), *rules_of(search, least)], strategy_for(search)
                 return decode(self.models, source_ids, limits, strategy, rules, search.coverage_penalty)
 
             self._compiled[search] = compiled
