@@ -51,15 +51,15 @@ def lines(tmp_path, monkeypatch):
 @pytest.mark.parametrize("number, code", [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 def test_a_signal_ends_the_work_and_leaves_nothing(call, lines, monkeypatch, number, code):
     handlers = [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)]
-    batches, translate_batch = [], Translator._translate_batch
+    groups, translate = [], Translator.translate
 
-    def signalled(self, *arguments):
-        batches.append(arguments)
-        if len(batches) == 3:
+    def signalled(self, *arguments, **options):
+        groups.append(arguments)
+        if len(groups) == 3:
             os.kill(os.getpid(), number)
-        return translate_batch(self, *arguments)
+        return translate(self, *arguments, **options)
 
-    monkeypatch.setattr(Translator, "_translate_batch", signalled)
+    monkeypatch.setattr(Translator, "translate", signalled)
     left, out, told = call("--input", "in", "--output", "out")
     assert (left, out, told[-1]) == (code, "", "interrupted")
     assert told[:-1] == ["\r2 lines translated", "\r4 lines translated"] and os.listdir() == ["in"]

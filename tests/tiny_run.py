@@ -80,3 +80,12 @@ def save_run(path, parts, **search):
     run.create(tiny_config(path, model={"embeddings": "target"}, search=search), parts[1], corpus)
     save_arrays(run.weights(BEST), model_variables(parts[0]))
     return run
+
+
+def write_run(folder, config, tokenizers, model):
+    """Write a run directory that holds a model, as if it had been trained."""
+    run = RunDirectory(folder)
+    run.create(config, tokenizers, {"name": "", "source_language": "pt", "target_language": "en", "fingerprint": ""})
+    run.unlock()
+    save_arrays(run.weights(), model_variables(model))
+    return run.path
