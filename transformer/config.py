@@ -55,6 +55,7 @@ class ModelConfig:
     def __post_init__(self) -> None:
         for name in ("num_layers", "d_model", "num_heads", "dff", "max_positions"):
             require_positive(name, getattr(self, name))
+        require(self.max_positions <= 2**14, "max_positions", "at most 16384", self.max_positions)
         require(
             self.d_model % self.num_heads == 0, "d_model", f"a multiple of num_heads={self.num_heads}", self.d_model
         )
@@ -223,7 +224,8 @@ class SearchConfig:
         for name in ("max_length", "max_extra_length", "min_length", "no_repeat_ngram", "top_k"):
             require(getattr(self, name) >= 0, name, "at least 0", getattr(self, name))
         require(0 < self.top_p <= 1, "top_p", "above 0 and at most 1", self.top_p)
-        require_positive("batch_tokens", self.batch_tokens)
+        require(self.no_repeat_ngram <= 100, "no_repeat_ngram", "at most 100", self.no_repeat_ngram)
+        require(1 <= self.batch_tokens <= 2**16, "batch_tokens", "from 1 to 65536", self.batch_tokens)
         if self.max_length:
             require(self.min_length < self.max_length, "min_length", "below max_length", self.min_length)
 
@@ -266,6 +268,8 @@ class Config:
             for key, value in values.items():
                 if key not in types:
                     raise UserError(f"{origin}: unknown key '{key}' in [{name}].{nearest(key, types)}")
+                if type(value) is int and abs(value) >= 2**31:
+                    raise UserError(f"{origin}: {name}.{key} must be below 2^31, got {value!r}")
                 if types[key] is float and type(value) is int:
                     value = float(value)
                 if type(value) is not types[key]:
@@ -299,8 +303,8 @@ class Config:
         """
         try:
             values = json.loads(text)
-        except ValueError as error:
+            if not isinstance(values, dict):
+                raise UserError(f"{origin} must hold an object of sections; restore it or train the run again")
+            return cls().override(values, origin)
+        except (ValueError, RecursionError) as error:
             raise UserError(f"{origin} is not valid JSON ({error}); restore it or train the run again") from None
-        if not isinstance(values, dict):
-            raise UserError(f"{origin} must hold an object of sections; restore it or train the run again")
-        return cls().override(values, origin)
