@@ -89,6 +89,8 @@ def test_curves_of_several_runs_are_in_one_picture(tmp_path):
     assert [points(line) for line in score.lines] == [([6], [12.5])]
     assert (len(rate.lines), len(norm.lines), norm.get_yscale()) == (2, 2, "log")
     assert loss.get_ylabel() == "loss (nats per target token)"
+    named = plots.training_curves({"first": runs[0]}).axes[0]
+    assert texts(named.get_legend().get_texts()) == ["first, train", "first, validation"]
 
 
 def test_what_was_not_measured_is_said(tmp_path):
@@ -160,6 +162,9 @@ def test_heads_and_their_mean():
     assert [axes.get_xlabel() for axes in maps] == ["head 1", "head 2", "mean of the heads"]
     np.testing.assert_array_equal(maps[1].images[0].get_array(), weights[1])
     np.testing.assert_allclose(maps[2].images[0].get_array(), (weights[0] + weights[1]) / 2)
+    (only,) = plots.attention_heads(weights[:1], ["a", "b"], ["x", "y", "z"], numbers=True).axes[:1]
+    assert (only.get_xlabel(), len(only.images)) == ("", 1)
+    assert texts(only.texts) == [f"{weight:.2f}" for weight in weights[0].ravel()]
     with pytest.raises(ValueError, match=r"weights must be \(H, 1, 3\), got \(2, 2, 3\)"):
         plots.attention_heads(weights, ["a"], ["x", "y", "z"])
 
@@ -176,6 +181,7 @@ def test_masks_are_light_where_a_token_may_attend():
     assert [axes.get_xlabel() for axes in figure.axes] == ["look ahead", "padding"]
     allowed, hidden = figure.legends[0].get_patches()
     assert texts(figure.legends[0].get_texts()) == ["True: may attend", "False: hidden"]
+    assert texts(plots.mask_maps({"m": padding}, meanings=("word", "pad")).legends[0].get_texts()) == ["word", "pad"]
     for patch, value in ((allowed, 1), (hidden, 0)):
         np.testing.assert_allclose(patch.get_facecolor(), first.images[0].to_rgba(value))
     for bad in (look_ahead.astype(float), np.ones((2, 1, 1, 3), bool)):
