@@ -24,7 +24,7 @@ def curves(
     xlabel: str,
     ylabel: str,
     levels: Mapping[str, float] | None = None,
-    logarithmic: bool = False,
+    logarithmic: str = "",
     path: str | Path | None = None,
 ) -> Figure:
     """Draw lines.
@@ -34,7 +34,7 @@ def curves(
         xlabel: what x is, with its unit.
         ylabel: what y is, with its unit.
         levels: heights by name that are drawn as horizontal lines.
-        logarithmic: both axes are.
+        logarithmic: the axes that are, "x", "y" or "xy"; x then has powers of 2.
         path: of a PNG file; None: none is written.
 
     Raises:
@@ -46,12 +46,12 @@ def curves(
         axes.plot(x, y, label=name, markevery=math.ceil(len(x) / MARKED), **line_style(number))
     for name, level in (levels or {}).items():
         axes.axhline(level, color="black", linestyle=":", linewidth=1.0)
-        axes.annotate(
-            name, (0.99, level), xycoords=("axes fraction", "data"), ha="right", va="bottom", fontsize="small"
-        )
+        axes.annotate(name, (0.01, level), xycoords=("axes fraction", "data"), va="bottom", fontsize="small")
     label_axes(axes, xlabel, ylabel)
-    if logarithmic:
+    if "x" in logarithmic:
         axes.set_xscale("log", base=2)
+        axes.xaxis.set_major_formatter("{x:g}")
+    if "y" in logarithmic:
         axes.set_yscale("log")
     show_legend(axes)
     return finish(figure, path)
@@ -93,7 +93,7 @@ def cost_growth(costs: Mapping[str, Points], xlabel: str, ylabel: str, path: str
     for name, (sizes, values) in costs.items():
         powers = np.diff(np.log(values)) / np.diff(np.log(sizes))
         lines[f"{name}: n = {powers[0]:.1f} to {powers[-1]:.1f}"] = (sizes, values)
-    return curves(lines, xlabel, ylabel, logarithmic=True, path=path)
+    return curves(lines, xlabel, ylabel, logarithmic="xy", path=path)
 
 
 def length_bleu(

@@ -16,6 +16,7 @@ from transformer.plots.fonts import Lettering, lettering
 from transformer.plots.style import MAP, finish, new_figure
 
 PER_ROW = 3  # pictures of heads
+WEIGHT = "attention weight"
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -51,14 +52,21 @@ def attention_map(
 
 
 def attention_heads(
-    weights: np.ndarray, rows: Sequence[str], columns: Sequence[str], path: str | Path | None = None
+    weights: np.ndarray,
+    rows: Sequence[str],
+    columns: Sequence[str],
+    numbers: bool = False,
+    label: str = WEIGHT,
+    path: str | Path | None = None,
 ) -> Figure:
-    """Draw what each head of one attention layer attends to, and the mean over heads.
+    """Draw what each head of one attention layer attends to and, of several heads, their mean.
 
     Args:
         weights: (H, T, S) of one sentence, as `MultiHeadAttention` returns them for each of a batch.
         rows: T queries, as text.
         columns: S keys, as text.
+        numbers: write each weight into its place.
+        label: what the colours say, from 0 to 1.
         path: of a PNG file; None: none is written.
 
     Raises:
@@ -68,17 +76,22 @@ def attention_heads(
     weights = np.asarray(weights)
     if weights.ndim != 3 or weights.shape[1:] != (len(rows), len(columns)):
         raise ValueError(f"weights must be (H, {len(rows)}, {len(columns)}), got {weights.shape}")
-    titles = [f"head {i + 1}" for i in range(len(weights))] + ["mean of the heads"]
-    weights = np.concatenate([weights, weights.mean(axis=0, keepdims=True)])
-    return finish(_weight_grid(weights, rows, columns, titles, wide=PER_ROW), path)
+    titles = [""]
+    if len(weights) > 1:
+        titles = [*(f"head {i + 1}" for i in range(len(weights))), "mean of the heads"]
+        weights = np.concatenate([weights, weights.mean(axis=0, keepdims=True)])
+    return finish(_weight_grid(weights, rows, columns, titles, PER_ROW, numbers=numbers, label=label), path)
 
 
-def _weight_grid(weights, rows, columns, titles, wide: int, marks=()) -> Figure:
+def _weight_grid(
+    weights, rows, columns, titles, wide: int, marks=(), numbers: bool = False, label: str = WEIGHT
+) -> Figure:
     """Draw weights (N, T, S), `wide` of them in a row, all on the scale from 0 to 1, with marks at (column, row)."""
     wide = min(wide, len(weights))
     high = -(-len(weights) // wide)
     letters = lettering([*rows, *columns])
-    figure = new_figure(0.8 + wide * (0.9 + 0.5 * len(columns)), high * (1.2 + 0.4 * len(rows)))
+    across, down = (0.5, 0.4) if len(weights) == 1 else (0.36, 0.3)  # inches of a place
+    figure = new_figure(0.8 + wide * (0.9 + across * len(columns)), high * (1.2 + down * len(rows)))
     grid = figure.subplots(high, wide, squeeze=False)
     for axes, table, title in zip_longest(grid.flat, weights, titles):
         if table is None:
@@ -88,8 +101,12 @@ def _weight_grid(weights, rows, columns, titles, wide: int, marks=()) -> Figure:
         _write_tokens(axes, rows, columns, letters)
         if marks:  # white inside black is seen on every shade
             axes.scatter(*zip(*marks, strict=True), marker="o", s=36, color="white", edgecolors="black")
+        if numbers:
+            for (row, column), weight in np.ndenumerate(table):
+                colour = "white" if weight < 0.5 else "black"
+                axes.text(column, row, f"{weight:.2f}", ha="center", va="center", color=colour, fontsize="small")
         axes.set_xlabel(title)
-    figure.colorbar(image, ax=grid.ravel().tolist(), label="attention weight")
+    figure.colorbar(image, ax=grid.ravel().tolist(), label=label)
     letters.note(figure)
     return figure
 
@@ -107,14 +124,16 @@ def mask_maps(
     masks: Mapping[str, np.ndarray],
     rows: Sequence[str] = (),
     columns: Sequence[str] = (),
+    meanings: tuple[str, str] = ("True: may attend", "False: hidden"),
     path: str | Path | None = None,
 ) -> Figure:
-    """Draw boolean masks beside each other: light = may attend, dark = hidden.
+    """Draw boolean masks beside each other: True is light, False is dark.
 
     Args:
         masks: by title, each (..., T, S) or (..., 1, S) with leading axes of 1; drawn is what is left of them.
         rows: the queries as text, where the masks have as many.
         columns: the keys as text, likewise.
+        meanings: of light and of dark, for the legend.
         path: of a PNG file; None: none is written.
 
     Raises:
@@ -147,7 +166,7 @@ def mask_maps(
         axes.tick_params(which="both", length=0)
         axes.set_xlabel(letters.show(title), fontfamily=list(letters.families))
     handles = [Patch(facecolor=shades(1.0 * allowed), edgecolor="black") for allowed in (True, False)]
-    figure.legend(handles, ["True: may attend", "False: hidden"], loc="outside lower center", ncols=2, fontsize="small")
+    figure.legend(handles, meanings, loc="outside lower center", ncols=2, fontsize="small")
     letters.note(figure)
     return finish(figure, path)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -43,27 +43,29 @@ def read_metrics(run: str | Path) -> list[dict[str, float]]:
     return records
 
 
-def training_curves(runs: Sequence[str | Path], path: str | Path | None = None) -> Figure:
+def training_curves(runs: Sequence[str | Path] | Mapping[str, str | Path], path: str | Path | None = None) -> Figure:
     """Draw loss, BLEU, learning rate and gradient norm of runs against their steps.
 
     Args:
-        runs: run directories, each with a colour, dashes and a marker; training is thin, validation thick and marked.
+        runs: run directories, perhaps by the names to show instead of their paths. Each has a colour, dashes and a
+            marker; training is thin, validation thick and marked.
         path: of a PNG file; None: none is written.
 
     Raises:
         UserError: a run without metrics, matplotlib is not installed, or the file cannot be written.
     """
-    metrics = {str(run): read_metrics(run) for run in runs}
+    named = runs if isinstance(runs, Mapping) else {str(run): run for run in runs}
+    metrics = {name: read_metrics(run) for name, run in named.items()}
     figure = new_figure(9.0, 6.5)
     panels = figure.subplots(2, 2, sharex=True).flat
     for axes, (training, validation, label, logarithmic) in zip(panels, PANELS, strict=True):
-        for number, (run, records) in enumerate(metrics.items()):
+        for number, (name, records) in enumerate(metrics.items()):
             for curve, changes in ((training, {"linewidth": 1.0, "marker": ""}), (validation, {"linewidth": 2.0})):
                 event, field = curve or ("", "")
                 points = [(r["step"], r[field]) for r in records if r["event"] == event and field in r]
                 if points:
-                    name = f"{run}, {event}" if training and validation else run
-                    axes.plot(*zip(*points, strict=True), label=name, **line_style(number) | changes)
+                    label_of = f"{name}, {event}" if training and validation else name
+                    axes.plot(*zip(*points, strict=True), label=label_of, **line_style(number) | changes)
         label_axes(axes, "optimizer step", label)
         if logarithmic:
             axes.set_yscale("log")
