@@ -145,6 +145,25 @@ def test_an_attention_map_shows_the_tokens_it_is_of(tmp_path, translation):
         plots.attention_map(Translation("Hi", 0.0, 0.0))
 
 
+def test_the_command_draws_a_sentence(tmp_path, monkeypatch, translation, capsys):
+    from transformer.inference.translator import Translator
+
+    results = [translation, Translation("", 0.0, 0.0)]
+
+    class Fixed:
+        def translate(self, sentences, with_attention):
+            assert (sentences, with_attention) == (["Oi"], True)
+            return [[results.pop(0)]]
+
+    monkeypatch.setattr(Translator, "load", lambda run: Fixed())
+    words = ["run", "--sentence", "Oi", "--heads", "--alignment", "--output", str(tmp_path / "map.png")]
+    assert plots.main(words) == 0
+    assert capsys.readouterr().out == "Hi\n"
+    assert (tmp_path / "map.png").read_bytes().startswith(b"\x89PNG")
+    assert plots.main(words) == 1
+    assert "has no attention map" in capsys.readouterr().err
+
+
 def test_every_layer_has_a_row_of_heads(translation):
     figure = rendered(plots.attention_map(translation, heads=True))
     maps = [axes for axes in figure.axes if axes.images and axes.get_xlabel()]
