@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from reference import randomised
-from tiny_run import pairs, tiny_config, write_run
+from tiny_run import pairs, shipping_example, tiny_config, write_run
 
 import translate
 from transformer.checkpoints import build_model
@@ -18,6 +18,7 @@ from transformer.inference import export
 from transformer.inference.ctranslate2_spec import ACTIVATIONS
 from transformer.inference.ctranslate2_translator import CTranslate2Translator
 from transformer.inference.selfcheck import token_log_probabilities
+from transformer.inference.translation import one_line
 from transformer.inference.translator import Translator
 
 SENTENCES = ["sol mar rio", "um", "", "lua mar dois três um", "rio", "sol lua", "mar mar"]
@@ -141,6 +142,13 @@ def test_prefixes_long_sentences_and_unknown_characters(run, out):
     check_alike(ours.translate(sentences), theirs.translate(sentences))
     with pytest.raises(ValueError, match="n_best must be from 1 to beam_size=3"):
         theirs.translate(["sol"], n_best=4)
+
+
+def test_the_documents_example(out, capsys):
+    exec(shipping_example("ctranslate2", out).replace("+ 50", "+ 4"), {})
+    ((best,),) = CTranslate2Translator.load(out, beam_size=5).translate(["A dog runs."])
+    text, score = capsys.readouterr().out.rstrip("\n").rsplit(" ", 1)
+    assert one_line(text) == best.text and float(score) == pytest.approx(best.score, abs=1e-3)
 
 
 def test_drawing_goes_by_the_seed(out):

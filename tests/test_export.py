@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from conftest import ROOT
-from tiny_run import pairs, spread_parts, tiny_config, write_run
+from tiny_run import pairs, shipping_example, spread_parts, tiny_config, write_run
 
 from transformer.checkpoints import build_model
 from transformer.config import END_ID, START_ID, SearchConfig, UserError
@@ -144,6 +144,13 @@ def test_a_process_with_tensorflow_alone_translates_ids(run, out, tmp_path):
 def call(model, **inputs):
     signature = {"text": "serving_default", "ids": "ids"}[model.name]
     return tf.saved_model.load(str(model)).signatures[signature](**{k: tf.constant(v) for k, v in inputs.items()})
+
+
+def test_the_documents_example(run, out, capsys):
+    exec(shipping_example("saved_model", out), {})
+    ((best,),) = Translator.load(run, beam_size=4, length_penalty=0.6).translate(["A dog runs."])
+    text, score = capsys.readouterr().out.rstrip("\n").rsplit(" ", 1)
+    assert text == best.text and float(score) == pytest.approx(best.score, abs=1e-4)
 
 
 def test_empty_and_long_sentences(run, out):

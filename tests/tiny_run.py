@@ -1,6 +1,7 @@
 """What tests of whole runs share: a generated corpus and the smallest config that learns from it."""
 
 import random
+import re
 from pathlib import Path
 
 import keras
@@ -89,3 +90,10 @@ def write_run(folder, config, tokenizers, model):
     run.unlock()
     save_arrays(run.weights(), model_variables(model))
     return run.path
+
+
+def shipping_example(containing, out):
+    """Return the Python example of docs/shipping.md that contains a text, for the export `out`."""
+    text = Path(__file__).parents[1].joinpath("docs", "shipping.md").read_text(encoding="utf-8")
+    (example,) = (block for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL) if containing in block)
+    return example.replace("OUT/", f"{out}/")
