@@ -20,7 +20,7 @@ from transformer.inference.search import Hypotheses, advance, begin, finish, ope
 from transformer.models.translation import Transformer
 
 FIRST_ROOM = 32  # tokens that the cache has room for at the start; it doubles when they are used up
-WORTH_COMPILING = 32  # uses of a shape after which the seconds that XLA takes for it are earned back
+WORTH_COMPILING = 128  # uses of a shape after which the two seconds that XLA takes for it are earned back
 COMPILED_ROWS = 64  # hypotheses that compiled code takes at once: with more, their logits leave the cache of a core
 COMPILED_STEP = 8  # source lengths of compiled code are multiples of this
 
