@@ -43,7 +43,6 @@ ROOT = Path(__file__).resolve().parents[1]
 LIMITS = ServeConfig()
 JSON = {"Content-Type": "application/json"}
 BEAM, TOGETHER = 4, 8  # of the throughput: beam size, sentences a request
-SHARE_OF_BAD = 0.2
 PATIENCE = 300  # seconds for the server to begin, and for an answer
 
 
@@ -93,7 +92,7 @@ def mixed_requests(sentences: Sequence[str], count: int, seed: int) -> Iterator[
     """Yield good requests of one to three sentences and bad ones."""
     chance, bad = random.Random(seed), bad_requests(sentences[0])
     for _ in range(count):
-        if chance.random() < SHARE_OF_BAD:
+        if chance.random() < 0.2:
             yield chance.choice(bad)
         else:
             yield translation([chance.choice(sentences) for _ in range(chance.randint(1, 3))])
@@ -183,7 +182,7 @@ class ServerProcess:
             time.sleep(0.1)
         if not self.port:
             self.__exit__()
-            raise UserError(f"the server did not begin: {(self._told or ['it said nothing'])[-1].strip()}")
+            raise UserError(f"the server did not begin: {' '.join(self._told[-1:]).strip() or 'it said nothing'}")
         return self
 
     def __exit__(self, *exception: object) -> None:
@@ -195,17 +194,15 @@ class ServerProcess:
             self.code = self._process.wait()
 
 
-def percentile(values: Sequence[float], share: float) -> float:
-    """Return the smallest value that so large a share of the values does not exceed, in milliseconds."""
-    return round(1000 * sorted(values)[max(0, round(share * len(values)) - 1)], 1)
-
-
 def load(port: int, sentences: Sequence[str], offline: Mapping, near_tie: float, args: Namespace) -> dict[str, object]:
     """Return what the mixed requests came to."""
     asks = mixed_requests(sentences, args.requests, args.seed)
     replies, seconds = send_all(port, asks, args.clients, 60 * args.minutes)
     verdicts = collections.Counter(judge(reply, offline, near_tie) for reply in replies)
-    good = [reply for reply in replies if reply.status == 200]
+    good = [1000 * reply.seconds for reply in replies if reply.status == 200]
+    if len(good) < 2:
+        raise UserError(f"{len(good)} of {len(replies)} requests were translated; raise --requests or --minutes")
+    times = statistics.quantiles(good, n=100)
     return {
         "part": "load",
         "clients": args.clients,
@@ -213,8 +210,8 @@ def load(port: int, sentences: Sequence[str], offline: Mapping, near_tie: float,
         "statuses": dict(sorted(collections.Counter(str(reply.status) for reply in replies).items())),
         **{verdict.replace(" ", "_"): verdicts[verdict] for verdict in ("right", "near tie", "wrong", "lost")},
         "told_to_come_back": sum(reply.busy for reply in replies),
-        "p50_ms": percentile([reply.seconds for reply in good], 0.5),
-        "p99_ms": percentile([reply.seconds for reply in good], 0.99),
+        "p50_ms": round(times[49], 1),
+        "p99_ms": round(times[98], 1),
         "requests_per_s": round(len(replies) / seconds, 1),
         "seconds": round(seconds, 1),
     }

@@ -74,5 +74,6 @@ def serving(answer, beam_size=2, hosts=(), **limits):
         finally:
             server.should_exit = True
             thread.join(30)
+            batcher.stop()  # already done by the server, unless that failed
             batcher.join()
     assert not thread.is_alive()

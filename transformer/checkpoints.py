@@ -31,6 +31,7 @@ from transformer.presets import stored_config
 from transformer.runfiles import own_path, read_own
 
 BEST, LAST, PREVIOUS = "best", "last", "previous"
+EXPORT = "export.json"  # the file that marks a directory as an export of a run, see inference/export_directory.py
 
 
 def check_buildable(config: ModelConfig, tokenizers: TokenizerPair) -> None:
@@ -220,8 +221,13 @@ class RunDirectory:
         """Read the run's config.
 
         Raises:
-            UserError: there is no run here, or its config is damaged.
+            UserError: there is no run here but an export perhaps, or its config is damaged.
         """
+        if (self.path / EXPORT).exists():
+            raise UserError(
+                f"{self.path} is the export of a run, not a run directory; name the run, or translate with "
+                "--engine ctranslate2"
+            )
         return stored_config(self.path)
 
     def corpus(self) -> dict[str, object]:

@@ -20,6 +20,10 @@ DEFAULT_DATASET = "phrasebook/pt_to_en"
 CORPUS_FIELDS = ("dataset", "source", "target", "tsv", "valid_source", "valid_target")  # of DataConfig
 
 PENALTIES = ("gnmt", "length")
+FINISHED = ("compete", "aside")
+EXPORT_FORMATS = ("savedmodel", "ctranslate2")
+QUANTIZATIONS = ("float32", "int16", "int8")  # of an exported CTranslate2 model's weights; the first is the default
+EXPORTED_BEAM = 8  # largest beam that an exported SavedModel can be asked for, where nothing else is said
 STRATEGIES = ("single", "mirrored", "multiworker")  # how many devices and machines train, see docs/scaling.md
 
 PAD_ID, UNKNOWN_ID, START_ID, END_ID = 0, 1, 2, 3  # the same in every tokenizer of this package
@@ -190,6 +194,7 @@ class SearchConfig:
     length_penalty: float = 0.6  # alpha of the penalty (Wu et al. 2016, section 7)
     penalty: str = "gnmt"  # 'gnmt': ((5 + length) / 6)^alpha, 'length': length^alpha
     coverage_penalty: float = 0.0  # beta of Wu et al. 2016, equation 14
+    finished: str = "compete"  # hypotheses 'compete' for places in the beam, or stand 'aside' till there are beam_size
     max_length: int = 0  # longest output in tokens; 0: source length + max_extra_length
     max_extra_length: int = 50  # Vaswani et al. 2017, section 6.1
     max_length_ratio: float = 0.0  # longest output, in source lengths; 0: no such limit
@@ -205,6 +210,7 @@ class SearchConfig:
     def __post_init__(self) -> None:
         require(1 <= self.beam_size <= 64, "beam_size", "from 1 to 64", self.beam_size)
         require_choice("penalty", self.penalty, PENALTIES)
+        require_choice("finished", self.finished, FINISHED)
         require(0 <= self.seed < 2**31, "seed", "from 0 to 2147483647", self.seed)
         for name in ("length_penalty", "coverage_penalty", "max_length_ratio", "min_length_ratio", "temperature"):
             require(0 <= getattr(self, name) <= 10, name, "from 0 to 10", getattr(self, name))

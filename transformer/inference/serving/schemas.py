@@ -27,6 +27,13 @@ def _as_list(sentences: object) -> object:
     return [sentences] if isinstance(sentences, str) else sentences
 
 
+def _whole(number: object) -> object:
+    return int(number) if isinstance(number, float) and number.is_integer() else number
+
+
+Integer = Annotated[int, BeforeValidator(_whole)]  # 2.0 is an integer in JSON, but not to pydantic when it is strict
+
+
 def request_model(limits: ServeConfig, default_beam: int) -> type[BaseModel]:
     """Return the model of a request within the limits.
 
@@ -52,8 +59,8 @@ def request_model(limits: ServeConfig, default_beam: int) -> type[BaseModel]:
             Field(min_length=1, max_length=limits.max_sentences, json_schema_extra=schema),
             BeforeValidator(_as_list, json_schema_input_type=str | list[str]),
         ]
-        n_best: int = Field(1, ge=1, le=limits.max_beam, description="hypotheses of a sentence; at most beam_size")
-        beam_size: int = Field(
+        n_best: Integer = Field(1, ge=1, le=limits.max_beam, description="hypotheses of a sentence; at most beam_size")
+        beam_size: Integer = Field(
             default_beam, ge=1, le=limits.max_beam, description="hypotheses that the search keeps; 1 is greedy"
         )
         attention: bool = Field(False, description="also return tokens, alignment and attention weights")

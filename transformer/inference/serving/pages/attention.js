@@ -64,14 +64,19 @@ function percent(weight) {
   return `${Math.round(100 * weight)} %`;
 }
 
+// Isolated, so that a word of another direction does not turn the words around it.
+function quoted(name) {
+  return `\u2068\u201c${name}\u201d\u2069`;
+}
+
 function describe(shown, place, others, weights, verb) {
   const best = weights
     .map((weight, other) => [weight, others[other].name])
     .filter(([weight]) => weight >= 0.05)
     .sort((one, two) => two[0] - one[0])
     .slice(0, 4)
-    .map(([weight, name]) => `\u201c${name}\u201d ${percent(weight)}`);
-  return `\u201c${shown[place].name}\u201d ${verb} ${best.join(", ") || "nothing in particular"}`;
+    .map(([weight, name]) => `${quoted(name)} ${percent(weight)}`);
+  return `${quoted(shown[place].name)} ${verb} ${best.join(", ") || "nothing in particular"}`;
 }
 
 function map(rows, columns, weights) {
@@ -80,7 +85,7 @@ function map(rows, columns, weights) {
   const body = rows.map(({ name }, row) => {
     cells.push(
       weights[row].map((weight, column) => {
-        const title = `${name} \u2192 ${columns[column].name}: ${percent(weight)}`;
+        const title = `${quoted(name)}, ${quoted(columns[column].name)}: ${percent(weight)}`;
         const cell = element("td", { title }, weight >= 0.01 ? String(Math.round(100 * weight)) : "");
         cell.style.setProperty("--weight", weight);
         return cell;
