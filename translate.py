@@ -2,7 +2,7 @@
 
 import sys
 
-from transformer.command_line import Parser, exit_code, import_tensorflow
+from transformer.command_line import Parser, exit_code, import_tensorflow, leave
 from transformer.config import DEFAULT_RUN, Config, UserError
 
 SEARCH = (  # fields of `SearchConfig` that have a flag: type, letter, help
@@ -63,6 +63,8 @@ def main(argv: list[str] | None = None) -> int:
         p.error("--attention draws one sentence; give it as an argument")
     if args.attention_heads and not args.attention:
         p.error("--attention-heads needs --attention PNG")
+    if any("\ud800" <= sign <= "\udfff" for sign in args.prefix):  # so Python hands odd bytes on
+        p.error("--prefix is not UTF-8; convert it first")
     if args.n_best > 1 and not args.json:
         p.error("--n-best above 1 needs --json: every line in has one line out")
     search = {name: getattr(args, name) for name, *_ in SEARCH if getattr(args, name) is not None}
@@ -72,7 +74,7 @@ def main(argv: list[str] | None = None) -> int:
         p.error(str(error))
 
     def job() -> None:
-        import_tensorflow()
+        import_tensorflow(optimise=False)
         from transformer.inference.commands import Wanted, translate_lines
         from transformer.inference.translator import Translator
         from transformer.threads import share_cores
@@ -90,4 +92,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())

@@ -12,19 +12,18 @@ the machine's float32 matrix-product peak, counting 6 FLOPs for each matrix para
 """
 
 import json
-import os
 import statistics
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
+from systems import System
 from training_systems import INNER, LAYERS, SYSTEMS, VOCABULARY, WIDTH
 
 from transformer.command_line import Parser, exit_code, import_tensorflow
-from transformer.config import UserError
 
 SENTENCES, BATCHES = 64, 40
+SCRIPT = Path(__file__).with_name("training_systems.py")
 ENCODER = LAYERS * (4 * WIDTH * WIDTH + 2 * WIDTH * INNER)  # matrix parameters applied to a source token
 DECODER = LAYERS * (8 * WIDTH * WIDTH + 2 * WIDTH * INNER) + WIDTH * VOCABULARY  # and to a target token
 # The keys and values of the attention over the encoder output are applied to source tokens.
@@ -80,42 +79,6 @@ def peak_flops() -> float:
     return 2 * size**3 / min(seconds)
 
 
-class System:
-    """One system in its process."""
-
-    def __init__(self, name: str, python: str, batches: Path, threads: int) -> None:
-        self.name, self.threads, self.seconds = name, threads, []
-        script = str(Path(__file__).with_name("training_systems.py"))
-        environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "TF_CPP_MIN_LOG_LEVEL": "3"}
-        self.process = subprocess.Popen(
-            [python, script, name, str(batches), str(threads)],
-            env=environment,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        self._answer("ready")
-
-    def _answer(self, expected: str = "") -> str:
-        for line in self.process.stdout:
-            if line.strip() == expected or (not expected and line[:1].isdigit()):
-                return line
-        told = self.process.stderr.read().strip().splitlines()
-        raise UserError(f"{self.name} failed: {told[-1] if told else 'without a word'}")
-
-    def round(self) -> float:
-        """Train one round; returns its seconds."""
-        self.process.stdin.write("go\n")
-        self.process.stdin.flush()
-        return float(self._answer())
-
-    def end(self) -> None:
-        """End the process."""
-        self.process.stdin.close()
-        self.process.wait()
-
-
 def compare(folder: Path, names: list[str], rounds: int, threads: int, opennmt: str | None) -> None:
     """Print the JSON lines."""
     import_tensorflow()
@@ -127,9 +90,9 @@ def compare(folder: Path, names: list[str], rounds: int, threads: int, opennmt: 
         systems = []
         for name in names:
             python = opennmt if name == "opennmt_tf" else sys.executable
-            tries = [System(name, python, batches, threads)]
+            tries = [System(SCRIPT, name, python, batches, threads)]
             if name in ("torch_transformer", "hf_marian") and threads > 1:
-                tries.append(System(name, python, batches, 1))
+                tries.append(System(SCRIPT, name, python, batches, 1))
             best = min(tries, key=lambda system: system.round())
             for other in tries:
                 if other is not best:

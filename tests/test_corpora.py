@@ -167,7 +167,7 @@ def test_faults_of_validation_files_are_found_by_check(write):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"ok\tgut\nno\xff\tnein\n", ", line 2: not valid UTF-8 (byte 0xff at position 3); convert the file to UTF-8"),
+        (b"ok\tgut\nno\xff\tnein\n", ", line 2: not valid UTF-8 (byte 0xff at position 3); convert it to UTF-8"),
         (b"ok\tgut\n\nalone\n", ", line 3: one column; expected source TAB target"),
         (b"", " holds no text; give a file with one sentence a line"),
         (b"\t\n\t\n", " holds no text; give a file with one sentence a line"),

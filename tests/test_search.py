@@ -164,10 +164,12 @@ class Scripted:
         self.pasts = []
         return [], [(tf.zeros((tf.shape(enc_output)[0], hypotheses, length), tf.int32),)]
 
-    def step(self, ids, cache, position, memory, padding_mask, authors):
+    def step(self, ids, cache, position, memory, padding_mask, authors=None, compiled=False):
         self.steps += 1
         batch, width = ids.shape
         ((fed,),) = cache
+        if authors is None:
+            authors = np.broadcast_to(np.arange(width)[:, np.newaxis], fed.shape)
         now = tf.one_hot(position, fed.shape[2], dtype=tf.int32) * ids[:, :, tf.newaxis]
         self.pasts.append(
             [
@@ -371,7 +373,7 @@ def test_ngrams_are_blocked_in_every_hypothesis_by_its_own_past(larger):
 class Looking(Scripted):
     """A scripted model that looks at source token 1 after word 4, else at token 0."""
 
-    def step(self, ids, cache, position, memory, padding_mask, authors):
+    def step(self, ids, cache, position, memory, padding_mask, authors=None, compiled=False):
         outputs, cache, _ = super().step(ids, cache, position, memory, padding_mask, authors)
         weights = tf.one_hot(tf.where(ids == 4, 1, 0), padding_mask.shape[-1])[:, tf.newaxis]
         return outputs, cache, weights

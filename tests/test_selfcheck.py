@@ -50,8 +50,10 @@ def test_what_does_not_agree_is_found(parts, monkeypatch):
             found = super()._translate_batch(rows, *rest)
             return [[dataclasses.replace(h, score=h.score + len(rows)) for h in of] for of in found]
 
-    broken = {check.name: check.broken for check in run_checks(loader(parts, Forgetful), ["sol mar", "um", "lua"])}
-    assert broken.pop("batched = single") == 3 and not any(broken.values())
+    broken = {
+        check.name: check.broken for check in run_checks(loader(parts, Forgetful), ["sol mar", "um", "lua", "dois"])
+    }
+    assert broken.pop("batched = single") == 4 and not any(broken.values())
 
     step = type(parts[0].decoder).step
 
@@ -59,7 +61,7 @@ def test_what_does_not_agree_is_found(parts, monkeypatch):
         return step(self, ids, cache, tf.maximum(position - 1, 0), *rest)
 
     monkeypatch.setattr(type(parts[0].decoder), "step", shifted)
-    broken = {check.name: check.broken for check in run_checks(loader(parts), ["sol mar", "um", "lua"])}
+    broken = {check.name: check.broken for check in run_checks(loader(parts), ["sol mar", "um", "lua", "dois"])}
     assert broken["cached = uncached"] and not broken["padded = unpadded"]
 
 

@@ -58,7 +58,7 @@ def test_invalid_utf8_names_file_line_and_position(tmp_path):
     path = write(tmp_path / "latin1.txt", b"one\ntwo caf\xe9 x\n")
     with pytest.raises(UserError) as error:
         list(textfiles.lines(path))
-    assert str(error.value) == (f"{path}, line 2: not valid UTF-8 (byte 0xe9 at position 8); convert the file to UTF-8")
+    assert str(error.value) == (f"{path}, line 2: not valid UTF-8 (byte 0xe9 at position 8); convert it to UTF-8")
 
 
 def test_one_column_names_file_line_and_what_is_expected(tmp_path):

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow as tf
-from tiny_run import pairs, spread_parts, tiny_config
+from tiny_run import pairs, save_run, spread_parts, tiny_config
 
 from transformer.arrays import save_arrays
 from transformer.checkpoints import BEST, RunDirectory, build_model, model_variables
@@ -61,7 +61,7 @@ def test_sentences_are_batched_by_length_within_the_budget(parts, monkeypatch):
     translator = Translator(*parts, SearchConfig(beam_size=2, batch_tokens=40), max_positions=32)
     batches, calls = [], []
 
-    def translate_batch(rows, starts, sentences, n_best, with_attention):
+    def translate_batch(rows, starts, sentences, shown, n_best, with_heads):
         batches.append([len(row) for row in rows])
         return [[Translation(str(row), 0.0, 0.0)] for row in rows]
 
@@ -139,8 +139,7 @@ def test_texts_are_cut_at_the_best_place_near_the_middle(text, limit, parts):
 def test_any_text_can_be_cut_down_to_single_characters():
     text = "e\u0301\u0302\u0303. \u3002\u3002,, \n\U0001f600"
     assert all(0 < len(part) <= 1 for part in split_text(text, count_characters, 1))
-    with pytest.raises(ValueError, match="one character"):
-        split_text("ab", lambda texts: [2] * len(texts), 1)
+    assert split_text("ab c", lambda texts: [2] * len(texts), 1) == ["a", "b", "c"]  # each has more: left as it is
 
 
 @pytest.mark.parametrize(
@@ -227,7 +226,8 @@ def test_lengths_absolute_and_relative_to_the_source(parts, settings, most, leas
 
 def test_attention_of_every_head_and_the_alignment(translator):
     sentence = "sol mar"
-    ((found,),) = translator.translate([sentence], with_attention=True)
+    ((found,),) = translator.translate([sentence], with_attention=True, with_heads=True)
+    assert translator.translate([sentence], with_attention=True)[0][0].heads is None
     ids, attention_weights = evaluate(sentence, translator)
     layers = len(attention_weights) // 2
     assert found.heads.shape[0] == layers and found.heads.shape[2:] == found.attention.shape
@@ -273,11 +273,7 @@ def test_a_translation_is_one_line():
 @pytest.fixture
 def saved(parts, tmp_path):
     """The same model as the default run of a working directory."""
-    run = RunDirectory(tmp_path / DEFAULT_RUN)
-    config = tiny_config(tmp_path, model={"embeddings": "target"}, search={"beam_size": 2, "max_extra_length": 4})
-    run.create(config, parts[1], {})
-    save_arrays(run.weights(BEST), model_variables(parts[0]))
-    return run
+    return save_run(tmp_path / DEFAULT_RUN, parts)
 
 
 def test_a_run_is_loaded_with_its_search_which_can_be_overridden(saved):
@@ -351,7 +347,7 @@ class Upper:
     def __init__(self):
         self.groups = []
 
-    def translate(self, sentences, n_best, with_attention, prefixes):
+    def translate(self, sentences, n_best, with_attention, prefixes, with_heads):
         assert prefixes == [self.prefix] * len(sentences)
         self.groups.append(list(sentences))
         found = []
@@ -441,12 +437,17 @@ def test_typed_lines_are_asked_for_and_answered_one_by_one(monkeypatch, capsys):
             raise EOFError from None
 
     monkeypatch.setattr("builtins.input", answer)
-    monkeypatch.setattr("sys.stdin", type("Terminal", (), {"isatty": lambda self: True})())
+    monkeypatch.setattr("sys.stdin", Terminal(io.BytesIO()))
     monkeypatch.setattr(commands, "output", lambda path: contextlib.nullcontext(Screen()))
     monkeypatch.setattr("sys.stdout", Screen())
     upper = run_lines()
     assert upper.groups == [["um"], [""], ["dois"]]
     assert "Ctrl-D ends" in capsys.readouterr().err
+
+
+class Terminal(io.TextIOWrapper):
+    def isatty(self):
+        return True
 
 
 class Screen(io.StringIO):
@@ -481,5 +482,5 @@ def test_bad_input_and_output_is_told(tmp_path, typed):
     for place in (tmp_path / "none" / "out", tmp_path / "file" / "out"):
         assert f"cannot write {place}" in failure(run_lines, sentences=["um"], output=str(place))
     typed(b"um\n\xff\n")
-    assert "standard input is not UTF-8 at line 2" in failure(run_lines)
+    assert "standard input, line 2: not valid UTF-8 (byte 0xff at position 1)" in failure(run_lines)
     assert "sentence 2 is not UTF-8" in failure(run_lines, sentences=["um", "\udcff"])

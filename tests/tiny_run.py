@@ -5,7 +5,8 @@ from pathlib import Path
 
 import keras
 
-from transformer.checkpoints import build_model
+from transformer.arrays import save_arrays
+from transformer.checkpoints import BEST, RunDirectory, build_model, model_variables
 from transformer.config import Config
 from transformer.data.tokenizers import train_tokenizers
 
@@ -58,11 +59,24 @@ def tiny_config(folder, data=None, **changes):
     return Config().override(sizes).override(changes)
 
 
-def spread_parts():
-    """Return an untrained model whose logits are spread enough to tell hypotheses apart, and its tokenizers."""
-    config = tiny_config(Path("unused"), model={"embeddings": "target"})
+def spread_parts(text=None, **model):
+    """Return an untrained model whose logits are spread enough to tell hypotheses apart, and its tokenizers.
+
+    The arguments override two sections of the config.
+    """
+    config = tiny_config(Path("unused"), model={"embeddings": "target", **model}, text=text or {})
     tokenizers = train_tokenizers(lambda: iter(pairs(60)), config.text)
     keras.utils.set_random_seed(5)
     model = build_model(config.model, tokenizers)
     model.decoder.embedding.embeddings.assign(3 * model.decoder.embedding.embeddings)
     return model, tokenizers
+
+
+def save_run(path, parts, **search):
+    """Save what `spread_parts` returned as a run; `search` overrides that section of its config."""
+    run = RunDirectory(path)
+    search = {"beam_size": 2, "max_extra_length": 4, **search}
+    corpus = {"name": "numbers", "source_language": "pt", "target_language": "en", "fingerprint": "0"}
+    run.create(tiny_config(path, model={"embeddings": "target"}, search=search), parts[1], corpus)
+    save_arrays(run.weights(BEST), model_variables(parts[0]))
+    return run

@@ -48,16 +48,17 @@ def attention_map(translation, path: str | Path, heads: bool = False) -> None:
     """Draw the attention of each produced token (rows) over the source tokens (columns) into a PNG file.
 
     Args:
-        translation: a `Translation` made with `with_attention=True`.
+        translation: a `Translation` made with `with_attention=True`, and `with_heads=True` where `heads` is.
         path: of the PNG file.
         heads: a picture of each head, a row of them for each layer, instead of the last layer's mean.
 
     Raises:
         UserError: matplotlib is not installed, or the file cannot be written.
-        ValueError: the translation has no attention weights.
+        ValueError: the translation has no such attention weights.
     """
-    if translation.attention is None:
-        raise ValueError("translation must be made with with_attention=True, got one without attention weights")
+    for name, weights in (("with_attention", translation.attention), ("with_heads", translation.heads))[: 1 + heads]:
+        if weights is None:
+            raise ValueError(f"translation must be made with {name}=True, got one without attention weights")
     rows = [*translation.tokens, "[end]"][: len(translation.attention)]
     columns = translation.source_tokens
     layers, count = translation.heads.shape[:2] if heads else (1, 1)

@@ -2,6 +2,7 @@
 
 import collections
 import contextlib
+import itertools
 import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -24,8 +25,14 @@ def share_cores() -> None:
 def in_order(function: Callable, items: Iterable, threads: int = STREAMS) -> Iterator:
     """Apply a function to items on some threads; yields the results in the items' order.
 
-    At most `threads` + 1 items are taken ahead of the results, so that nothing piles up.
+    At most `threads` + 1 items are taken ahead of the results, so that nothing piles up. A single item needs no thread.
     """
+    items = iter(items)
+    some = list(itertools.islice(items, 2))
+    if len(some) < 2:
+        yield from map(function, some)
+        return
+    items = itertools.chain(some, items)
     with ThreadPoolExecutor(threads) as pool:
         waiting = collections.deque()
         for item in items:

@@ -62,7 +62,7 @@ class Tokenizer(abc.ABC):
         """Return whether a piece is one byte of a character that the vocabulary lacks."""
         return False
 
-    @tf.function(input_signature=[_TEXTS])
+    @tf.function(input_signature=[_TEXTS], autograph=False)
     def tokenize(self, texts: tf.Tensor) -> tf.RaggedTensor:
         """Normalise and split texts.
 
@@ -87,7 +87,7 @@ class Tokenizer(abc.ABC):
             ids = tf.RaggedTensor.from_tensor(ids)
         return self._join(tf.cast(ids.with_row_splits_dtype(tf.int64), tf.int32))
 
-    @tf.function(input_signature=[_RAGGED_IDS])
+    @tf.function(input_signature=[_RAGGED_IDS], autograph=False)
     def _join(self, ids: tf.RaggedTensor) -> tf.Tensor:
         return self._decode(tf.ragged.boolean_mask(ids, ids > END_ID))
 

@@ -8,10 +8,12 @@ import itertools
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from transformer.config import UserError
 from transformer.data.cleaning import BLANKS
 
+LONGEST_LINE = 4_000_000  # bytes, a million characters of any script: a line is held in memory as a whole
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _LINES_TOGETHER = 1024  # hashed in one go
 
@@ -19,30 +21,42 @@ _LINES_TOGETHER = 1024  # hashed in one go
 def lines(path: Path) -> Iterator[str]:
     """Yield the lines of a file; through gzip where its name ends in `.gz`.
 
-    A byte order mark at the start is dropped. A line ends at U+000A only; a U+000D before it is dropped.
-
     Raises:
-        UserError: the file cannot be read, is no complete gzip file, or is not UTF-8 (names the line).
+        UserError: the file cannot be read, is no complete gzip file, or what `decoded` raises.
     """
     opened = gzip.open if path.suffix == ".gz" else open
-    number = 0
     try:
         with opened(path, "rb") as stream:
-            for number, line in enumerate(stream, start=1):
-                if number == 1:
-                    line = line.removeprefix(_BYTE_ORDER_MARK)
-                    if not line:  # a file that is a byte order mark and nothing else has no line
-                        return
-                yield line.removesuffix(b"\n").removesuffix(b"\r").decode()
-    except UnicodeDecodeError as error:
-        raise UserError(
-            f"{path}, line {number}: not valid UTF-8 (byte 0x{error.object[error.start]:02x} at position "
-            f"{error.start + 1}); convert the file to UTF-8"
-        ) from None
+            yield from decoded(stream, str(path))
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise UserError(f"{path} is not a complete gzip file ({error}); compress it again") from None
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror or error}") from None
+
+
+def decoded(stream: BinaryIO, name: str) -> Iterator[str]:
+    """Yield the lines of a stream of bytes as they come.
+
+    A byte order mark at the start is dropped. A line ends at U+000A only; a U+000D before it is dropped.
+
+    Raises:
+        UserError: a line is not UTF-8, or longer than `LONGEST_LINE`; the message names the stream and the line.
+    """
+    for number in itertools.count(1):
+        line = stream.readline(LONGEST_LINE + 1)
+        if number == 1:
+            line = line.removeprefix(_BYTE_ORDER_MARK)
+        if not line:
+            return
+        if len(line) > LONGEST_LINE:
+            raise UserError(f"{name}, line {number}: longer than {LONGEST_LINE:,} bytes; break it into several lines")
+        try:
+            yield line.removesuffix(b"\n").removesuffix(b"\r").decode()
+        except UnicodeDecodeError as error:
+            raise UserError(
+                f"{name}, line {number}: not valid UTF-8 (byte 0x{error.object[error.start]:02x} at position "
+                f"{error.start + 1}); convert it to UTF-8"
+            ) from None
 
 
 def rows(path: Path) -> Iterator[list[str]]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import io
-import itertools
 import json
 import os
 import sys
@@ -17,7 +16,21 @@ from transformer.data import textfiles
 from transformer.inference.translation import Translation, described
 from transformer.inference.translator import Translator
 
-LINES_TOGETHER = 2048  # sorted by length and translated together; bounds the memory
+LINES_TOGETHER = 2048  # sorted by length and translated together
+CHARACTERS_TOGETHER = 500_000  # no line is added to as many; both bound the memory
+
+
+def groups(lines: Iterable[str], most: int) -> Iterator[list[str]]:
+    """Yield up to `most` lines at a time, fewer where they are long."""
+    group, characters = [], 0
+    for line in lines:
+        group.append(line)
+        characters += len(line)
+        if len(group) == most or characters >= CHARACTERS_TOGETHER:
+            yield group
+            group, characters = [], 0
+    if group:
+        yield group
 
 
 def arguments(sentences: Iterable[str]) -> Iterator[str]:
@@ -34,22 +47,11 @@ def arguments(sentences: Iterable[str]) -> Iterator[str]:
         yield sentence.replace("\n", " ")
 
 
-def standard_input() -> Iterator[str]:
-    """Yield the lines of standard input as they come; a line ends at \\n only and loses a trailing \\r.
-
-    Raises:
-        UserError: a line is not UTF-8.
-    """
-    for number, line in enumerate(sys.stdin.buffer, start=1):
-        try:
-            yield line.decode("utf-8").removesuffix("\n").removesuffix("\r")
-        except UnicodeDecodeError:
-            raise UserError(f"standard input is not UTF-8 at line {number}; convert it first") from None
-
-
 @contextlib.contextmanager
 def output(path: str | None) -> Iterator[io.TextIOBase]:
     """Open stdout, or a file that appears under its name only when it is complete.
+
+    A device or a named pipe is written to and never replaced, and a link stays a link.
 
     Raises:
         UserError: the file cannot be written.
@@ -58,19 +60,22 @@ def output(path: str | None) -> Iterator[io.TextIOBase]:
         sys.stdout.reconfigure(encoding="utf-8", newline="\n")
         yield sys.stdout
         return
-    target = Path(path)
-    if target.is_dir():
-        raise UserError(f"cannot write {target}: it is a directory; name a file with --output")
-    draft = target.with_name(f".{target.name}.{os.getpid()}")
+    if os.path.isdir(path):
+        raise UserError(f"cannot write {path}: it is a directory; name a file with --output")
+    replaced = os.path.isfile(path) or not os.path.exists(path)
+    target = Path(os.path.realpath(path) if replaced else path)
+    draft = target.with_name(f".{target.name}.{os.getpid()}") if replaced else target
     try:
         with open(draft, "w", encoding="utf-8", newline="\n") as file:
             yield file
-        os.replace(draft, target)
+        if replaced:
+            os.replace(draft, target)
     except OSError as error:
-        raise UserError(f"cannot write {target}: {error.strerror}; name another file with --output") from None
+        raise UserError(f"cannot write {path}: {error.strerror}; name another file with --output") from None
     finally:
-        with contextlib.suppress(OSError):  # renamed, or never made
-            draft.unlink()
+        if replaced:
+            with contextlib.suppress(OSError):  # renamed, or never made
+                draft.unlink()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -110,10 +115,12 @@ def prompted() -> Iterator[str]:
     """
     with contextlib.suppress(ImportError):
         import readline  # noqa: F401 - gives `input` arrow keys and history
+    sys.stdin.reconfigure(encoding="utf-8", errors="surrogateescape")  # as the command line does
     print("Type a sentence and press Enter; Ctrl-D ends.", file=sys.stderr)
     with contextlib.suppress(EOFError):
         while True:
             yield from arguments([input("> ")])
+    print(file=sys.stderr)  # the shell's own prompt on a line of its own
 
 
 def translate_lines(
@@ -131,29 +138,32 @@ def translate_lines(
         UserError: the input cannot be read or the output cannot be written.
     """
     lines: Iterable[str]
-    together = LINES_TOGETHER
+    typed = not (sentences or input_path) and sys.stdin.isatty()
     if sentences:
         lines = arguments(sentences)
     elif input_path:
         lines = textfiles.lines(Path(input_path))
-    elif sys.stdin.isatty():
-        lines, together = (prompted() if sys.stdout.isatty() else standard_input()), 1
+    elif typed and sys.stdout.isatty():
+        lines = prompted()
     else:
-        lines = standard_input()
-    lines, done = iter(lines), 0
-    with_attention = wanted.as_json or bool(wanted.picture)
+        lines = textfiles.decoded(sys.stdin.buffer, "standard input")
+    done, with_attention, unended = 0, wanted.as_json or bool(wanted.picture), ""
     with output(output_path) as file:
-        while group := list(itertools.islice(lines, together)):
+        for group in groups(lines, 1 if typed else LINES_TOGETHER):
             prefixes = [wanted.prefix] * len(group)
-            results = translator.translate(group, wanted.n_best, with_attention, prefixes=prefixes)
+            results = translator.translate(
+                group, wanted.n_best, with_attention, prefixes=prefixes, with_heads=wanted.heads
+            )
             for number, (line, hypotheses) in enumerate(zip(group, results, strict=True), start=done + 1):
                 for warning in hypotheses[0].warnings:
-                    print(f"warning: line {number}: {warning}", file=sys.stderr)
+                    print(f"{unended}warning: line {number}: {warning}", file=sys.stderr)
+                    unended = ""
                 print(render(line, hypotheses, wanted), file=file)
             file.flush()
             done += len(group)
             if output_path:
                 print(f"\r{done:,} lines translated", end="", file=sys.stderr, flush=True)
+                unended = "\n"
             if wanted.picture:
                 _draw(results[0][0], wanted)
     if output_path:

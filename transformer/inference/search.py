@@ -1,4 +1,6 @@
-"""The decoding loop with its key/value cache: one for every strategy, inside one `tf.while_loop`.
+"""The decoding loop with its key/value cache: one for every strategy, one `tf.while_loop`.
+
+`decode` is the whole; `begin`, `advance` and `finish` are its parts, between which `with_room` may lengthen the cache.
 
 Axes: B sentences, S source tokens, T output tokens, W hypotheses per sentence, V vocabulary.
 """
@@ -16,8 +18,6 @@ from transformer.inference.constraints import Past, Rule, never_special
 from transformer.inference.strategies import IMPOSSIBLE, Strategy, coverage_penalty
 from transformer.layers.masks import create_padding_mask
 from transformer.models.translation import Transformer
-
-FIRST_ROOM = 16  # tokens that the cache has room for at the start; it doubles when they are used up
 
 
 class Hypotheses(NamedTuple):
@@ -40,8 +40,11 @@ class Hypotheses(NamedTuple):
     finished: tf.Tensor
 
 
-class _State(NamedTuple):
-    """What the loop carries: see `Hypotheses`; `authors` and `caches` are those of `Decoder.step`."""
+class State(NamedTuple):
+    """What the loop carries: see `Hypotheses`; `authors` and `caches` are those of `Decoder.step`.
+
+    T is the room: tokens that there is a place for.
+    """
 
     position: tf.Tensor
     ids: tf.Tensor
@@ -52,6 +55,11 @@ class _State(NamedTuple):
     coverage: tf.Tensor  # (B, W, S) attention that each source token received, or (B, W, 0)
     authors: tf.Tensor  # (B, W, T)
     caches: list
+
+    @property
+    def room(self) -> tf.Tensor:
+        """T, scalar int32."""
+        return tf.shape(self.ids)[2]
 
 
 def decode(
@@ -77,28 +85,70 @@ def decode(
 
     Source: Wu et al. 2016, section 7.
     """
+    memories, state = begin(models, source_ids, strategy, tf.reduce_max(limits), coverage)
+    state = advance(models, source_ids, memories, limits, strategy, rules, coverage, state)
+    return finish(source_ids, strategy, coverage, state)
+
+
+def begin(
+    models: Sequence[Transformer], source_ids: tf.Tensor, strategy: Strategy, room: tf.Tensor | int, coverage: float
+) -> tuple[list, State]:
+    """Return each model's memory of the sentences, see `Decoder.start`, and the state before the first token."""
     batch, source_length = tf.unstack(tf.shape(source_ids))
-    width, vocabulary = strategy.width, models[0].decoder.vocab_size
-    longest = tf.reduce_max(limits)
-    padding_mask = create_padding_mask(source_ids)
-    real = padding_mask[:, 0, 0]  # (B, S)
+    width, padding_mask = strategy.width, create_padding_mask(source_ids)
     memories, caches = [], []
     for model in models:
         enc_output = model.encoder(source_ids, training=False, mask=padding_mask)
-        memory, cache = model.decoder.start(enc_output, width, tf.minimum(longest, FIRST_ROOM))
+        memory, cache = model.decoder.start(enc_output, width, room)
         memories.append(memory)
         caches.append(cache)
+    state = State(
+        tf.constant(0),
+        tf.fill((batch, width, room), PAD_ID),
+        strategy.start(batch),
+        tf.zeros((batch, width, room)),
+        tf.zeros((batch, width), tf.int32),
+        tf.zeros((batch, width), tf.bool),
+        tf.zeros((batch, width, source_length if coverage else 0)),
+        tf.zeros((batch, width, room), tf.int32),
+        caches,
+    )
+    return memories, state
 
-    def expand(*parts) -> _State:
-        s = _State(*parts)
+
+def advance(
+    models: Sequence[Transformer],
+    source_ids: tf.Tensor,
+    memories: list,
+    limits: tf.Tensor,
+    strategy: Strategy,
+    rules: Sequence[Rule],
+    coverage: float,
+    state: State,
+    compiled: bool = False,
+) -> State:
+    """Return the state when all hypotheses are finished or the room is used up; arguments as of `decode`.
+
+    Args:
+        memories, state: from `begin`, or the state from an earlier call and `with_room`.
+        compiled: whether XLA compiles this.
+    """
+    batch, width, vocabulary = tf.shape(source_ids)[0], strategy.width, models[0].decoder.vocab_size
+    padding_mask, room = create_padding_mask(source_ids), state.room
+    real = padding_mask[:, 0, 0]  # (B, S)
+
+    def expand(*parts) -> State:
+        s = State(*parts)
         last = tf.where(s.position == 0, tf.fill((batch, width), START_ID), s.ids[:, :, s.position - 1])
-        here = tf.range(longest) == s.position  # (T,)
-        authors = tf.where(here, tf.range(width)[:, tf.newaxis], s.authors)  # each writes into its own column
-        logits, caches, weights = _step(models, last, s.caches, s.position, longest, memories, padding_mask, authors)
+        here = tf.range(room) == s.position  # (T,)
+        authors = None
+        if strategy.branches:
+            authors = tf.where(here, tf.range(width)[:, tf.newaxis], s.authors)  # each writes into its own column
+        logits, caches, weights = _step(models, last, s.caches, s.position, memories, padding_mask, authors, compiled)
         normalisers = tf.reduce_logsumexp(logits, axis=-1, keepdims=True)
         past = Past(s.ids, s.position, vocabulary)
         forbidden = functools.reduce(tf.logical_or, (rule(past) for rule in (never_special, *rules)))
-        logits += tf.where(forbidden, IMPOSSIBLE, 0.0)
+        logits = tf.where(forbidden, IMPOSSIBLE, logits)
         covered = s.coverage
         if coverage:
             covered += tf.where(s.finished[:, :, tf.newaxis], 0.0, weights)
@@ -111,56 +161,65 @@ def decode(
 
         lengths = follow(lengths)
         ended = follow(s.finished) | (choice.token == END_ID) | (lengths >= limits[:, tf.newaxis])
-        return _State(
+        return State(
             s.position + 1,
             tf.where(here, choice.token[:, :, tf.newaxis], follow(s.ids)),
             follow(s.log_probabilities) + choice.gain,
             tf.where(here, choice.gain[:, :, tf.newaxis], follow(s.token_log_probabilities)),
             lengths,
             ended,
-            follow(covered),
-            follow(authors),
+            follow(covered) if coverage else covered,
+            follow(authors) if strategy.branches else s.authors,
             caches,
         )
 
-    start = _State(
-        tf.constant(0),
-        tf.fill((batch, width, longest), PAD_ID),
-        strategy.start(batch),
-        tf.zeros((batch, width, longest)),
-        tf.zeros((batch, width), tf.int32),
-        tf.zeros((batch, width), tf.bool),
-        tf.zeros((batch, width, source_length if coverage else 0)),
-        tf.zeros((batch, width, longest), tf.int32),
-        caches,
-    )
-    shapes = tf.nest.map_structure(lambda part: part.shape, start)
-    growing = tf.nest.map_structure(lambda part: tf.TensorShape([*part.shape[:2], None, *part.shape[3:]]), caches)
-    end = _State(
+    return State(
         *tf.while_loop(
-            lambda *parts: (parts[0] < longest) & ~tf.reduce_all(_State(*parts).finished),
+            lambda *parts: (parts[0] < room) & ~tf.reduce_all(State(*parts).finished),
             expand,
-            start,
-            shape_invariants=shapes._replace(caches=growing),
+            state,
+            shape_invariants=tf.nest.map_structure(open_axes, state),
             parallel_iterations=1,
-            maximum_iterations=longest,
+            maximum_iterations=room,
         )
     )
-    scores = strategy.score(end.log_probabilities, tf.maximum(end.lengths, 1))
+
+
+def open_axes(part: tf.Tensor) -> tf.TensorShape:
+    """Return the shape of a part of the state or memory with its first and third axis, B and T or S, left open."""
+    rank = part.shape.rank
+    return tf.TensorShape([None if axis in (0, 2) else size for axis, size in enumerate(part.shape)] if rank else [])
+
+
+def finish(source_ids: tf.Tensor, strategy: Strategy, coverage: float, state: State) -> Hypotheses:
+    """Return the hypotheses of a state, best first."""
+    scores = strategy.score(state.log_probabilities, tf.maximum(state.lengths, 1))
     if coverage:
-        scores += coverage_penalty(end.coverage, coverage, real)
-    finished = tf.reduce_any(end.ids == END_ID, axis=-1)
-    found = Hypotheses(end.ids, scores, end.log_probabilities, end.token_log_probabilities, end.lengths, finished)
+        scores += coverage_penalty(state.coverage, coverage, create_padding_mask(source_ids)[:, 0, 0])
+    finished = tf.reduce_any(state.ids == END_ID, axis=-1)
+    found = Hypotheses(
+        state.ids, scores, state.log_probabilities, state.token_log_probabilities, state.lengths, finished
+    )
     order = tf.argsort(scores, direction="DESCENDING", stable=True)
     return Hypotheses(*(tf.gather(part, order, batch_dims=1) for part in found))
 
 
-def _step(models, last, caches, position, longest, memories, padding_mask, authors):
+def with_room(state: State) -> State:
+    """Return the state with places for twice as many tokens."""
+
+    def wider(part: tf.Tensor) -> tf.Tensor:
+        return tf.pad(part, [[0, tf.shape(part)[2] if axis == 2 else 0] for axis in range(part.shape.rank)])
+
+    grown = {name: wider(getattr(state, name)) for name in ("ids", "token_log_probabilities", "authors")}
+    return state._replace(**grown, caches=tf.nest.map_structure(wider, state.caches))
+
+
+def _step(models, last, caches, position, memories, padding_mask, authors, compiled):
     """Return the logits (B, W, V) after the last tokens, the caches, and the attention (B, W, S) of the last layers."""
     scores, new_caches, weights = [], [], []
     for model, cache, memory in zip(models, caches, memories, strict=True):
-        cache = _with_room(cache, position, longest)
-        outputs, cache, attention = model.decoder.step(last, cache, position, memory, padding_mask, authors)
+        step = model.decoder.step(last, cache, position, memory, padding_mask, authors, compiled)
+        outputs, cache, attention = step
         scores.append(model.project(outputs))
         new_caches.append(cache)
         weights.append(tf.cast(tf.reduce_mean(attention, axis=1), tf.float32))
@@ -169,17 +228,3 @@ def _step(models, last, caches, position, longest, memories, padding_mask, autho
     logs = tf.stack([tf.nn.log_softmax(score) for score in scores])
     count = float(len(models))
     return tf.reduce_logsumexp(logs, axis=0) - tf.math.log(count), new_caches, tf.add_n(weights) / count
-
-
-def _with_room(cache: list[tuple[tf.Tensor, ...]], position: tf.Tensor, longest: tf.Tensor) -> list:
-    """Return the cache, twice as long where it ends before `position`; its third axis is time."""
-    length = tf.shape(cache[0][0])[2]
-
-    def doubled():
-        more = tf.minimum(length, longest - length)
-        return [
-            tuple(tf.pad(part, [[0, more if axis == 2 else 0] for axis in range(part.shape.rank)]) for part in layer)
-            for layer in cache
-        ]
-
-    return tf.cond(position < length, lambda: cache, doubled)

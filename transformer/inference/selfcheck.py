@@ -65,8 +65,8 @@ def found_ids(translator, row: list[int]) -> tuple[list[int], list[float], float
     """Return the ids of the best hypothesis, their log-probabilities and its score."""
     _, found = translator._find([row], [[]])
     length = int(found.lengths[0, 0])
-    tokens = found.token_log_probabilities[0, 0, :length].numpy().tolist()
-    return found.ids[0, 0, :length].numpy().tolist(), tokens, float(found.scores[0, 0])
+    tokens = found.token_log_probabilities[0, 0, :length].tolist()
+    return found.ids[0, 0, :length].tolist(), tokens, float(found.scores[0, 0])
 
 
 def greedy_without_cache(translator, row: list[int]) -> list[int]:

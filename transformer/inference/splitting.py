@@ -6,50 +6,65 @@ import re
 import unicodedata
 from collections.abc import Callable, Sequence
 
-# Where a text may be cut, best places first: after a sentence, after a clause, between words.
+LONGEST_TOKEN = 16  # characters; a text that fits only with longer ones, on average, is cut without being counted
+MOST_MARKS = 8  # combining marks that are kept with their letter
+
+# Where a text may be cut, best places first: after a sentence, after a clause, between words. Each takes time in
+# proportion to the text, which is why a run of stops is tried from its first one only and not given back.
 _PLACES = tuple(
     re.compile(pattern)
     for pattern in (
-        r"(?:[.!?\u2026]+[\"'\u201d\u2019\u00bb)\]]*\s+|[\u3002\uff01\uff1f]+[\u201d\u300d\uff09]*\s*|\n+)",
-        r"(?:[,;:]\s+|[\uff0c\uff1b\uff1a\u3001]\s*)",
+        r"(?<![.!?\u2026])[.!?\u2026]++[\"'\u201d\u2019\u00bb)\]]*+\s+|[\u3002\uff01\uff1f]+[\u201d\u300d\uff09]*\s*|\n+",
+        r"[,;:]\s+|[\uff0c\uff1b\uff1a\u3001]\s*",
         r"\s+",
     )
 )
+
+
+def most_characters(limit: int) -> int:
+    """Return the most characters of a text that is worth counting, where `limit` tokens are allowed.
+
+    Normalising takes the square of the length of a run of combining marks, so long texts are not looked at as a whole.
+    """
+    return max(1, LONGEST_TOKEN * limit)
 
 
 def split_text(text: str, count: Callable[[Sequence[str]], Sequence[int]], limit: int) -> list[str]:
     """Return the parts of a text, each of at most `limit` tokens, without the blanks between them.
 
     A part that is too long is cut in two, as near to its middle as there is a sentence's end; else a clause's end, else
-    a blank, else between two characters.
+    a blank, else between two characters. One character is a part, whatever it counts.
 
     Args:
-        text: any text that is not blank.
+        text: any text.
         count: returns the number of tokens of several texts.
-        limit: at least as many tokens as any one character makes.
-
-    Raises:
-        ValueError: one character has more than `limit` tokens.
+        limit: most tokens of a part.
     """
+
+    most = most_characters(limit)
+
+    def are_too_long(parts: Sequence[str]) -> list[bool]:
+        counts = iter(count([part for part in parts if len(part) <= most]))
+        return [len(part) > most or (next(counts) > limit and len(part) > 1) for part in parts]
+
     parts = [text.strip()]
-    too_long = [count(parts)[0] > limit]
+    too_long = are_too_long(parts)
     while any(too_long):
         halves = [_halves(part) if long else (part,) for part, long in zip(parts, too_long, strict=True)]
-        counts = iter(count([half for pair in halves if len(pair) == 2 for half in pair]))
-        too_long = [len(pair) == 2 and next(counts) > limit for pair in halves for _ in pair]
+        still = iter(are_too_long([half for pair in halves if len(pair) == 2 for half in pair]))
+        too_long = [len(pair) == 2 and next(still) for pair in halves for _ in pair]
         parts = [half for pair in halves for half in pair]
     return parts
 
 
 def _halves(text: str) -> tuple[str, str]:
-    middle = len(text) / 2
+    """Cut a text of two characters or more, without outer blanks."""
+    length = len(text)
     for place in _PLACES:
-        for end in sorted((match.end() for match in place.finditer(text)), key=lambda end: abs(end - middle)):
-            if (first := text[:end].strip()) and (second := text[end:].strip()):
-                return first, second
-    cut = len(text) // 2
-    while cut > 1 and unicodedata.combining(text[cut]):  # leave an accent with its letter where that is possible
-        cut -= 1
-    if not 0 < cut < len(text):
-        raise ValueError(f"limit must hold the tokens of any one character, got one with more: {text!r}")
+        ends = (match.end() for match in place.finditer(text))
+        if end := min((end for end in ends if end < length), key=lambda end: abs(2 * end - length), default=0):
+            return text[:end].strip(), text[end:].strip()
+    middle = length // 2
+    places = range(middle, max(0, middle - MOST_MARKS - 1), -1)
+    cut = next((place for place in places if not unicodedata.combining(text[place])), middle)
     return text[:cut], text[cut:]

@@ -15,6 +15,9 @@ from transformer.config import PAD_ID, SearchConfig
 IMPOSSIBLE = -1e9  # log-probability of what must not be chosen; finite, so that differences stay numbers
 
 
+GROUP = 100  # tokens that `likeliest` looks at together
+
+
 class Choice(NamedTuple):
     """What was chosen for each hypothesis.
 
@@ -116,9 +119,9 @@ class Beam(Strategy):
         return log_probabilities / length_penalty(lengths, self.alpha, self.form)
 
     def choose(self, logits, normalisers, log_probabilities, lengths, finished, position, bonus):
-        batch, width, vocabulary = tf.unstack(tf.shape(logits))
+        batch, width = tf.shape(logits)[0], self.width
         candidates = min(self.width, logits.shape[-1] or self.width)  # more of one cannot be among the W best of all
-        likely, tokens = tf.math.top_k(logits, candidates)  # (B, W, C)
+        likely, tokens = likeliest(logits, candidates)  # (B, W, C)
         # A finished hypothesis has one candidate.
         frozen = tf.where(tf.range(candidates) == 0, 0.0, IMPOSSIBLE)
         gains = tf.where(finished[:, :, tf.newaxis], frozen, likely - normalisers)
@@ -131,6 +134,29 @@ class Beam(Strategy):
             tf.gather(tf.reshape(part, (batch, width * candidates)), best, batch_dims=1) for part in (tokens, gains)
         )
         return Choice(best // candidates, token, gain)
+
+
+def likeliest(logits: tf.Tensor, count: int) -> tuple[tf.Tensor, tf.Tensor]:
+    """Return the `count` highest logits, highest first, and their tokens: (B, W, V) -> (B, W, C) each.
+
+    They stand in the `count` groups of tokens with the highest maxima, so that only these are sorted.
+    """
+    width, vocabulary = logits.shape[1:]
+    size = GROUP if vocabulary else 0
+    groups = (vocabulary or 0) // GROUP
+    if groups < 2 * count:
+        return tf.math.top_k(logits, count)
+    missing = -vocabulary % size
+    if missing:
+        groups += 1
+        logits = tf.pad(logits, [[0, 0], [0, 0], [0, missing]], constant_values=2 * IMPOSSIBLE)
+    table = tf.reshape(logits, (-1, groups, size))  # (B * W, groups, size)
+    _, best = tf.math.top_k(tf.reduce_max(table, axis=2), count)  # (B * W, C)
+    # A product with ones and zeros picks the groups: XLA would gather them one by one.
+    rows = tf.matmul(tf.one_hot(best, groups), table)  # (B * W, C, size)
+    values, places = tf.math.top_k(tf.reshape(rows, (-1, width, count * size)), count)
+    chosen = tf.gather(tf.reshape(best, (-1, width, count)), places // size, batch_dims=2)
+    return values, chosen * size + places % size
 
 
 class Sample(Strategy):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -68,11 +69,19 @@ def joined(parts: Sequence[Sequence[Translation]], warning: str) -> Sequence[Tra
             sum(part.score for part in of),
             sum(part.log_probability for part in of),
             finished=all(part.finished for part in of),
-            warnings=tuple(dict.fromkeys([warning.format(len(of)), *(w for part in of for w in part.warnings)])),
+            warnings=(warning.format(len(of)), *_kinds(w for part in of for w in part.warnings)),
             token_log_probabilities=tuple(p for part in of for p in part.token_log_probabilities),
         )
         for of in zip(*parts, strict=True)
     ]
+
+
+def _kinds(warnings: Iterable[str]) -> tuple[str, ...]:
+    """Return the first of those warnings that differ in nothing but numbers."""
+    first: dict[str, str] = {}
+    for warning in warnings:
+        first.setdefault(re.sub(r"\d+", "", warning), warning)
+    return tuple(first.values())
 
 
 def described(source: str, hypotheses: Sequence[Translation]) -> dict[str, object]:

@@ -10,15 +10,15 @@ import tensorflow as tf
 
 from transformer.checkpoints import BEST, RunDirectory
 from transformer.config import DEFAULT_RUN, END_ID, PAD_ID, START_ID, SearchConfig, UserError
+from transformer.data.cleaning import META_BLANK
 from transformer.data.tokenizers import TokenizerPair
-from transformer.inference.constraints import at_least, begins_with, no_repeated_ngram
 from transformer.inference.doubts import doubts
-from transformer.inference.search import Hypotheses, decode
-from transformer.inference.splitting import split_text
-from transformer.inference.strategies import make_strategy
+from transformer.inference.search import Hypotheses
+from transformer.inference.searcher import Searcher
+from transformer.inference.splitting import most_characters, split_text
 from transformer.inference.translation import Translation, joined, one_line
 from transformer.models.translation import Transformer
-from transformer.threads import in_order
+from transformer.threads import STREAMS, in_order
 
 
 class Translator:
@@ -46,7 +46,7 @@ class Translator:
         self.tokenizers = tokenizers
         self.search = search
         self.max_positions = max_positions
-        self._compiled: dict[SearchConfig, Callable] = {}
+        self.searcher = Searcher(self.models, search)
 
     @classmethod
     def load(
@@ -71,34 +71,14 @@ class Translator:
         positions = min(other.model.max_positions for other, _, _ in loaded)
         return cls([model for _, _, model in loaded], tokenizers, config.search, positions)
 
-    def _search(self, search: SearchConfig) -> Callable[..., Hypotheses]:
-        """Return the compiled search of a config: ids (B, S), limits (B,), least (B,), prefix (B, P) -> hypotheses."""
-        if search not in self._compiled:
-            ids, numbers = tf.TensorSpec((None, None), tf.int32), tf.TensorSpec((None,), tf.int32)
-
-            # Nothing here is Python control flow over tensors, and converting it would take seconds.
-            @tf.function(input_signature=[ids, numbers, numbers, ids], autograph=False)
-            def compiled(source_ids, limits, least, prefix):
-                rules = [begins_with(prefix)]
-                if search.min_length or search.min_length_ratio:
-                    rules.append(at_least(least))
-                if search.no_repeat_ngram:
-                    rules.append(no_repeated_ngram(search.no_repeat_ngram))
-                strategy = make_strategy(search)
-                return decode(self.models, source_ids, limits, strategy, rules, search.coverage_penalty)
-
-            self._compiled[search] = compiled
-        return self._compiled[search]
-
     @property
     def traces(self) -> int:
         """Number of graphs made so far; lengths are open in them, so it does not grow with use."""
-        return sum(f.experimental_get_tracing_count() for f in (*self._compiled.values(), self._attention))
+        return self.searcher.traces + self._attention.experimental_get_tracing_count()
 
     def encode(self, sentences: Sequence[str]) -> list[list[int]]:
         """Return the source ids of sentences, with start and end tokens."""
-        ids = self.tokenizers.source.tokenize(tf.constant(list(sentences), tf.string))
-        return [[START_ID, *row, END_ID] for row in ids.to_list()]
+        return [[START_ID, *row, END_ID] for row in self.tokenizers.source.tokenize(_utf8(sentences)).to_list()]
 
     def translate(
         self,
@@ -107,6 +87,7 @@ class Translator:
         with_attention: bool = False,
         progress: Callable[[int], None] | None = None,
         prefixes: Sequence[str] | None = None,
+        with_heads: bool = False,
     ) -> list[list[Translation]]:
         """Translate sentences; each gets `n_best` hypotheses, best first, in the order of the sentences.
 
@@ -115,11 +96,12 @@ class Translator:
         there are any, and joined by blanks, without attention; both carry a warning, as do doubtful translations.
 
         Args:
-            sentences: any strings.
+            sentences: any strings; a lone surrogate in one is taken for a question mark.
             n_best: at most the beam size.
             with_attention: also return attention weights.
             progress: called with the number of sentences done.
             prefixes: how each translation has to begin; an empty one asks for nothing.
+            with_heads: keep the attention of every layer and head too, which takes that many times as much memory.
 
         Raises:
             ValueError: `n_best` is not from 1 to the beam size, or there are not as many prefixes as sentences.
@@ -134,6 +116,7 @@ class Translator:
         starts = self._prefix_ids(prefixes) if prefixes and any(prefixes) else [[] for _ in sentences]
         # A prefix begins the first part of its sentence.
         starts = [ids for start, of in zip(starts, parts, strict=True) for ids in [start, *[[]] * (len(of) - 1)]]
+        shown = [with_attention and len(of) == 1 for of in parts for _ in of]
         owners = [owner for owner, of in enumerate(parts) for _ in of]
         left = [len(of) for of in parts]
 
@@ -144,45 +127,51 @@ class Translator:
                 progress(left.count(0))
 
         texts, rows = zip(*(part for of in parts for part in of), strict=True)
-        found = iter(self._translate_parts(texts, rows, starts, n_best, with_attention, tell))
+        found = iter(self._translate_parts(texts, rows, starts, shown, n_best, with_heads, tell))
         warning = f"longer than the {self.max_positions} tokens that the model reads; translated in {{}} parts"
         return [joined([next(found) for _ in of], warning) for of in parts]
 
     def _parts(self, sentences: Sequence[str]) -> list[list[tuple[str, list[int]]]]:
         """Return each sentence and its ids, in parts where it is longer than the model reads."""
+        limit = self.max_positions - 2
+        most = most_characters(limit)
 
         def count(texts: Sequence[str]) -> list[int]:
-            return [len(row) - 2 for row in self.encode(texts)]
+            return self.tokenizers.source.tokenize(_utf8(texts)).row_lengths().numpy().tolist()
 
         found = []
-        for sentence, row in zip(sentences, self.encode(sentences), strict=True):
-            if len(row) <= self.max_positions:
-                found.append([(sentence, row)])
-                continue
-            texts = split_text(sentence, count, self.max_positions - 2)
-            found.append(list(zip(texts, self.encode(texts), strict=True)))
+        for sentence, row in zip(sentences, self.encode([text[: most + 1] for text in sentences]), strict=True):
+            parts = [(sentence, row)]
+            if len(sentence) > most or len(row) > self.max_positions:
+                texts = split_text(sentence.replace(META_BLANK, " "), count, limit)
+                parts = [(text, self._fit(row)) for text, row in zip(texts, self.encode(texts), strict=True)]
+                parts = [part for part in parts if len(part[1]) > 2] or [("", [START_ID, END_ID])]
+            found.append(parts)
         return found
 
     def _translate_parts(
-        self, texts, rows, starts, n_best: int, with_attention: bool, tell: Callable
+        self, texts, rows, starts, shown, n_best: int, with_heads: bool, tell: Callable
     ) -> list[list[Translation]]:
-        """Return the hypotheses of texts that the model can read; `tell` is given the places of those done."""
+        """Return the hypotheses of texts that the model can read, with attention where it is to be shown.
+
+        `tell` is given the places of those done.
+        """
         results: list[list[Translation]] = [[] for _ in rows]
         todo = sorted((i for i, row in enumerate(rows) if len(row) > 2), key=lambda i: len(rows[i]), reverse=True)
         empty = sorted(set(range(len(rows))) - set(todo))
         for i in empty:
             results[i] = [Translation("", 0.0, 0.0, warnings=("empty sentence",))] * n_best
         tell(empty)
-        batches = []
-        while todo:
-            size = max(1, self.search.batch_tokens // (len(rows[todo[0]]) * self.search.beam_size))
-            batches.append(todo[:size])
-            todo = todo[size:]
-        self._search(self.search)  # made once, before two threads ask for it
+        batches, place, share = [], 0, -(-len(todo) // STREAMS)
+        while place < len(todo):
+            size = self.search.batch_tokens // (len(rows[todo[place]]) * self.search.beam_size)
+            size = max(1, min(size, share))  # no stream without work
+            batches.append(todo[place : place + size])
+            place += size
 
         def search(batch: list[int]) -> list[list[Translation]]:
-            chosen = [[of[i] for i in batch] for of in (rows, starts, texts)]
-            return self._translate_batch(*chosen, n_best, with_attention)
+            chosen = [[of[i] for i in batch] for of in (rows, starts, texts, shown)]
+            return self._translate_batch(*chosen, n_best, with_heads)
 
         for batch, found in zip(batches, in_order(search, batches), strict=True):
             for i, hypotheses in zip(batch, found, strict=True):
@@ -199,8 +188,7 @@ class Translator:
         return [f"{'has' if known else 'made only of'} characters the model does not know"] if unknown else []
 
     def _prefix_ids(self, prefixes: Sequence[str]) -> list[list[int]]:
-        ids = self.tokenizers.target.tokenize(tf.constant(list(prefixes), tf.string)).to_list()
-        return [row[: self.max_positions - 1] for row in ids]
+        return [row[: self.max_positions - 1] for row in self.tokenizers.target.tokenize(_utf8(prefixes)).to_list()]
 
     def _limits(self, lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the most output tokens, the end token included, and the least without it, for source lengths."""
@@ -212,40 +200,49 @@ class Translator:
         most = np.clip(most, 1, self.max_positions)
         return most.astype(np.int32), np.minimum(least, most - 1).astype(np.int32)
 
-    def _find(self, rows: list[list[int]], starts: list[list[int]]) -> tuple[tf.Tensor, Hypotheses]:
+    def _find(self, rows: list[list[int]], starts: list[list[int]]) -> tuple[np.ndarray, Hypotheses]:
         """Return the padded source ids of a batch and what the search found for them."""
-        source_ids = tf.ragged.constant(rows, tf.int32, ragged_rank=1).to_tensor()
         limits, least = self._limits(np.array([len(row) for row in rows]))
-        limits = np.maximum(limits, [len(start) + 1 for start in starts]).astype(np.int32)
-        prefix = np.full((len(rows), max(1, *map(len, starts))), PAD_ID, np.int32)
-        for row, start in zip(prefix, starts, strict=True):
-            row[: len(start)] = start
-        return source_ids, self._search(self.search)(source_ids, limits, least, prefix)
+        prefix = None
+        if any(starts):
+            limits = np.maximum(limits, [len(start) + 1 for start in starts]).astype(np.int32)
+            prefix = padded(starts)
+        source_ids = padded(rows)
+        return source_ids, self.searcher(source_ids, limits, least, prefix)
 
     def _translate_batch(
-        self, rows: list[list[int]], starts: list[list[int]], sentences: list[str], n_best: int, with_attention: bool
+        self,
+        rows: list[list[int]],
+        starts: list[list[int]],
+        sentences: list[str],
+        shown: list[bool],
+        n_best: int,
+        with_heads: bool,
     ) -> list[list[Translation]]:
         source_ids, found = self._find(rows, starts)
         found = Hypotheses(*(part[:, :n_best] for part in found))
-        texts = self.tokenizers.target.detokenize(tf.reshape(found.ids, (-1, tf.shape(found.ids)[2])))
+        texts = self.tokenizers.target.detokenize(tf.constant(found.ids.reshape(-1, found.ids.shape[2])))
         texts = [one_line(text.decode("utf-8", "replace")) for text in texts.numpy()]
-        heads = self._attention(source_ids, found.ids).numpy() if with_attention else None
-        numbers = Hypotheses(*(part.numpy() for part in found))
+        heads = self._attention(source_ids, found.ids).numpy() if any(shown) else None
         return [
             [
                 self._translation(
                     sentences[b],
                     row,
                     texts[b * n_best + w],
-                    Hypotheses(*(part[b, w] for part in numbers)),
-                    None if heads is None else heads[:, b, w],
+                    Hypotheses(*(part[b, w] for part in found)),
+                    heads[:, b, w] if shown[b] else None,
+                    with_heads,
                 )
                 for w in range(n_best)
             ]
             for b, row in enumerate(rows)
         ]
 
-    @tf.function(input_signature=[tf.TensorSpec((None, None), tf.int32), tf.TensorSpec((None, None, None), tf.int32)])
+    @tf.function(
+        input_signature=[tf.TensorSpec((None, None), tf.int32), tf.TensorSpec((None, None, None), tf.int32)],
+        autograph=False,
+    )
     def _attention(self, source_ids: tf.Tensor, ids: tf.Tensor) -> tf.Tensor:
         """Return the weights over the source, (layers, B, W, H, T, S), of hypotheses (B, W, T) of B sentences."""
         batch, width, length = tf.unstack(tf.shape(ids))
@@ -258,7 +255,7 @@ class Translator:
         return tf.reshape(stacked, tf.concat([shape[:1], [batch, width], shape[2:]], axis=0))
 
     def _translation(
-        self, sentence: str, row: list[int], text: str, found: Hypotheses, heads: np.ndarray | None
+        self, sentence: str, row: list[int], text: str, found: Hypotheses, heads: np.ndarray | None, with_heads: bool
     ) -> Translation:
         length, finished = int(found.lengths), bool(found.finished)
         words = found.ids[: length - finished]
@@ -275,5 +272,18 @@ class Translator:
             finished,
             (*self._warnings(row), *doubts(sentence, text, row[1:-1], words.tolist(), finished)),
             tuple(map(float, found.token_log_probabilities[:length])),
-            heads,
+            heads if with_heads else None,
         )
+
+
+def padded(rows: Sequence[Sequence[int]]) -> np.ndarray:
+    """Return rows of ids as an array (B, longest), padded with 0."""
+    ids = np.full((len(rows), max(map(len, rows))), PAD_ID, np.int32)
+    for row, values in zip(ids, rows, strict=True):
+        row[: len(values)] = values
+    return ids
+
+
+def _utf8(texts: Sequence[str]) -> tf.Tensor:
+    """Return texts as TensorFlow takes them; a lone surrogate, which is no text, becomes a question mark."""
+    return tf.constant([text.encode("utf-8", "replace") for text in texts], tf.string)

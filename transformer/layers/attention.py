@@ -10,6 +10,8 @@ from transformer.layers.checks import check_heads, check_mask
 from transformer.layers.lean import Dense, Dropout
 from transformer.layers.positional_call import PositionalCallMixin
 
+KeysValues = tuple[tf.Tensor, tf.Tensor]
+
 HIDDEN_SCORE = -1e9  # far below any score, yet finite in float32: a row that may attend to nothing stays free of NaN
 
 
@@ -64,7 +66,8 @@ class MultiHeadAttention(PositionalCallMixin, keras.layers.Layer):
     Call: `mha(v, k, q, mask)` with v, k (B, S, D), q (B, T, D) and a boolean mask broadcastable to (B, H, T, S).
     Returns output (B, T, D) and weights (B, H, T, S).
 
-    Decoding with a cache uses the parts of `call`: `project_queries`, `project_keys_values` and `attend`.
+    Decoding with a cache uses the parts of `call`: `project_queries`, `project_keys_values` and `attend`. Given the
+    batch size, or `rows`, they take one row for each token, (B * T, D), as `project_all` does.
 
     Raises:
         ValueError: `d_model` is not a multiple of `num_heads`, or the mask is not boolean.
@@ -107,14 +110,28 @@ class MultiHeadAttention(PositionalCallMixin, keras.layers.Layer):
         x = tf.reshape(x, (batch_size, -1, self.num_heads, self.depth))  # (B, T, H, K)
         return tf.transpose(x, perm=[0, 2, 1, 3])
 
-    def project_queries(self, q: tf.Tensor) -> tf.Tensor:
+    def project_queries(self, q: tf.Tensor, batch_size: tf.Tensor | None = None) -> tf.Tensor:
         """Return the queries of all heads: (B, T, D) -> (B, H, T, K)."""
-        return self.split_heads(self.wq(q), tf.shape(q)[0])
+        return self.split_heads(self.wq(q), tf.shape(q)[0] if batch_size is None else batch_size)
 
-    def project_keys_values(self, k: tf.Tensor, v: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def project_keys_values(
+        self, k: tf.Tensor, v: tf.Tensor, batch_size: tf.Tensor | None = None
+    ) -> tuple[tf.Tensor, tf.Tensor]:
         """Return the keys and the values of all heads: (B, S, D) twice -> (B, H, S, K) twice."""
-        batch_size = tf.shape(k)[0]
+        batch_size = tf.shape(k)[0] if batch_size is None else batch_size
         return self.split_heads(self.wk(k), batch_size), self.split_heads(self.wv(v), batch_size)
+
+    def joint_projection(self) -> KeysValues:
+        """Return the kernel (D, 3 D) and the bias (3 D,) that give queries, keys and values at once."""
+        layers, dtype = (self.wq, self.wk, self.wv), self.compute_dtype
+        kernel = tf.concat([layer.kernel for layer in layers], axis=1)
+        return tf.cast(kernel, dtype), tf.cast(tf.concat([layer.bias for layer in layers], axis=0), dtype)
+
+    def project_all(self, x: tf.Tensor, joint: KeysValues, batch_size: tf.Tensor) -> list[tf.Tensor]:
+        """Return queries, keys and values of all heads, (B, H, T, K) each, of x (B * T, D) by `joint_projection`."""
+        kernel, bias = joint
+        parts = tf.split(tf.nn.bias_add(tf.matmul(x, kernel), bias), 3, axis=1)
+        return [self.split_heads(part, batch_size) for part in parts]
 
     def attend(
         self,
@@ -123,12 +140,16 @@ class MultiHeadAttention(PositionalCallMixin, keras.layers.Layer):
         values: tf.Tensor,
         mask: tf.Tensor | None,
         training: bool | None = None,
+        rows: bool = False,
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        """Return the output (B, T, D) and weights (B, H, T, S) of projected queries over projected keys and values."""
+        """Return the output and weights (B, H, T, S) of projected queries over projected keys and values.
+
+        The output is (B, T, D), or (B * T, D) where `rows` is set.
+        """
         heads, weights = scaled_dot_product_attention(queries, keys, values, mask, self.dropout, training)
         heads = tf.transpose(heads, perm=[0, 2, 1, 3])  # (B, T, H, K)
-        concat = tf.reshape(heads, (tf.shape(heads)[0], -1, self.d_model))  # (B, T, D)
-        return self.dense(concat), weights
+        shape = (-1, self.d_model) if rows else (tf.shape(heads)[0], -1, self.d_model)
+        return self.dense(tf.reshape(heads, shape)), weights
 
     def call(self, v, k, q, mask=None, training=None):
         keys, values = self.project_keys_values(k, v)

@@ -3,15 +3,31 @@
 Axes: B batch, T target/query, S source/key, H heads, D model width, F feed-forward width, K head width.
 """
 
+from typing import NamedTuple
+
 import keras
 import tensorflow as tf
 
-from transformer.layers.attention import MultiHeadAttention
+from transformer.layers.attention import KeysValues, MultiHeadAttention
 from transformer.layers.checks import check_sizes
 from transformer.layers.lean import Dense, Dropout, LayerNormalization
 from transformer.layers.positional_call import PositionalCallMixin
 
 NORM_EPSILON = 1e-6  # document 000, section 5.2.3
+
+
+class Memory(NamedTuple):
+    """What a decoder layer's `step` needs at every token.
+
+    Attributes:
+        keys, values: of the encoder output, (B, H, S, K) each.
+        kernel, bias: (D, 3 D) and (3 D,), the joint projection of the self-attention.
+    """
+
+    keys: tf.Tensor
+    values: tf.Tensor
+    kernel: tf.Tensor
+    bias: tf.Tensor
 
 
 def point_wise_feed_forward_network(
@@ -189,51 +205,65 @@ class DecoderLayer(_ResidualLayer):
         return self._feed_forward(x, training), weights1, weights2
 
     def _feed_forward(self, x, training):
-        ffn_output = self.ffn(self._enter(self.layernorm3, x), training=training)
+        ffn_output = self._enter(self.layernorm3, x)
+        for layer in self.ffn.layers:  # the Sequential itself takes three axes only
+            ffn_output = layer(ffn_output, training=training) if isinstance(layer, Dropout) else layer(ffn_output)
         return self._leave(self.layernorm3, self.dropout3, x, ffn_output, training)
+
+    def start(self, enc_output: tf.Tensor) -> Memory:
+        """Return what `step` needs of the encoder output (B, S, D)."""
+        return Memory(*self.mha2.project_keys_values(enc_output, enc_output), *self.mha1.joint_projection())
 
     def step(
         self,
         x: tf.Tensor,
-        cache: tuple[tf.Tensor, tf.Tensor],
+        cache: KeysValues,
         position: tf.Tensor,
-        memory: tuple[tf.Tensor, tf.Tensor],
+        memory: Memory,
         visible: tf.Tensor,
         padding_mask: tf.Tensor,
-    ) -> tuple[tf.Tensor, tuple[tf.Tensor, tf.Tensor], tf.Tensor]:
+        compiled: bool = False,
+    ) -> tuple[tf.Tensor, KeysValues, tf.Tensor]:
         """Decode one token of each of W hypotheses per sentence.
 
         Args:
-            x: (B, W, D), the current token of each hypothesis.
-            cache: keys and values of the tokens so far, (B, H, T, W, K) each; T is the longest output.
+            x: (B * W, D), the current token of each hypothesis.
+            cache: keys and values of the tokens so far, (B, H, T * W, K) each; T is the longest output.
             position: scalar int32, index of the current token.
-            memory: keys and values of the encoder output from `mha2.project_keys_values`, (B, H, S, K) each.
-            visible: bool, broadcastable to (B, H, W, T * W): which cached tokens are a hypothesis' own past.
+            memory: from `start`.
+            visible: bool, broadcastable to (B, H, W, T * W), W static: which cached tokens are a hypothesis' own.
             padding_mask: (B, 1, 1, S) bool.
+            compiled: whether XLA compiles this, which writes into the cache in its own way.
 
         Returns:
-            output (B, W, D), the cache with the current token written, and cross-attention weights (B, H, W, S).
+            output (B * W, D), the cache with the current token written, and cross-attention weights (B, H, W, S).
         """
+        batch = tf.shape(cache[0])[0]
         entered = self._enter(self.layernorm1, x)
-        news = self.mha1.project_keys_values(entered, entered)  # (B, H, W, K) each
-        cache = tuple(_write(old, new, position) for old, new in zip(cache, news, strict=True))
-        batch, heads, length, width, depth = tf.unstack(tf.shape(cache[0]))
-        pasts = (tf.reshape(part, (batch, heads, length * width, depth)) for part in cache)
-        attn1, _ = self.mha1.attend(self.mha1.project_queries(entered), *pasts, visible)
+        queries, *news = self.mha1.project_all(entered, (memory.kernel, memory.bias), batch)  # (B, H, W, K) each
+        write = _write_compiled if compiled else _write
+        width = visible.shape[2]
+        cache = tuple(write(old, new, position, width) for old, new in zip(cache, news, strict=True))
+        attn1, _ = self.mha1.attend(queries, *cache, visible, rows=True)
         x = self._leave(self.layernorm1, self.dropout1, x, attn1, False)
         entered = self._enter(self.layernorm2, x)
         # All hypotheses of a sentence look at the same memory, so they stand on the query axis.
-        attn2, weights2 = self.mha2.attend(self.mha2.project_queries(entered), *memory, padding_mask)
+        queries = self.mha2.project_queries(entered, batch)
+        attn2, weights2 = self.mha2.attend(queries, memory.keys, memory.values, padding_mask, rows=True)
         x = self._leave(self.layernorm2, self.dropout2, x, attn2, False)
         return self._feed_forward(x, False), cache, weights2
 
 
-def _write(cache: tf.Tensor, new: tf.Tensor, position: tf.Tensor) -> tf.Tensor:
-    """Return the cache (B, H, T, W, K) with the new keys or values (B, H, W, K) at a position, written in place."""
-    batch, heads, length, width, depth = tf.unstack(tf.shape(cache))
-    rows = batch * heads
-    places = tf.stack([tf.range(rows), tf.fill([rows], position)], axis=1)
-    written = tf.tensor_scatter_nd_update(
-        tf.reshape(cache, (rows, length, width * depth)), places, tf.reshape(new, (rows, width * depth))
-    )
+def _write(cache: tf.Tensor, new: tf.Tensor, position: tf.Tensor, width: int) -> tf.Tensor:
+    """Return the cache (B, H, T * W, K) with new keys or values (B, H, W, K) at a position, written in place."""
+    depth = cache.shape[3]
+    flat = tf.reshape(cache, (-1, tf.shape(cache)[2] // width, width * depth))  # (B * H, T, W * K)
+    rows = tf.range(tf.shape(flat)[0])
+    places = tf.stack([rows, tf.zeros_like(rows) + position], axis=1)
+    written = tf.tensor_scatter_nd_update(flat, places, tf.reshape(new, (-1, width * depth)))
     return tf.reshape(written, tf.shape(cache))
+
+
+def _write_compiled(cache: tf.Tensor, new: tf.Tensor, position: tf.Tensor, width: int) -> tf.Tensor:
+    """Return the same as `_write`, in place where XLA compiles it."""
+    return keras.ops.slice_update(cache, (0, 0, position * width, 0), new)

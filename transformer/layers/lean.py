@@ -18,12 +18,14 @@ class Dense(keras.layers.Dense):
     """
 
     def call(self, inputs):
-        kernel, width = tf.convert_to_tensor(self.kernel), inputs.shape[-1]
-        x = tf.matmul(tf.reshape(inputs, (-1, width)), kernel)  # (N, units)
+        kernel, width, flat = tf.convert_to_tensor(self.kernel), inputs.shape[-1], inputs.shape.rank == 2
+        x = tf.matmul(inputs if flat else tf.reshape(inputs, (-1, width)), kernel)  # (N, units)
         if self.use_bias:
             x = tf.nn.bias_add(x, self.bias)
         if self.activation is not None:
             x = self.activation(x)
+        if flat:
+            return x
         x = tf.reshape(x, tf.concat([tf.shape(inputs)[:-1], [self.units]], axis=0))
         x.set_shape((*inputs.shape[:-1], self.units))
         return x

@@ -47,7 +47,8 @@ class TokenEmbedding(keras.layers.Layer):
     def project(self, x: tf.Tensor) -> tf.Tensor:
         """Return logits over the vocabulary: (..., D) -> (..., V)."""
         table = tf.cast(tf.convert_to_tensor(self.embeddings), x.dtype)
-        return tf.tensordot(x, table, axes=[[-1], [1]])
+        logits = tf.matmul(tf.reshape(x, (-1, self.d_model)), table, transpose_b=True)  # (N, V)
+        return tf.reshape(logits, tf.concat([tf.shape(x)[:-1], [self.vocab_size]], axis=0))
 
     def get_config(self):
         return {**super().get_config(), "vocab_size": self.vocab_size, "d_model": self.d_model}

@@ -7,14 +7,13 @@ W hypotheses per sentence.
 import keras
 import tensorflow as tf
 
-from transformer.layers.blocks import NORM_EPSILON, DecoderLayer, EncoderLayer
+from transformer.layers.attention import KeysValues
+from transformer.layers.blocks import NORM_EPSILON, DecoderLayer, EncoderLayer, Memory
 from transformer.layers.checks import check_sizes
 from transformer.layers.lean import Dropout, LayerNormalization
 from transformer.layers.positional_call import PositionalCallMixin
 from transformer.layers.positions import sinusoids
 from transformer.models.embedding import TokenEmbedding
-
-KeysValues = tuple[tf.Tensor, tf.Tensor]
 
 
 class _Stack(PositionalCallMixin, keras.layers.Layer):
@@ -78,13 +77,12 @@ class _Stack(PositionalCallMixin, keras.layers.Layer):
             self.final_norm.build((None, None, self.d_model))
         self.built = True
 
-    def embed(self, ids: tf.Tensor, training: bool | None = None, position: tf.Tensor | int = 0) -> tf.Tensor:
+    def embed(self, ids: tf.Tensor, training: bool | None = None) -> tf.Tensor:
         """Return embeddings plus positions, with dropout: (B, T) -> (B, T, D).
 
         Args:
             ids: (B, T).
             training: whether dropout is active.
-            position: that of the first column.
 
         Raises:
             ValueError: `ids` are longer than `maximum_position_encoding`, as far as their shape is known.
@@ -95,7 +93,7 @@ class _Stack(PositionalCallMixin, keras.layers.Layer):
                 f"long, got {ids.shape[1]}"
             )
         x = self.embedding(ids)
-        positions = tf.constant(self.positions)[position : position + tf.shape(ids)[1]]  # (T, D)
+        positions = tf.constant(self.positions)[: tf.shape(ids)[1]]  # (T, D)
         return self.dropout(x + tf.cast(positions, x.dtype), training=training)
 
     def finish(self, x: tf.Tensor) -> tf.Tensor:
@@ -225,9 +223,9 @@ class Decoder(_Stack):
         return self.finish(x), attention_weights
 
     def start(
-        self, enc_output: tf.Tensor, hypotheses: tf.Tensor | int, length: tf.Tensor | int
-    ) -> tuple[list[KeysValues], list[KeysValues]]:
-        """Return what `step` needs before the first token: per layer, the memory and an empty cache.
+        self, enc_output: tf.Tensor, hypotheses: int, length: tf.Tensor | int
+    ) -> tuple[list[Memory], list[KeysValues]]:
+        """Return what `step` needs before the first token, for each layer: the memory and an empty cache.
 
         Args:
             enc_output: (B, S, D).
@@ -235,21 +233,21 @@ class Decoder(_Stack):
             length: T, the longest output in tokens.
 
         Returns:
-            Keys and values of the encoder output, (B, H, S, K) each, and of no token yet, (B, H, T, W, K) each.
+            What `DecoderLayer.start` returns, and keys and values of no token yet, (B, H, T * W, K) each.
         """
-        shape = (tf.shape(enc_output)[0], self.num_heads, length, hypotheses, self.d_model // self.num_heads)
-        memory = [layer.mha2.project_keys_values(enc_output, enc_output) for layer in self.stack]
-        empty = tf.zeros(shape, enc_output.dtype)  # (B, H, T, W, K)
-        return memory, [(empty, empty) for _ in self.stack]
+        shape = (tf.shape(enc_output)[0], self.num_heads, length * hypotheses, self.d_model // self.num_heads)
+        empty = tf.zeros(shape, enc_output.dtype)
+        return [layer.start(enc_output) for layer in self.stack], [(empty, empty) for _ in self.stack]
 
     def step(
         self,
         ids: tf.Tensor,
         cache: list[KeysValues],
         position: tf.Tensor,
-        memory: list[KeysValues],
+        memory: list[Memory],
         padding_mask: tf.Tensor,
         authors: tf.Tensor | None = None,
+        compiled: bool = False,
     ) -> tuple[tf.Tensor, list[KeysValues], tf.Tensor]:
         """Decode one token of each of W hypotheses per sentence; equal to `call` at that position.
 
@@ -257,30 +255,33 @@ class Decoder(_Stack):
         cache stays as it is and `authors` says who wrote a hypothesis' earlier tokens.
 
         Args:
-            ids: (B, W), the current token of each hypothesis.
+            ids: (B, W), the current token of each hypothesis; W is static.
             cache: of the tokens so far, from `start` or the last `step`.
             position: scalar int32, index of the current token, below the cache's T.
             memory: from `start`.
             padding_mask: (B, 1, 1, S) bool.
-            authors: (B, W, at least T) int32, the hypotheses that wrote the tokens up to `position`; None: all its own.
+            authors: (B, W, T) int32, the hypotheses that wrote the tokens up to `position`; None: all its own.
+            compiled: whether XLA compiles this.
 
         Returns:
             output (B, W, D), the new cache, and the last layer's attention over the source (B, H, W, S).
         """
-        batch, hypotheses = tf.unstack(tf.shape(ids))
-        x = self.embed(tf.reshape(ids, (-1, 1)), False, position)  # every hypothesis is at the same position
-        x = tf.reshape(x, (batch, hypotheses, self.d_model))
-        columns, length = tf.range(hypotheses), tf.shape(cache[0][0])[2]
-        if authors is None:
-            authors = columns[tf.newaxis, :, tf.newaxis]  # (1, W, 1)
-        past = (tf.range(length) <= position)[:, tf.newaxis]  # (T, 1)
-        visible = past & (authors[..., :length, tf.newaxis] == columns)  # (B, W, T, W)
+        batch, hypotheses = tf.shape(ids)[0], ids.shape[1]
+        x = self.embedding(tf.reshape(ids, (-1,)))  # (B * W, D)
+        x += tf.cast(tf.constant(self.positions)[position], x.dtype)  # every hypothesis is at the same position
+        columns, length = tf.range(hypotheses), tf.shape(cache[0][0])[2] // hypotheses
+        visible = (tf.range(length) <= position)[:, tf.newaxis]  # (T, 1)
+        if hypotheses > 1:
+            own = columns[tf.newaxis, :, tf.newaxis] if authors is None else authors
+            visible &= own[..., tf.newaxis] == columns  # (B, W, T, W)
         visible = tf.reshape(visible, (-1, 1, hypotheses, length * hypotheses))
         new_cache, weights = [], None
         for layer, layer_cache, layer_memory in zip(self.stack, cache, memory, strict=True):
-            x, layer_cache, weights = layer.step(x, layer_cache, position, layer_memory, visible, padding_mask)
+            x, layer_cache, weights = layer.step(
+                x, layer_cache, position, layer_memory, visible, padding_mask, compiled
+            )
             new_cache.append(layer_cache)
-        return self.finish(x), new_cache, weights
+        return tf.reshape(self.finish(x), (batch, hypotheses, self.d_model)), new_cache, weights
 
     def get_config(self):
         return {**super().get_config(), "target_vocab_size": self.vocab_size}

@@ -84,10 +84,7 @@ class Service:
     def _with_attention(
         self, kind: Kind, requests: Sequence[Sequence[str]], translate: Callable
     ) -> list[Sequence[Translation]]:
-        """Translate in groups whose weights are no more than one answer may hold, which bounds the memory.
-
-        The translator returns those of every layer and head.
-        """
+        """Translate in groups whose weights are no more than one answer may hold, which bounds the memory."""
         sentences = [sentence for of in requests for sentence in of]
         weights = [kind.n_best * number for number in self._most_weights(sentences)]
         places = range(len(sentences))
@@ -95,8 +92,7 @@ class Service:
         found: dict[int, Sequence[Translation]] = {}
         for group in _groups([place for place in places if place not in too_many], weights, self._max_attention):
             results = translate([sentences[place] for place in group], True)
-            # Only what goes into the answer is kept until all groups are done.
-            found.update(zip(group, (_without_heads(of) for of in results), strict=True))
+            found.update(zip(group, results, strict=True))
         if too_many:
             plain = translate([sentences[place] for place in too_many], False)
             found.update(zip(too_many, (self._warned(of) for of in plain), strict=True))
@@ -146,11 +142,6 @@ def _groups(places: Sequence[int], weights: Sequence[float], limit: int) -> list
             total = weights[place]
         groups[-1].append(place)
     return groups
-
-
-def _without_heads(hypotheses: Sequence[Translation]) -> list[Translation]:
-    # `attention` is an array of its own, `heads` a view that holds on to those of a whole batch.
-    return [dataclasses.replace(found, heads=None) for found in hypotheses]
 
 
 def _to_json(sentences: Sequence[tuple[str, Sequence[Translation]]]) -> bytes:

@@ -1,0 +1,207 @@
+"""The systems that `decoding_speed.py` compares: one model of random weights, built with each library, decoding ids.
+
+    python decoding_systems.py NAME IDS.npy THREADS SENTENCES BEAM LENGTH REPEATS STREAMS
+
+is one system in a process of its own. It decodes the first SENTENCES rows of ids twice, so that everything is compiled,
+says "ready", then decodes them REPEATS times for each line on standard input and prints the seconds it took. Every
+sentence is decoded to LENGTH tokens. STREAMS batches are worked on side by side.
+"""
+
+import os
+import sys
+import time
+
+LAYERS, WIDTH, HEADS, INNER, VOCABULARY, POSITIONS = 4, 128, 8, 512, 8000, 128
+PAD, START, END = 0, 2, 3
+
+
+def _model():
+    """Return this package's model."""
+    from transformer.models.translation import Transformer
+
+    model = Transformer(LAYERS, WIDTH, HEADS, INNER, VOCABULARY, VOCABULARY, POSITIONS, POSITIONS)
+    model.build()
+    return model
+
+
+def transformer(ids, threads, beam, length, streams):
+    """Decode with this package, compiled."""
+    import numpy as np
+    import tensorflow as tf
+
+    from transformer.config import SearchConfig
+    from transformer.inference.searcher import Searcher
+    from transformer.threads import in_order
+
+    tf.config.threading.set_inter_op_parallelism_threads(2)
+    tf.config.threading.set_intra_op_parallelism_threads(threads)
+    search = SearchConfig(beam_size=beam, length_penalty=0.0, min_length=length - 1, max_length=length)
+    searcher = Searcher([_model()], search, compile_after=0)
+
+    def decode(rows):
+        size = len(rows)
+        return searcher(rows, np.full(size, length, np.int32), np.full(size, length - 1, np.int32)).ids[:, 0]
+
+    parts = np.array_split(ids, streams)
+    return lambda: np.concatenate(list(in_order(decode, parts)))
+
+
+def ctranslate2(ids, threads, beam, length, streams):
+    """Decode with CTranslate2, float32."""
+    import tempfile
+
+    import ctranslate2
+    import numpy as np
+
+    from transformer.inference.ctranslate2_spec import specification
+
+    spec = specification(_model())
+    words = ["<pad>", "<unk>", "<s>", "</s>", *(f"w{i}" for i in range(4, VOCABULARY))]
+    spec.register_source_vocabulary(words)
+    spec.register_target_vocabulary(words)
+    with tempfile.TemporaryDirectory() as folder:
+        spec.validate()
+        spec.save(folder)
+        translator = ctranslate2.Translator(
+            folder, device="cpu", compute_type="float32", intra_threads=threads, inter_threads=streams
+        )
+    sentences = [[words[token] for token in row if token != PAD] for row in ids]
+    options = {"beam_size": beam, "min_decoding_length": length, "max_decoding_length": length, "length_penalty": 0}
+    options["max_batch_size"] = -(-len(ids) // streams) if streams > 1 else 0
+
+    def decode():
+        found = translator.translate_batch(sentences, **options)
+        return np.array([[int(word[1:]) for word in one.hypotheses[0]] for one in found])
+
+    return decode
+
+
+def hf_marian(ids, threads, beam, length, streams):
+    """Decode with `generate` of Hugging Face's Marian model."""
+    import torch
+    from transformers import MarianConfig, MarianMTModel
+
+    torch.set_num_threads(threads)
+    sizes = {"layers": LAYERS, "attention_heads": HEADS, "ffn_dim": INNER}
+    config = MarianConfig(
+        vocab_size=VOCABULARY,
+        d_model=WIDTH,
+        **{f"{side}_{name}": value for side in ("encoder", "decoder") for name, value in sizes.items()},
+        activation_function="relu",
+        max_position_embeddings=POSITIONS,
+        pad_token_id=PAD,
+        decoder_start_token_id=START,
+        eos_token_id=END,
+        share_encoder_decoder_embeddings=False,
+        tie_word_embeddings=False,
+        scale_embedding=True,
+    )
+    model = MarianMTModel(config).eval()
+    model.generation_config.forced_eos_token_id = None
+    source = torch.from_numpy(ids).long()
+    options = {"num_beams": beam, "do_sample": False, "min_new_tokens": length, "max_new_tokens": length}
+
+    def decode():
+        with torch.inference_mode():
+            return model.generate(source, attention_mask=source != PAD, **options)[:, 1:].numpy()
+
+    return decode
+
+
+def keras_hub(ids, threads, beam, length, streams):
+    """Decode with KerasHub's layers and its greedy sampler, compiled by XLA."""
+    import tensorflow as tf
+
+    tf.config.threading.set_intra_op_parallelism_threads(threads)
+    import keras
+    import keras_hub as hub
+    from keras import ops
+
+    if beam > 1:
+        raise SystemExit("KerasHub's beams go on after the end of a sentence; only its greedy sampler is compared")
+    positions = [hub.layers.TokenAndPositionEmbedding(VOCABULARY, POSITIONS, WIDTH) for _ in range(2)]
+    encoders = [hub.layers.TransformerEncoder(INNER, HEADS) for _ in range(LAYERS)]
+    decoders = [hub.layers.TransformerDecoder(INNER, HEADS) for _ in range(LAYERS)]
+    output = keras.layers.Dense(VOCABULARY)
+    source, target = keras.Input((None,), dtype="int32"), keras.Input((None,), dtype="int32")
+    x = positions[0](source)
+    for layer in encoders:
+        x = layer(x, padding_mask=source != PAD)
+    y = positions[1](target)
+    for layer in decoders:
+        y = layer(y, x, encoder_padding_mask=source != PAD)
+    keras.Model([source, target], output(y))  # builds the weights
+    sampler = hub.samplers.GreedySampler()
+    size, width = ids.shape
+
+    @tf.function(jit_compile=True)
+    def search(source_ids):
+        real = source_ids != PAD
+        memory = positions[0](source_ids)
+        for layer in encoders:
+            memory = layer(memory, padding_mask=real)
+        shape = (size, LAYERS, 2, length + 1, HEADS, WIDTH // HEADS)
+        cross = ops.zeros((size, LAYERS, 2, width, HEADS, WIDTH // HEADS))
+
+        def run(tokens, own, cross, index, fill=None):
+            z, owns, crosses = positions[1](tokens, start_index=index), [], []
+            for i, layer in enumerate(decoders):
+                z, mine, other = layer(
+                    z,
+                    memory,
+                    encoder_padding_mask=real,
+                    self_attention_cache=own[:, i],
+                    self_attention_cache_update_index=index,
+                    cross_attention_cache=cross[:, i],
+                    cross_attention_cache_update_index=fill,
+                )
+                owns.append(mine)
+                crosses.append(other)
+            return output(z), ops.stack(owns, axis=1), ops.stack(crosses, axis=1)
+
+        first = ops.full((size, 1), START, "int32")
+        _, own, cross = run(first, ops.zeros(shape), cross, 0, fill=0)
+
+        def following(prompt, cache, index):
+            token = ops.slice(prompt, [0, index - 1], [size, 1])
+            logits, cache, _ = run(token, cache, cross, index - 1)
+            return logits[:, 0], None, cache
+
+        prompt = ops.concatenate([first, ops.zeros((size, length), "int32")], axis=1)
+        return sampler(following, prompt, cache=own, index=1)[:, 1:]
+
+    given = tf.constant(ids)
+    return lambda: search(given).numpy()
+
+
+SYSTEMS = {system.__name__: system for system in (transformer, ctranslate2, hf_marian, keras_hub)}
+
+
+def main() -> int:
+    """Be one system until standard input ends."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    name, path = sys.argv[1:3]
+    threads, sentences, beam, length, repeats, streams = map(int, sys.argv[3:])
+    import numpy as np
+
+    ids = np.load(path)[:sentences]
+    ids = ids[:, : (ids != PAD).any(axis=0).sum()]
+    decode = SYSTEMS[name](ids, threads, beam, length, streams)
+    start = time.perf_counter()
+    found = decode()
+    first = time.perf_counter() - start
+    if found.shape != (sentences, length):
+        raise SystemExit(f"{name} decoded {found.shape}, not {(sentences, length)}")
+    decode()
+    print("ready", flush=True)
+    print(first, flush=True)
+    for _ in sys.stdin:
+        start = time.perf_counter()
+        for _ in range(repeats):
+            decode()
+        print((time.perf_counter() - start) / repeats, flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,211 @@
+"""`translate.py` between other programs: signals, pipes that close, disks that are full, and a terminal."""
+
+import io
+import os
+import select
+import signal
+import subprocess
+import sys
+import threading
+
+import pytest
+from conftest import ROOT
+from tiny_run import save_run, spread_parts
+
+import translate
+from transformer.inference import commands
+from transformer.inference.translator import Translator
+
+pty, fcntl, termios = (pytest.importorskip(name) for name in ("pty", "fcntl", "termios"))
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), "TERM": "dumb", "PYTHONIOENCODING": "utf-8:strict"}
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    return str(save_run(tmp_path_factory.mktemp("terminal") / "run", spread_parts(), beam_size=1).path)
+
+
+@pytest.fixture
+def call(run, tmp_path, monkeypatch, capsys):
+    """Return a function from arguments to exit code, stdout and what stderr holds besides warnings."""
+    monkeypatch.chdir(tmp_path)
+
+    def call_main(*words):
+        try:
+            code = translate.main(["--run", run, *words])
+        except SystemExit as stopped:
+            code = stopped.code
+        out, err = capsys.readouterr()
+        return code, out, [line for line in err.split("\n") if line and not line.startswith("warning: line ")]
+
+    return call_main
+
+
+@pytest.fixture
+def lines(tmp_path, monkeypatch):
+    """A file `in` of ten lines that are translated two at a time."""
+    monkeypatch.setattr(commands, "LINES_TOGETHER", 2)
+    (tmp_path / "in").write_text("sol mar\n" * 10, encoding="utf-8")
+
+
+@pytest.mark.parametrize("number, code", [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+def test_a_signal_ends_the_work_and_leaves_nothing(call, lines, monkeypatch, number, code):
+    handlers = [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)]
+    batches, translate_batch = [], Translator._translate_batch
+
+    def signalled(self, *arguments):
+        batches.append(arguments)
+        if len(batches) == 3:
+            os.kill(os.getpid(), number)
+        return translate_batch(self, *arguments)
+
+    monkeypatch.setattr(Translator, "_translate_batch", signalled)
+    left, out, told = call("--input", "in", "--output", "out")
+    assert (left, out, told[-1]) == (code, "", "interrupted")
+    assert told[:-1] == ["\r2 lines translated", "\r4 lines translated"] and os.listdir() == ["in"]
+    assert [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)] == handlers
+
+
+def test_a_full_disk_is_told_in_a_line(call, lines, monkeypatch):
+    with open("/dev/full", "w") as full, monkeypatch.context() as patch:
+        patch.setattr(sys, "stdout", full)
+        assert call("sol") == (1, "", ["error: cannot write standard output: No space left on device"])
+    monkeypatch.setattr(commands, "open", lambda *arguments, **options: open("/dev/full", "w"), raising=False)
+    message = "error: cannot write out: No space left on device; name another file with --output"
+    assert call("--input", "in", "--output", "out") == (1, "", [message])
+    assert os.listdir() == ["in"]
+
+
+def test_a_reader_that_leaves_ends_the_work_quietly(call, lines, monkeypatch):
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "w") as left:
+        monkeypatch.setattr(sys, "stdout", left)
+        assert call("--input", "in") == (1, "", [])
+
+
+def test_a_pipe_as_output_stays_one_and_a_link_too(call, lines):
+    os.mkfifo("pipe")
+    read = []
+    thread = threading.Thread(target=lambda: read.append(open("pipe", encoding="utf-8").read()))
+    thread.start()
+    assert call("--input", "in", "--output", "pipe")[0] == 0
+    thread.join()
+    os.symlink("real", "link")
+    assert call("--input", "in", "--output", "link")[0] == 0
+    assert read == [open("real", encoding="utf-8").read()] and read[0].count("\n") == 10
+    assert os.path.islink("link") and sorted(os.listdir()) == ["in", "link", "pipe", "real"]
+
+
+def test_a_prefix_that_is_no_text(call):
+    assert call("--prefix", "\udcff", "sol") == (2, "", ["error: --prefix is not UTF-8; convert it first; see --help"])
+
+
+def test_a_mark_at_the_start_of_standard_input_is_dropped_as_in_a_file(call, monkeypatch, tmp_path):
+    content = b"\xef\xbb\xbfsol mar\r\nrio"
+    (tmp_path / "in").write_bytes(content)
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content)))
+    assert call() == call("--input", "in") == call("sol mar", "rio")
+
+
+def started(run, *words, **options):
+    command = [sys.executable, str(ROOT / "translate.py"), "--run", run, *words]
+    return subprocess.Popen(command, env=ENVIRONMENT, **options)
+
+
+def test_signals_to_a_process_of_its_own(run, tmp_path):
+    (tmp_path / "in").write_text("sol mar rio\n" * 100_000, encoding="utf-8")
+    files = ("--input", "in", "--output", "out")
+    signals = {signal.SIGINT: 130, signal.SIGTERM: 143}
+    processes = {number: started(run, *files, cwd=tmp_path, stderr=subprocess.PIPE) for number in signals}
+    for number, process in processes.items():
+        told = b""
+        while b"lines translated" not in told:
+            assert (more := os.read(process.stderr.fileno(), 4096)), told
+            told += more
+        process.send_signal(number)
+        told += process.stderr.read()
+        assert process.wait() == signals[number]
+        assert told.endswith(b"\ninterrupted\n") and b"Traceback" not in told and b"Exception" not in told
+    assert os.listdir(tmp_path) == ["in"]
+
+
+def test_head_and_closed_streams(run, call, tmp_path):
+    translating = f"'{sys.executable}' '{ROOT / 'translate.py'}' --run '{run}'"
+    command = f"yes 'sol mar' | head -n 9000 | {translating} 2>err | head -n 1; echo ${{PIPESTATUS[2]}}; "
+    command += f"{translating} '' sol mar <&- 2>&-; echo $?"
+    done = subprocess.run(["bash", "-c", command], env=ENVIRONMENT, cwd=tmp_path, capture_output=True, text=True)
+    # No warning strays into an output whose stderr is closed.
+    assert done.stdout == call("sol mar")[1] + "1\n" + call("", "sol", "mar")[1] + "0\n"
+    assert all(line.startswith("warning: line ") for line in (tmp_path / "err").read_text().splitlines())
+
+
+class Session:
+    """A process whose terminal this is; its output may go to a pipe instead."""
+
+    def __init__(self, run, piped=False):
+        self.keyboard, terminal = pty.openpty()
+        self.process = started(
+            run,
+            stdin=terminal,
+            stdout=subprocess.PIPE if piped else terminal,
+            stderr=terminal,
+            start_new_session=True,
+            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+        )
+        os.close(terminal)
+        self.source = self.process.stdout.fileno() if piped else self.keyboard
+
+    def read(self, until):
+        """Return what comes up to some bytes, or all of it where they never come."""
+        told = b""
+        while not told.endswith(until) and select.select([self.source], [], [], 60)[0]:
+            try:
+                more = os.read(self.source, 1)
+            except OSError:  # the other side of a terminal is gone
+                break
+            if not more:
+                break
+            told += more
+        return told.decode(errors="replace").replace("\r\n", "\n")
+
+    def type(self, keys, until=b"\n> "):
+        os.write(self.keyboard, keys)
+        return self.read(until)
+
+    def leave(self, keys):
+        told = self.type(keys, b"never")
+        return self.process.wait(60), told
+
+
+def test_a_conversation(run, call):
+    """Line by line, with a history, and three ways to end."""
+    sessions = [Session(run) for _ in range(3)]
+    expected = call("sol mar", "")[1].split("\n")[0]
+    for session in sessions:
+        assert session.read(b"> ") == "Type a sentence and press Enter; Ctrl-D ends.\n> "
+    first, second, third = sessions
+    answer = first.type(b"sol mar\n")
+    assert answer.startswith("sol mar\n") and answer.endswith(f"\n{expected}\n> ")
+    again = first.type(b"\x1b[A\n")  # the key that goes back in the history
+    assert again == answer.replace("line 1", "line 2")
+    assert first.type("não\n".encode()).startswith("não\n")
+    assert first.type(b"\n").endswith("warning: line 4: empty sentence\n\n> ")
+    code, told = first.leave(b"\x04")
+    assert (code, told.strip()) == (0, "")
+
+    code, told = second.leave(b"sol\x03")
+    assert code == 130 and told.split("\n")[-2:] == ["interrupted", ""] and "Traceback" not in told
+
+    code, told = third.leave(b"sol \xff\n")
+    assert (
+        code == 1 and told.endswith("\nerror: sentence 1 is not UTF-8; convert it first\n") and "Traceback" not in told
+    )
+
+
+def test_lines_typed_into_a_pipe_are_answered_one_by_one(run, call):
+    expected = call("sol mar", "rio")[1]
+    session = Session(run, piped=True)
+    assert session.type(b"sol mar\n", b"\n") == expected.split("\n")[0] + "\n"
+    assert session.type(b"rio\n", b"\n") == expected.split("\n")[1] + "\n"
+    assert session.leave(b"\x04") == (0, "")

@@ -1,0 +1,173 @@
+"""Searching with graphs: one that takes any shape at once, and code compiled for the shapes that come again and again.
+
+Axes: B sentences, S source tokens, T output tokens, W hypotheses per sentence, P prefix tokens.
+"""
+
+from __future__ import annotations
+
+import collections
+import threading
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from transformer.config import PAD_ID, SearchConfig
+from transformer.inference.constraints import at_least, begins_with, no_repeated_ngram
+from transformer.inference.search import Hypotheses, advance, begin, finish, open_axes, with_room
+from transformer.inference.strategies import make_strategy
+from transformer.models.translation import Transformer
+
+FIRST_ROOM = 32  # tokens that the cache has room for at the start; it doubles when they are used up
+WORTH_COMPILING = 32  # uses of a shape after which the seconds that XLA takes for it are earned back
+COMPILED_ROWS = 64  # hypotheses that compiled code takes at once: with more, their logits leave the cache of a core
+COMPILED_STEP = 8  # source lengths of compiled code are multiples of this
+
+
+class _Graphs(NamedTuple):
+    """The beginning, the way on in the room there is, and the way on in twice as much.
+
+    The last two return whether all hypotheses are finished, the hypotheses, and the memory and state to go on from.
+    """
+
+    begin: Callable
+    go_on: Callable
+    go_further: Callable
+
+
+class Searcher:
+    """Searches batches for one config.
+
+    A batch is decoded until all its hypotheses are finished; where the room for tokens is used up before, it doubles.
+    A shape that came `WORTH_COMPILING` times is compiled by XLA, padded to a few lengths and sizes, so that a single
+    sentence and a short file never wait for a compiler, and servers and long files do once for each shape.
+
+    Args:
+        models: as of `decode`.
+        search: how to search.
+        compile_after: uses of a shape before it is compiled; 0: at once.
+    """
+
+    def __init__(
+        self, models: Sequence[Transformer], search: SearchConfig, compile_after: int = WORTH_COMPILING
+    ) -> None:
+        self.models, self.search, self.compile_after = list(models), search, compile_after
+        self.strategy = make_strategy(search)
+        self._graphs: dict[tuple[bool, bool], _Graphs] = {}
+        self._uses: collections.Counter = collections.Counter()
+        self._lock = threading.Lock()
+
+    @property
+    def traces(self) -> int:
+        """Number of graphs made so far; lengths are open in them, so it does not grow with use."""
+        made = [graph for graphs in self._graphs.values() for graph in graphs]
+        return sum(graph.experimental_get_tracing_count() for graph in made if hasattr(graph, "get_concrete_function"))
+
+    def __call__(
+        self, source_ids: np.ndarray, limits: np.ndarray, least: np.ndarray, prefix: np.ndarray | None = None
+    ) -> Hypotheses:
+        """Return the hypotheses, as arrays.
+
+        Args:
+            source_ids: (B, S) int32 with start and end tokens, padded with 0.
+            limits: (B,) int32, most output tokens, the end token included; at least 1.
+            least: (B,) int32, fewest output tokens without the end token.
+            prefix: (B, P) int32, how the output has to begin, padded with 0; None: anyhow.
+        """
+        if prefix is None and self._compiled_pays(source_ids):
+            return self._compiled(source_ids, limits, least)
+        if prefix is None:
+            return self._run(False, False, source_ids, limits, least, np.zeros((len(limits), 0), np.int32))
+        return self._run(False, True, source_ids, limits, least, prefix)
+
+    def _compiled_pays(self, source_ids: np.ndarray) -> bool:
+        shape = self._padded_shape(source_ids)
+        with self._lock:
+            self._uses[shape] += 1
+            return self._uses[shape] > self.compile_after
+
+    def _padded_shape(self, source_ids: np.ndarray) -> tuple[int, int]:
+        batch, length = source_ids.shape
+        most = max(1, COMPILED_ROWS // self.search.beam_size)
+        size = min(most, 1 << (batch - 1).bit_length())
+        return size, -(-length // COMPILED_STEP) * COMPILED_STEP
+
+    def _compiled(self, source_ids: np.ndarray, limits: np.ndarray, least: np.ndarray) -> Hypotheses:
+        """Search with compiled code, some sentences at a time."""
+        size, length = self._padded_shape(source_ids)
+        found = []
+        for first in range(0, len(limits), size):
+            chunk = slice(first, first + size)
+            missing = size - len(limits[chunk])  # sentences of padding that end at their first token
+            source = np.pad(
+                source_ids[chunk], ((0, missing), (0, length - source_ids.shape[1])), constant_values=PAD_ID
+            )
+            most = np.pad(limits[chunk], (0, missing), constant_values=1)
+            fewest = np.pad(least[chunk], (0, missing))
+            parts = self._run(True, False, source, most, fewest, np.zeros((size, 0), np.int32))
+            found.append([part[: size - missing] for part in parts])
+        longest = max(parts[0].shape[2] for parts in found)
+        return Hypotheses(*(np.concatenate([_wider(part, longest) for part in of]) for of in zip(*found, strict=True)))
+
+    def _run(self, compiled: bool, prefixed: bool, source_ids, limits, least, prefix) -> Hypotheses:
+        longest = int(limits.max())
+        room = FIRST_ROOM if compiled else min(FIRST_ROOM, longest)
+        graphs, begun = self._graph(compiled, prefixed, source_ids, room)
+        begun = graphs.begin(source_ids, room) if begun is None else begun
+        done, found, *rest = graphs.go_on(source_ids, limits, least, prefix, *begun)
+        while room < longest and not done.numpy():
+            done, found, *rest = graphs.go_further(source_ids, limits, least, prefix, *rest)
+            room *= 2
+        return Hypotheses(*(part.numpy() for part in found))
+
+    def _graph(self, compiled: bool, prefixed: bool, source_ids, room: int) -> tuple[_Graphs, list | None]:
+        """Return the graphs, and what their `begin` would return where that is known from making them.
+
+        They are made when they are first asked for, from a beginning without a graph: a single sentence does not wait
+        for a graph of the encoder that it uses once.
+        """
+        with self._lock:
+            if (compiled, prefixed) in self._graphs:
+                return self._graphs[compiled, prefixed], None
+            begun = begin(self.models, tf.constant(source_ids), self.strategy, room, self.search.coverage_penalty)
+            self._graphs[compiled, prefixed] = self._make(compiled, prefixed, begun)
+            return self._graphs[compiled, prefixed], None if compiled else begun
+
+    def _make(self, compiled: bool, prefixed: bool, begun: tuple) -> _Graphs:
+        search, strategy, coverage = self.search, self.strategy, self.search.coverage_penalty
+        numbers, ids = tf.TensorSpec((None,), tf.int32), tf.TensorSpec((None, None), tf.int32)
+        open_specs = tf.nest.map_structure(lambda part: tf.TensorSpec(open_axes(part), part.dtype), begun)
+
+        # Nothing here is Python control flow over tensors, and converting it would take seconds.
+        def graph(*signature):
+            return tf.function(input_signature=signature, autograph=False, jit_compile=compiled or None)
+
+        def beginning(source_ids, room):
+            return begin(self.models, source_ids, strategy, room, coverage)
+
+        def going_on(source_ids, limits, least, prefix, memories, state):
+            rules = [begins_with(prefix)] if prefixed else []
+            if search.min_length or search.min_length_ratio:
+                rules.append(at_least(least))
+            if search.no_repeat_ngram:
+                rules.append(no_repeated_ngram(search.no_repeat_ngram))
+            state = advance(self.models, source_ids, memories, limits, strategy, rules, coverage, state, compiled)
+            return tf.reduce_all(state.finished), finish(source_ids, strategy, coverage, state), memories, state
+
+        def going_further(*given):
+            return going_on(*given[:-1], with_room(given[-1]))
+
+        def whole(*given):
+            return going_on(*given[:-1], *beginning(given[0], given[-1]))
+
+        given, number = (ids, numbers, numbers, ids), tf.TensorSpec((), tf.int32)
+        further = graph(*given, *open_specs)(going_further)
+        if compiled:  # XLA makes faster code of the whole
+            return _Graphs(lambda source_ids, room: [room], graph(*given, number)(whole), further)
+        return _Graphs(graph(ids, number)(beginning), graph(*given, *open_specs)(going_on), further)
+
+
+def _wider(part: np.ndarray, length: int) -> np.ndarray:
+    """Pad the third axis, T, where there is one."""
+    return np.pad(part, ((0, 0), (0, 0), (0, length - part.shape[2]))) if part.ndim == 3 else part
