@@ -1,25 +1,10 @@
 """Translate with a trained run: `python translate.py "Onde fica a estação?"`."""
 
+import argparse
 import sys
 
-from transformer.command_line import Parser, exit_code, import_tensorflow, leave
-from transformer.config import DEFAULT_RUN, Config, UserError
-
-SEARCH = (  # fields of `SearchConfig` that have a flag: type, letter, help
-    ("beam_size", int, "N", "hypotheses kept, or samples drawn; 1 is greedy (default: the run's)"),
-    ("length_penalty", float, "A", "exponent of the length penalty; 0: none"),
-    ("penalty", str, "FORM", "'gnmt': ((5 + length) / 6)^A, 'length': length^A"),
-    ("coverage_penalty", float, "B", "weight of the coverage penalty; 0: none"),
-    ("min_length", int, "N", "shortest output in tokens"),
-    ("min_length_ratio", float, "R", "shortest output, in lengths of the sentence"),
-    ("max_length", int, "N", "longest output in tokens"),
-    ("max_length_ratio", float, "R", "longest output, in lengths of the sentence"),
-    ("no_repeat_ngram", int, "N", "write no N tokens twice"),
-    ("temperature", float, "T", "above 0: draw tokens at this temperature instead of searching"),
-    ("top_k", int, "K", "draw from the K likeliest tokens"),
-    ("top_p", float, "P", "draw from the likeliest tokens with this probability together"),
-    ("seed", int, "N", "of drawing"),
-)
+from transformer.command_line import Parser, add_search_flags, exit_code, given_search, import_tensorflow, leave
+from transformer.config import DEFAULT_RUN
 
 
 def parser() -> Parser:
@@ -37,6 +22,12 @@ def parser() -> Parser:
         metavar="RUN",
         help=f"run directory; several, of one vocabulary, translate together (default: {DEFAULT_RUN})",
     )
+    p.add_argument(
+        "--engine",
+        choices=("tensorflow", "ctranslate2"),
+        default="tensorflow",
+        help="what translates; with ctranslate2, RUN is an export of that format (default: %(default)s)",
+    )
     p.add_argument("--weights", choices=("best", "last"), default="best", help="which weights (default: %(default)s)")
     p.add_argument("--input", metavar="F", help="text file, one sentence a line")
     p.add_argument("--output", metavar="F", help="write here instead of stdout; complete or absent")
@@ -47,10 +38,31 @@ def parser() -> Parser:
     p.add_argument("--attention-heads", action="store_true", help="draw every layer and head of it")
     p.add_argument("--prefix", default="", metavar="TEXT", help="how every translation has to begin")
     p.add_argument("--verbose", action="store_true", help="say at the end how many graphs TensorFlow made")
-    search = p.add_argument_group("search")
-    for name, kind, letter, text in SEARCH:
-        search.add_argument("--" + name.replace("_", "-"), type=kind, metavar=letter, help=text)
+    add_search_flags(p)
     return p
+
+
+def refuse_flags(p: Parser, args: argparse.Namespace) -> None:
+    """Leave where a flag was given that CTranslate2 knows nothing of."""
+    if len(args.run or ()) != 1:
+        p.error("--engine ctranslate2 translates with one export; name it with --run EXPORT")
+    if args.weights != "best":
+        p.error("--weights does not go with --engine ctranslate2: an export holds one set of weights")
+    if args.attention_heads:
+        p.error("--attention-heads does not go with --engine ctranslate2, which returns the mean over the heads alone")
+    if args.finished == "compete":
+        p.error("--finished compete does not go with --engine ctranslate2, whose finished hypotheses stand aside")
+
+
+def load_translator(args: argparse.Namespace, search: dict[str, int | float | str]):
+    """Return the translator that the flags name."""
+    if args.engine == "ctranslate2":
+        from transformer.inference.ctranslate2_translator import CTranslate2Translator
+
+        return CTranslate2Translator.load(args.run[0], **search)
+    from transformer.inference.translator import Translator
+
+    return Translator.load(args.run or DEFAULT_RUN, args.weights, **search)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -67,20 +79,17 @@ def main(argv: list[str] | None = None) -> int:
         p.error("--prefix is not UTF-8; convert it first")
     if args.n_best > 1 and not args.json:
         p.error("--n-best above 1 needs --json: every line in has one line out")
-    search = {name: getattr(args, name) for name, *_ in SEARCH if getattr(args, name) is not None}
-    try:
-        Config().override({"search": search}, "command line")
-    except UserError as error:
-        p.error(str(error))
+    if args.engine == "ctranslate2":
+        refuse_flags(p, args)
+    search = given_search(p, args)
 
     def job() -> None:
         import_tensorflow(optimise=False)
         from transformer.inference.commands import Wanted, translate_lines
-        from transformer.inference.translator import Translator
         from transformer.threads import share_cores
 
         share_cores()
-        translator = Translator.load(args.run or DEFAULT_RUN, args.weights, **search)
+        translator = load_translator(args, search)
         if not 1 <= args.n_best <= translator.search.beam_size:
             p.error(f"--n-best must be from 1 to the beam size {translator.search.beam_size}, got {args.n_best}")
         wanted = Wanted(args.n_best, args.scores, args.json, args.prefix, args.attention, args.attention_heads)

@@ -84,6 +84,8 @@ def test_override_changes_nothing_else_and_leaves_the_original_alone():
         ({"training": {"clip_norm": "1"}}, ["training.clip_norm must be of type float"]),
         ({"training": {"max_minutes": float("inf")}}, ["training.max_minutes must be a finite number", "inf"]),
         ({"training": {"peak_learning_rate": float("nan")}}, ["peak_learning_rate must be a finite number", "nan"]),
+        ({"search": {"top_k": 2**31}}, ["search.top_k must be below 2^31", "2147483648"]),
+        ({"training": {"clip_norm": 10**400}}, ["training.clip_norm must be below 2^31"]),
         ({"model": {"num_heads": 3}}, ["[model] d_model must be a multiple of num_heads=3", "128"]),
         ({"data": {"max_tokens": 600, "batch_tokens": 600}}, ["max_tokens must be at most model.max_positions=512"]),
     ],
@@ -117,7 +119,7 @@ def test_padding_may_not_reach_behind_the_last_position():
     [
         (ModelConfig, "num_layers", [0, -1]),
         (ModelConfig, "dff", [0]),
-        (ModelConfig, "max_positions", [0]),
+        (ModelConfig, "max_positions", [0, 16385]),
         (ModelConfig, "dropout_rate", [-0.1, 1.0, 1.5]),
         (ModelConfig, "attention_dropout_rate", [1.0]),
         (ModelConfig, "feed_forward_dropout_rate", [-1.0]),
@@ -159,7 +161,8 @@ def test_padding_may_not_reach_behind_the_last_position():
         (SearchConfig, "length_penalty", [-0.1, 11.0]),
         (SearchConfig, "max_length", [-1]),
         (SearchConfig, "max_extra_length", [-1]),
-        (SearchConfig, "batch_tokens", [0]),
+        (SearchConfig, "no_repeat_ngram", [-1, 101]),
+        (SearchConfig, "batch_tokens", [0, 65537]),
     ],
 )
 def test_a_value_out_of_range_is_named_with_the_rule(make, name, bad):

@@ -81,6 +81,7 @@ def check(hypotheses):
 @settings(UNTIMED, max_examples=30)
 @given(st.lists(TEXTS, max_size=4))
 @example([])
+@example(["sol\nmar\rrio"])  # as a prefix, it makes the model write line breaks
 @example(PIECES)
 @example([piece * 40 for piece in PIECES])
 @example(["".join(PIECES), "".join(reversed(PIECES)) * 3])

@@ -73,7 +73,7 @@ def test_the_room_doubles_until_the_longest_limit(model, compile_after, monkeypa
     )
     found = run(Searcher([model], search, compile_after), SOURCES, limits, least)
     agree(found, expected)
-    assert found.ids.shape[2] == 32 and (found.lengths == 21).all()
+    assert found.ids.shape[2] == 21 and (found.lengths == 21).all()
 
 
 def test_more_sentences_than_compiled_code_takes_are_taken_some_at_a_time(model, monkeypatch):

@@ -8,7 +8,7 @@ from tiny_run import spread_parts
 
 from transformer.config import SearchConfig, UserError
 from transformer.inference import selfcheck
-from transformer.inference.selfcheck import run_checks, some_sentences
+from transformer.inference.selfcheck import check_export, run_checks, some_sentences
 from transformer.inference.translator import Translator
 
 
@@ -50,10 +50,10 @@ def test_what_does_not_agree_is_found(parts, monkeypatch):
             found = super()._translate_batch(rows, *rest)
             return [[dataclasses.replace(h, score=h.score + len(rows)) for h in of] for of in found]
 
-    broken = {
-        check.name: check.broken for check in run_checks(loader(parts, Forgetful), ["sol mar", "um", "lua", "dois"])
-    }
+    sentences = ["sol mar", "um", "lua", "dois"]
+    broken = {check.name: check.broken for check in run_checks(loader(parts, Forgetful), sentences)}
     assert broken.pop("batched = single") == 4 and not any(broken.values())
+    assert check_export(loader(parts, Forgetful), sentences).broken == 4
 
     step = type(parts[0].decoder).step
 
@@ -61,7 +61,7 @@ def test_what_does_not_agree_is_found(parts, monkeypatch):
         return step(self, ids, cache, tf.maximum(position - 1, 0), *rest)
 
     monkeypatch.setattr(type(parts[0].decoder), "step", shifted)
-    broken = {check.name: check.broken for check in run_checks(loader(parts), ["sol mar", "um", "lua", "dois"])}
+    broken = {check.name: check.broken for check in run_checks(loader(parts), sentences)}
     assert broken["cached = uncached"] and not broken["padded = unpadded"]
 
 
@@ -75,8 +75,10 @@ def test_the_command_prints_a_table_and_an_exit_code(parts, monkeypatch, capsys,
     (tmp_path / "in").write_text("sol mar\num\n", encoding="utf-8")
     assert selfcheck.main(["run", "--input", str(tmp_path / "in")]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == 6 and all(line.endswith("ok") for line in lines[1:])
+    assert len(lines) == 7 and all(line.endswith("ok") for line in lines[1:])
+    assert lines[-1].split()[:4] == ["exported", "=", "original", "2"]
     monkeypatch.setattr(selfcheck, "TOLERANCE", -1.0)
+    monkeypatch.setattr(selfcheck, "check_export", lambda *_: selfcheck.Check("exported = original", 1, 0.0, 0))
     assert selfcheck.main(["run", "--input", str(tmp_path / "in")]) == 1
     out, err = capsys.readouterr()
-    assert "broken" in out and err == "error: run does not agree with itself; the table says where\n"
+    assert "broken" in out and err.splitlines()[-1] == "error: run does not agree with itself; the table says where"

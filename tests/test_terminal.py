@@ -51,15 +51,15 @@ def lines(tmp_path, monkeypatch):
 @pytest.mark.parametrize("number, code", [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 def test_a_signal_ends_the_work_and_leaves_nothing(call, lines, monkeypatch, number, code):
     handlers = [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)]
-    batches, translate_batch = [], Translator._translate_batch
+    groups, translate_group = [], Translator.translate
 
-    def signalled(self, *arguments):
-        batches.append(arguments)
-        if len(batches) == 3:
+    def signalled(self, group, *arguments, **options):
+        groups.append(group)
+        if len(groups) == 3:
             os.kill(os.getpid(), number)
-        return translate_batch(self, *arguments)
+        return translate_group(self, group, *arguments, **options)
 
-    monkeypatch.setattr(Translator, "_translate_batch", signalled)
+    monkeypatch.setattr(Translator, "translate", signalled)
     left, out, told = call("--input", "in", "--output", "out")
     assert (left, out, told[-1]) == (code, "", "interrupted")
     assert told[:-1] == ["\r2 lines translated", "\r4 lines translated"] and os.listdir() == ["in"]
@@ -87,10 +87,10 @@ def test_a_reader_that_leaves_ends_the_work_quietly(call, lines, monkeypatch):
 def test_a_pipe_as_output_stays_one_and_a_link_too(call, lines):
     os.mkfifo("pipe")
     read = []
-    thread = threading.Thread(target=lambda: read.append(open("pipe", encoding="utf-8").read()))
+    thread = threading.Thread(target=lambda: read.append(open("pipe", encoding="utf-8").read()), daemon=True)
     thread.start()
     assert call("--input", "in", "--output", "pipe")[0] == 0
-    thread.join()
+    thread.join(60)
     os.symlink("real", "link")
     assert call("--input", "in", "--output", "link")[0] == 0
     assert read == [open("real", encoding="utf-8").read()] and read[0].count("\n") == 10

@@ -4,13 +4,12 @@ import json
 
 import numpy as np
 import pytest
-import tensorflow as tf
 from tiny_run import spread_parts
 
 from transformer.config import END_ID, SearchConfig
 from transformer.inference.commands import Wanted, translate_lines
 from transformer.inference.search import Hypotheses
-from transformer.inference.translator import Translator
+from transformer.inference.translator import Translator, padded
 
 PLAIN = "lua mar rio"
 IDS = range(262, 290)  # of pieces that are no bytes
@@ -33,12 +32,12 @@ def translator():
             return translator.script
 
         def find(rows, starts):
-            ids = tf.ragged.constant([[found(row)] for row in rows], tf.int32).to_tensor()
-            lengths = np.array([[len(found(row))] for row in rows], np.int32)
-            finished = np.array([[found(row)[-1] == END_ID] for row in rows])
-            zeros = tf.zeros(lengths.shape)
-            parts = (ids, zeros, zeros, tf.zeros(ids.shape), lengths, finished)
-            return tf.ragged.constant(rows, tf.int32).to_tensor(), Hypotheses(*map(tf.constant, parts))
+            wanted = [found(row) for row in rows]
+            lengths = np.array([[len(row)] for row in wanted], np.int32)
+            finished = np.array([[row[-1] == END_ID] for row in wanted])
+            ids = padded(wanted)[:, np.newaxis]
+            zeros = np.zeros(lengths.shape)
+            return padded(rows), Hypotheses(ids, zeros, zeros, np.zeros(ids.shape), lengths, finished)
 
         patch.setattr(translator, "_find", find)
         yield translator

@@ -1,6 +1,7 @@
 """What tests of whole runs share: a generated corpus and the smallest config that learns from it."""
 
 import random
+import re
 from pathlib import Path
 
 import keras
@@ -80,3 +81,19 @@ def save_run(path, parts, **search):
     run.create(tiny_config(path, model={"embeddings": "target"}, search=search), parts[1], corpus)
     save_arrays(run.weights(BEST), model_variables(parts[0]))
     return run
+
+
+def write_run(folder, config, tokenizers, model):
+    """Write a run directory that holds a model, as if it had been trained."""
+    run = RunDirectory(folder)
+    run.create(config, tokenizers, {"name": "", "source_language": "pt", "target_language": "en", "fingerprint": ""})
+    run.unlock()
+    save_arrays(run.weights(), model_variables(model))
+    return run.path
+
+
+def shipping_example(containing, out):
+    """Return the Python example of docs/shipping.md that contains a text, for the export `out`."""
+    text = Path(__file__).parents[1].joinpath("docs", "shipping.md").read_text(encoding="utf-8")
+    (example,) = (block for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL) if containing in block)
+    return example.replace("OUT/", f"{out}/")

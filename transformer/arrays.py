@@ -9,7 +9,7 @@ import contextlib
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import keras
@@ -77,8 +77,31 @@ def save_arrays(
     write_atomically(path, serialise(arrays, metadata), keep)
 
 
-def _opened(path: Path) -> safetensors.safe_open:
-    return safetensors.safe_open(str(path), framework="numpy")
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[safetensors.safe_open]:
+    """Open a file of arrays; whatever is wrong with it is told in one line."""
+    try:
+        with safetensors.safe_open(str(path), framework="numpy") as file:
+            yield file
+    except FileNotFoundError:
+        raise UserError(f"{path} is missing; train the run with train.py first") from None
+    except (safetensors.SafetensorError, OSError, KeyError, TypeError, ValueError, RecursionError) as error:
+        raise DamagedError(f"{path} is damaged ({error}); restore it or train the run again") from None
+
+
+def _shapes(file: safetensors.safe_open) -> dict[str, tuple[int, ...]]:
+    return {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}
+
+
+def stored_shapes(path: Path) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of a file's arrays, by name, without reading the arrays.
+
+    Raises:
+        DamagedError: the file is truncated, torn or changed.
+        UserError: the file is missing.
+    """
+    with _opened(path) as file:
+        return _shapes(file)
 
 
 def _digest(array: np.ndarray) -> str:
@@ -92,32 +115,37 @@ def load_arrays(path: Path, variables: Mapping[str, keras.Variable]) -> dict[str
     not read.
 
     Raises:
-        DamagedError: the file is truncated, torn or changed.
+        DamagedError: the file is truncated, torn or changed, or holds what is no finite number.
         UserError: the file is missing or of another architecture.
     """
-    try:
-        with _opened(path) as file:
-            stored = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}
-            for name, variable in variables.items():
-                if stored.get(name) != tuple(variable.shape):
-                    found = f"has shape {stored[name]}" if name in stored else "is missing"
-                    raise UserError(
-                        f"{path} is of another architecture: '{name}' {found}, "
-                        f"the config wants {tuple(variable.shape)}; restore its config.json or train the run again"
-                    )
-            saved = json.loads(file.metadata()["saved"])
-            facts, digests = saved["facts"], saved["digests"]
-            arrays = {name: file.get_tensor(name) for name in variables}
-            for name, array in arrays.items():
-                if _digest(array) != digests[name]:
-                    raise ValueError(f"'{name}' is not what was saved")
+    with _opened(path) as file:
+        stored = _shapes(file)
+        for name, variable in variables.items():
+            if stored.get(name) != tuple(variable.shape):
+                found = f"has shape {stored[name]}" if name in stored else "is missing"
+                raise UserError(
+                    f"{path} is of another architecture: '{name}' {found}, "
+                    f"the config wants {tuple(variable.shape)}; restore its config.json or train the run again"
+                )
+        saved = json.loads(file.metadata()["saved"])
+        facts, digests = saved["facts"], saved["digests"]
+        arrays = {name: _array(file, name, variable.dtype, digests[name]) for name, variable in variables.items()}
         for name, variable in variables.items():
             variable.assign(arrays[name])
-        return facts
-    except FileNotFoundError:
-        raise UserError(f"{path} is missing; train the run with train.py first") from None
-    except (safetensors.SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
-        raise DamagedError(f"{path} is damaged ({error}); restore it or train the run again") from None
+    return facts
+
+
+def _array(file: safetensors.safe_open, name: str, dtype: str, digest: object) -> np.ndarray:
+    """Return an array of a file; a ValueError tells that it is not what was saved of such a variable."""
+    wanted, kind = np.dtype(dtype), file.get_slice(name).get_dtype()
+    if kind != f"{wanted.kind.upper()}{8 * wanted.itemsize}":  # before it is read: NumPy lacks some types
+        raise ValueError(f"'{name}' holds {kind} instead of {wanted}")
+    array = file.get_tensor(name)
+    if _digest(array) != digest:
+        raise ValueError(f"'{name}' is not what was saved")
+    if not np.isfinite(array).all():
+        raise ValueError(f"'{name}' holds what is no finite number")
+    return array
 
 
 def load_fitting(path: Path, variables: Mapping[str, keras.Variable]) -> tuple[list[str], list[str]]:
@@ -126,10 +154,7 @@ def load_fitting(path: Path, variables: Mapping[str, keras.Variable]) -> tuple[l
     Raises:
         UserError: see `load_arrays`.
     """
-    fitting = {}
-    with contextlib.suppress(FileNotFoundError, safetensors.SafetensorError), _opened(path) as file:  # told below
-        for name in file.keys():
-            if name in variables and tuple(file.get_slice(name).get_shape()) == tuple(variables[name].shape):
-                fitting[name] = variables[name]
+    stored = stored_shapes(path)
+    fitting = {name: variable for name, variable in variables.items() if stored.get(name) == tuple(variable.shape)}
     load_arrays(path, fitting)
     return list(fitting), [name for name in variables if name not in fitting]

@@ -23,13 +23,15 @@ from pathlib import Path
 
 import keras
 
-from transformer.arrays import load_arrays, write_atomically
+from transformer.arrays import load_arrays, stored_shapes, write_atomically
 from transformer.config import Config, ModelConfig, UserError
 from transformer.data.tokenizers import TokenizerPair
 from transformer.models.translation import Transformer
 from transformer.presets import stored_config
+from transformer.runfiles import own_path, read_own
 
 BEST, LAST, PREVIOUS = "best", "last", "previous"
+EXPORT = "export.json"  # the file that marks a directory as an export of a run, see inference/export_directory.py
 
 
 def check_buildable(config: ModelConfig, tokenizers: TokenizerPair) -> None:
@@ -39,13 +41,26 @@ def check_buildable(config: ModelConfig, tokenizers: TokenizerPair) -> None:
         UserError: shared embeddings with two vocabularies, or an activation that Keras does not know.
     """
     try:
-        keras.activations.get(config.activation)
-    except ValueError:
+        usable = keras.activations.get(config.activation)(keras.ops.zeros((1, 2))).shape == (1, 2)
+    except (ValueError, TypeError):
+        usable = False
+    if not usable:
         raise UserError(
-            f"model.activation '{config.activation}' is unknown to Keras; take one such as 'relu', 'gelu' or 'silu'"
-        ) from None
+            f"model.activation '{config.activation}' is unknown to Keras, or changes the width; take one such as "
+            "'relu', 'gelu' or 'silu'"
+        )
     if config.embeddings == "shared" and not tokenizers.joint:
         raise UserError("model.embeddings = 'shared' needs text.joint = true; set it, or embeddings = 'target'")
+
+
+def count_weights(config: ModelConfig, tokenizers: TokenizerPair) -> int:
+    """Return how many numbers the weights of a model hold, which need not be built for it."""
+    width, inner = config.d_model, config.dff
+    attention, feed_forward, norm = 4 * (width + 1) * width, (width + 1) * inner + (inner + 1) * width, 2 * width
+    layers = config.num_layers * (3 * attention + 2 * feed_forward + 5 * norm)  # of the encoder and the decoder
+    source, target = tokenizers.source.vocabulary_size, tokenizers.target.vocabulary_size
+    tables = {"shared": 0, "target": target * width, "separate": target * (2 * width + 1)}
+    return layers + source * width + tables[config.embeddings] + 2 * norm * config.norm_first
 
 
 def build_model(config: ModelConfig, tokenizers: TokenizerPair, precision: str = "float32") -> Transformer:
@@ -112,20 +127,20 @@ class RunDirectory:
 
     def weights(self, which: str = BEST) -> Path:
         """Return the path of the `best` or the `last` weights."""
-        return self.path / f"{which}.safetensors"
+        return own_path(self.path, f"{which}.safetensors")
 
     def kept_weights(self, step: int) -> Path:
         """Return the path of the weights that are kept of a validation."""
-        return self.path / "kept" / f"{step:09d}.safetensors"
+        return own_path(self.path, f"kept/{step:09d}.safetensors")
 
     def all_kept_weights(self) -> list[Path]:
         """Return the paths of all weights that are kept of validations, in the order of their steps."""
-        return sorted((self.path / "kept").glob("[0-9]*.safetensors"))
+        return sorted(own_path(self.path, "kept").glob("[0-9]*.safetensors"))
 
     @property
     def metrics(self) -> Path:
         """Path of the metrics, JSON lines."""
-        return self.path / "metrics.jsonl"
+        return own_path(self.path, "metrics.jsonl")
 
     def cut_metrics(self, step: int) -> None:
         """Drop the metrics behind a step, which an interrupted run left and its continuation makes again.
@@ -206,8 +221,13 @@ class RunDirectory:
         """Read the run's config.
 
         Raises:
-            UserError: there is no run here, or its config is damaged.
+            UserError: there is no run here but an export perhaps, or its config is damaged.
         """
+        if (self.path / EXPORT).exists():
+            raise UserError(
+                f"{self.path} is the export of a run, not a run directory; name the run, or translate with "
+                "--engine ctranslate2"
+            )
         return stored_config(self.path)
 
     def corpus(self) -> dict[str, object]:
@@ -217,20 +237,14 @@ class RunDirectory:
             UserError: the file is missing or damaged.
         """
         try:
-            values = json.loads(self._text("corpus.json"))
+            values = json.loads(read_own(self.path, "corpus.json"))
             return {key: str(values[key]) for key in ("name", "source_language", "target_language", "fingerprint")}
-        except (ValueError, KeyError, TypeError):
-            raise UserError(f"{self.path / 'corpus.json'} is damaged; restore it or train the run again") from None
-
-    def _text(self, name: str) -> str:
-        try:
-            return (self.path / name).read_text(encoding="utf-8")
         except OSError:
             raise UserError(
-                f"run directory {self.path} is incomplete: no {name}; restore it or train the run again"
+                f"run directory {self.path} is incomplete: no corpus.json; restore it or train the run again"
             ) from None
-        except UnicodeDecodeError:
-            raise UserError(f"{self.path / name} is damaged; restore it or train the run again") from None
+        except (ValueError, KeyError, TypeError, RecursionError):
+            raise UserError(f"{self.path / 'corpus.json'} is damaged; restore it or train the run again") from None
 
     def tokenizers(self) -> TokenizerPair:
         """Load the run's tokenizers.
@@ -238,7 +252,7 @@ class RunDirectory:
         Raises:
             UserError: they are missing or damaged.
         """
-        return TokenizerPair.load(self.path / "tokenizer")
+        return TokenizerPair.load(own_path(self.path, "tokenizer"))
 
     def load(self, which: str = BEST) -> tuple[Config, TokenizerPair, Transformer]:
         """Load config, tokenizers and the model with its weights.
@@ -250,6 +264,13 @@ class RunDirectory:
         tokenizers = self.tokenizers()
         if not self.weights(which).exists():
             raise UserError(f"run directory {self.path} has no {which} weights yet; train it with train.py first")
+        shapes = stored_shapes(self.weights(which))
+        wanted, held = count_weights(config.model, tokenizers), sum(map(math.prod, shapes.values()))
+        if wanted > 2 * held or config.model.num_layers > len(shapes):  # sizes out of nowhere: do not even build
+            raise UserError(
+                f"{self.weights(which)} is of another architecture: {held:,} numbers in {len(shapes):,} arrays, the "
+                f"config wants {wanted:,}; restore its config.json or train the run again"
+            )
         model = build_model(config.model, tokenizers)
         load_arrays(self.weights(which), model_variables(model))
         return config, tokenizers, model

@@ -20,6 +20,10 @@ DEFAULT_DATASET = "phrasebook/pt_to_en"
 CORPUS_FIELDS = ("dataset", "source", "target", "tsv", "valid_source", "valid_target")  # of DataConfig
 
 PENALTIES = ("gnmt", "length")
+FINISHED = ("compete", "aside")
+EXPORT_FORMATS = ("savedmodel", "ctranslate2")
+QUANTIZATIONS = ("float32", "int16", "int8")  # of an exported CTranslate2 model's weights; the first is the default
+EXPORTED_BEAM = 8  # largest beam that an exported SavedModel can be asked for, where nothing else is said
 STRATEGIES = ("single", "mirrored", "multiworker")  # how many devices and machines train, see docs/scaling.md
 
 PAD_ID, UNKNOWN_ID, START_ID, END_ID = 0, 1, 2, 3  # the same in every tokenizer of this package
@@ -51,6 +55,7 @@ class ModelConfig:
     def __post_init__(self) -> None:
         for name in ("num_layers", "d_model", "num_heads", "dff", "max_positions"):
             require_positive(name, getattr(self, name))
+        require(self.max_positions <= 2**14, "max_positions", "at most 16384", self.max_positions)
         require(
             self.d_model % self.num_heads == 0, "d_model", f"a multiple of num_heads={self.num_heads}", self.d_model
         )
@@ -196,6 +201,7 @@ class SearchConfig:
     length_penalty: float = 0.6  # alpha of the penalty (Wu et al. 2016, section 7)
     penalty: str = "gnmt"  # 'gnmt': ((5 + length) / 6)^alpha, 'length': length^alpha
     coverage_penalty: float = 0.0  # beta of Wu et al. 2016, equation 14
+    finished: str = "compete"  # hypotheses 'compete' for places in the beam, or stand 'aside' till there are beam_size
     max_length: int = 0  # longest output in tokens; 0: source length + max_extra_length
     max_extra_length: int = 50  # Vaswani et al. 2017, section 6.1
     max_length_ratio: float = 0.0  # longest output, in source lengths; 0: no such limit
@@ -211,13 +217,15 @@ class SearchConfig:
     def __post_init__(self) -> None:
         require(1 <= self.beam_size <= 64, "beam_size", "from 1 to 64", self.beam_size)
         require_choice("penalty", self.penalty, PENALTIES)
+        require_choice("finished", self.finished, FINISHED)
         require(0 <= self.seed < 2**31, "seed", "from 0 to 2147483647", self.seed)
         for name in ("length_penalty", "coverage_penalty", "max_length_ratio", "min_length_ratio", "temperature"):
             require(0 <= getattr(self, name) <= 10, name, "from 0 to 10", getattr(self, name))
         for name in ("max_length", "max_extra_length", "min_length", "no_repeat_ngram", "top_k"):
             require(getattr(self, name) >= 0, name, "at least 0", getattr(self, name))
         require(0 < self.top_p <= 1, "top_p", "above 0 and at most 1", self.top_p)
-        require_positive("batch_tokens", self.batch_tokens)
+        require(self.no_repeat_ngram <= 100, "no_repeat_ngram", "at most 100", self.no_repeat_ngram)
+        require(1 <= self.batch_tokens <= 2**16, "batch_tokens", "from 1 to 65536", self.batch_tokens)
         if self.max_length:
             require(self.min_length < self.max_length, "min_length", "below max_length", self.min_length)
 
@@ -260,6 +268,8 @@ class Config:
             for key, value in values.items():
                 if key not in types:
                     raise UserError(f"{origin}: unknown key '{key}' in [{name}].{nearest(key, types)}")
+                if type(value) is int and abs(value) >= 2**31:
+                    raise UserError(f"{origin}: {name}.{key} must be below 2^31, got {value!r}")
                 if types[key] is float and type(value) is int:
                     value = float(value)
                 if type(value) is not types[key]:
@@ -293,8 +303,8 @@ class Config:
         """
         try:
             values = json.loads(text)
-        except ValueError as error:
+            if not isinstance(values, dict):
+                raise UserError(f"{origin} must hold an object of sections; restore it or train the run again")
+            return cls().override(values, origin)
+        except (ValueError, RecursionError) as error:
             raise UserError(f"{origin} is not valid JSON ({error}); restore it or train the run again") from None
-        if not isinstance(values, dict):
-            raise UserError(f"{origin} must hold an object of sections; restore it or train the run again")
-        return cls().override(values, origin)

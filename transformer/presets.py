@@ -7,6 +7,7 @@ from pathlib import Path
 
 from transformer.config import CORPUS_FIELDS, Config, UserError
 from transformer.rules import nearest
+from transformer.runfiles import read_own
 
 # Sizes only: what a preset leaves out keeps its default.
 PRESETS: dict[str, dict[str, dict[str, object]]] = {
@@ -49,7 +50,7 @@ def stored_config(run: str | Path) -> Config:
     if not path.parent.is_dir():
         raise UserError(f"there is no run directory {run}; train it with train.py or name another one")
     try:
-        return Config.from_json(path.read_text(encoding="utf-8"), str(path))
+        return Config.from_json(read_own(run, path.name).decode(), str(path))
     except OSError:
         raise UserError(
             f"run directory {run} is incomplete: no config.json; restore it or train the run again"

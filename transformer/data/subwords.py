@@ -19,6 +19,7 @@ from transformer.data.cleaning import META_BLANK, normalise_tensor, normalise_te
 # At PAD_ID, UNKNOWN_ID, START_ID, END_ID.
 RESERVED_TOKENS = ["[PAD]", "[UNK]", "[START]", "[END]"]
 _SENTENCEPIECE_SPECIAL = ["<pad>", "<unk>", "<s>", "</s>"]
+LONGEST_PIECE = 100  # characters; SentencePiece itself learns at most 16
 CANDIDATES = 64  # segmentations that are drawn from (Kudo 2018, section 4.1)
 _TEXTS = tf.TensorSpec([None], tf.string)
 _RAGGED_IDS = tf.RaggedTensorSpec([None, None], tf.int32)
@@ -119,11 +120,16 @@ class SentencePieceTokenizer(Tokenizer):
     suffix = ".model"
 
     def __init__(self, asset: bytes) -> None:
+        import sentencepiece
+
         try:
-            model = tensorflow_text.SentencepieceTokenizer(model=asset)
-            vocabulary = [piece.decode() for piece in model.id_to_string(tf.range(model.vocab_size())).numpy()]
-        except tf.errors.OpError as error:
-            raise ValueError(f"asset must be a SentencePiece model, got {len(asset)} bytes ({error.message})") from None
+            # It checks the model; the older copy in tensorflow-text trusts it, and a forged one crashes the process.
+            model = sentencepiece.SentencePieceProcessor(model_proto=asset)
+            vocabulary = [model.id_to_piece(index) for index in range(model.vocab_size())]
+        except (RuntimeError, UnicodeDecodeError) as error:
+            raise ValueError(f"asset must be a SentencePiece model, got {len(asset)} bytes ({error})") from None
+        if any("\0" in piece or len(piece) > LONGEST_PIECE for piece in vocabulary):
+            raise ValueError(f"asset must hold pieces of at most {LONGEST_PIECE} characters, none of them U+0000")
         if vocabulary[: len(_SENTENCEPIECE_SPECIAL)] != _SENTENCEPIECE_SPECIAL:
             raise ValueError(f"asset must start with {_SENTENCEPIECE_SPECIAL}, got {vocabulary[:4]}")
         super().__init__(asset, vocabulary)
@@ -207,12 +213,15 @@ class WordPieceTokenizer(Tokenizer):
         if len(set(vocabulary)) < len(vocabulary):
             raise ValueError("asset must hold each piece once, got a repeated piece")
         super().__init__(asset, vocabulary)
-        self._model = tensorflow_text.FastBertTokenizer(
-            vocabulary,
-            token_out_type=tf.int32,
-            unknown_token=RESERVED_TOKENS[UNKNOWN_ID],
-            support_detokenization=True,
-        )
+        try:
+            self._model = tensorflow_text.FastBertTokenizer(
+                vocabulary,
+                token_out_type=tf.int32,
+                unknown_token=RESERVED_TOKENS[UNKNOWN_ID],
+                support_detokenization=True,
+            )
+        except RuntimeError as error:
+            raise ValueError(f"asset must hold pieces that WordPiece can look up, got {error}") from None
 
     def _encode(self, texts: tf.Tensor) -> tf.RaggedTensor:
         return self._model.tokenize(texts)

@@ -21,9 +21,11 @@ import tensorflow as tf
 from transformer.config import END_ID, PAD_ID, START_ID, UNKNOWN_ID, TextConfig, UserError
 from transformer.data.cleaning import META_BLANK, normalise_text
 from transformer.data.subwords import RESERVED_TOKENS, SentencePieceTokenizer, Tokenizer, WordPieceTokenizer
+from transformer.runfiles import MOST_JSON, read_own
 
 DESCRIPTION = "tokenizer.json"
 KINDS: dict[str, type[Tokenizer]] = {kind.kind: kind for kind in (SentencePieceTokenizer, WordPieceTokenizer)}
+MOST_ASSET = 2**24  # bytes of a vocabulary: a million pieces and more
 _RESTORE = "restore it or train the run again"
 
 
@@ -173,9 +175,9 @@ class TokenizerPair:
         return {"kind": self.source.kind, "joint": self.joint, "sha256": hashes}
 
 
-def _read(path: Path) -> bytes:
+def _read(path: Path, most: int = MOST_JSON) -> bytes:
     try:
-        return path.read_bytes()
+        return read_own(path.parent, path.name, most)
     except OSError as error:
         raise UserError(f"cannot read tokenizer file {path}: {error.strerror}; {_RESTORE}") from None
 
@@ -183,7 +185,7 @@ def _read(path: Path) -> bytes:
 def _read_description(path: Path) -> dict[str, object]:
     try:
         description = json.loads(_read(path))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(f"tokenizer file {path} is not valid JSON ({error}); {_RESTORE}") from None
     match description:
         case {"kind": "sentencepiece" | "wordpiece", "joint": bool(), "sha256": dict()}:
@@ -192,7 +194,7 @@ def _read_description(path: Path) -> dict[str, object]:
 
 
 def _read_tokenizer(kind: type[Tokenizer], path: Path, digest: object) -> Tokenizer:
-    asset = _read(path)
+    asset = _read(path, MOST_ASSET)
     if hashlib.sha256(asset).hexdigest() != digest:
         raise UserError(f"tokenizer file {path} is truncated or changed: its SHA-256 is not the saved one; {_RESTORE}")
     try:

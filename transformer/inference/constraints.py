@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from transformer.config import END_ID, PAD_ID, START_ID, UNKNOWN_ID
+from transformer.config import END_ID, PAD_ID, START_ID, UNKNOWN_ID, SearchConfig
 
 
 class Past(NamedTuple):
@@ -84,3 +84,13 @@ def no_repeated_ngram(size: int) -> Rule:
         return tf.reshape(found[:-1] > 0, (batch, width, past.vocabulary))
 
     return rule
+
+
+def rules_of(search: SearchConfig, least: tf.Tensor) -> list[Rule]:
+    """Return the rules that a config asks for, with `least` (B,) int32 as of `at_least`."""
+    rules = []
+    if search.min_length or search.min_length_ratio:
+        rules.append(at_least(least))
+    if search.no_repeat_ngram:
+        rules.append(no_repeated_ngram(search.no_repeat_ngram))
+    return rules

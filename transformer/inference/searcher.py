@@ -14,13 +14,13 @@ import numpy as np
 import tensorflow as tf
 
 from transformer.config import PAD_ID, SearchConfig
-from transformer.inference.constraints import at_least, begins_with, no_repeated_ngram
+from transformer.inference.aside import strategy_for
+from transformer.inference.constraints import begins_with, rules_of
 from transformer.inference.search import Hypotheses, advance, begin, finish, open_axes, with_room
-from transformer.inference.strategies import make_strategy
 from transformer.models.translation import Transformer
 
 FIRST_ROOM = 32  # tokens that the cache has room for at the start; it doubles when they are used up
-WORTH_COMPILING = 32  # uses of a shape after which the seconds that XLA takes for it are earned back
+WORTH_COMPILING = 128  # uses of a shape after which the two seconds that XLA takes for it are earned back
 COMPILED_ROWS = 64  # hypotheses that compiled code takes at once: with more, their logits leave the cache of a core
 COMPILED_STEP = 8  # source lengths of compiled code are multiples of this
 
@@ -53,7 +53,7 @@ class Searcher:
         self, models: Sequence[Transformer], search: SearchConfig, compile_after: int = WORTH_COMPILING
     ) -> None:
         self.models, self.search, self.compile_after = list(models), search, compile_after
-        self.strategy = make_strategy(search)
+        self.strategy = strategy_for(search)
         self._graphs: dict[tuple[bool, bool], _Graphs] = {}
         self._uses: collections.Counter = collections.Counter()
         self._lock = threading.Lock()
@@ -89,7 +89,7 @@ class Searcher:
 
     def _padded_shape(self, source_ids: np.ndarray) -> tuple[int, int]:
         batch, length = source_ids.shape
-        most = max(1, COMPILED_ROWS // self.search.beam_size)
+        most = max(1, COMPILED_ROWS // self.strategy.width)
         size = min(most, 1 << (batch - 1).bit_length())
         return size, -(-length // COMPILED_STEP) * COMPILED_STEP
 
@@ -119,7 +119,9 @@ class Searcher:
         while room < longest and not done.numpy():
             done, found, *rest = graphs.go_further(source_ids, limits, least, prefix, *rest)
             room *= 2
-        return Hypotheses(*(part.numpy() for part in found))
+        found = Hypotheses(*(part.numpy() for part in found))
+        length = found.lengths.max()  # there may be more room than the model has positions
+        return Hypotheses(*(part[:, :, :length] if part.ndim == 3 else part for part in found))
 
     def _graph(self, compiled: bool, prefixed: bool, source_ids, room: int) -> tuple[_Graphs, list | None]:
         """Return the graphs, and what their `begin` would return where that is known from making them.
@@ -148,10 +150,7 @@ class Searcher:
 
         def going_on(source_ids, limits, least, prefix, memories, state):
             rules = [begins_with(prefix)] if prefixed else []
-            if search.min_length or search.min_length_ratio:
-                rules.append(at_least(least))
-            if search.no_repeat_ngram:
-                rules.append(no_repeated_ngram(search.no_repeat_ngram))
+            rules += rules_of(search, least)
             state = advance(self.models, source_ids, memories, limits, strategy, rules, coverage, state, compiled)
             return tf.reduce_all(state.finished), finish(source_ids, strategy, coverage, state), memories, state
 

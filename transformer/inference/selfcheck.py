@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -84,8 +85,50 @@ def greedy_without_cache(translator, row: list[int]) -> list[int]:
     return ids
 
 
+def plain_search() -> dict[str, int | float]:
+    """Return settings without sampling and rules."""
+    defaults = dataclasses.asdict(SearchConfig())
+    return {name: defaults[name] for name in ("temperature", "no_repeat_ngram", "min_length", "min_length_ratio")}
+
+
+def usable(translator, sentences: list[str] | None) -> tuple[tuple[str, ...], tuple[list[int], ...]]:
+    """Return the sentences, or `some_sentences`, that the model reads in one piece, and their ids.
+
+    Raises:
+        UserError: there is none.
+    """
+    sentences = sentences or some_sentences(translator)
+    encoded = zip(sentences, translator.encode(sentences), strict=True)
+    found = [(text, row) for text, row in encoded if 2 < len(row) <= translator.max_positions]
+    if not found:
+        raise UserError("there is no sentence that the model reads in one piece; give others with --input")
+    return tuple(zip(*found, strict=True))
+
+
+def check_export(load: Callable, sentences: list[str] | None = None) -> Check:
+    """Return the row that compares the translator with its SavedModel, written and loaded again; see `run_checks`."""
+    import tensorflow as tf
+
+    from transformer.inference import savedmodel
+
+    translator = load(**plain_search())
+    texts, _ = usable(translator, sentences)
+    beam_size = translator.search.beam_size
+    options = {"beam_size": beam_size, "n_best": 1, "length_penalty": translator.search.length_penalty}
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, savedmodel.TEXT)
+        savedmodel.save(translator, path, savedmodel.TEXT, beam_size)
+        signature = tf.saved_model.load(str(path)).signatures[savedmodel.TEXT_SIGNATURE]
+        inputs = {"sentences": tf.constant(texts), **{name: tf.constant(value) for name, value in options.items()}}
+        scores = signature(**inputs)["scores"][:, 0].numpy()
+    pairs = zip(scores, translator.translate(texts), strict=True)
+    differences = [abs(float(theirs) - ours[0].score) for theirs, ours in pairs]
+    broken = sum(not difference <= NEAR_TIE for difference in differences)
+    return Check("exported = original", len(texts), max(differences), broken)
+
+
 def run_checks(load: Callable, sentences: list[str] | None = None) -> list[Check]:
-    """Return the rows of the table.
+    """Return the rows of the table that need no export.
 
     Args:
         load: returns the translator of the run; keyword arguments override its search. Called several times.
@@ -93,15 +136,9 @@ def run_checks(load: Callable, sentences: list[str] | None = None) -> list[Check
     """
     import numpy as np
 
-    plain = dataclasses.asdict(SearchConfig())  # no sampling, no rules
-    plain = {name: plain[name] for name in ("temperature", "no_repeat_ngram", "min_length", "min_length_ratio")}
+    plain = plain_search()
     translator, greedy = load(**plain), load(**plain, beam_size=1)
-    sentences = sentences or some_sentences(translator)
-    encoded = zip(sentences, translator.encode(sentences), strict=True)
-    usable = [(text, row) for text, row in encoded if 2 < len(row) <= translator.max_positions]
-    if not usable:
-        raise UserError("there is no sentence that the model reads in one piece; give others with --input")
-    texts, rows = zip(*usable, strict=True)
+    texts, rows = usable(translator, sentences)
     found = [found_ids(translator, row) for row in rows]
     checks = []
 
@@ -149,8 +186,13 @@ def main(argv: list[str] | None = None) -> int:
         from transformer.data import textfiles
         from transformer.inference.translator import Translator
 
+        def load(**search):
+            return Translator.load(args.run, **search)
+
         sentences = list(textfiles.lines(Path(args.input))) if args.input else None
-        checks = run_checks(lambda **search: Translator.load(args.run, **search), sentences)
+        checks = run_checks(load, sentences)
+        print("exporting the run to a temporary directory and loading it again", file=sys.stderr)
+        checks.append(check_export(load, sentences))
         print(f"{'check':<22}{'cases':>6}  {'largest difference':>18}  result")
         for check in checks:
             result = f"{check.broken} broken" if check.broken else "ok"

@@ -7,7 +7,6 @@ import unicodedata
 from collections.abc import Callable, Sequence
 
 LONGEST_TOKEN = 16  # characters; a text that fits only with longer ones, on average, is cut without being counted
-MOST_MARKS = 8  # combining marks that are kept with their letter
 
 # Where a text may be cut, best places first: after a sentence, after a clause, between words. Each takes time in
 # proportion to the text, which is why a run of stops is tried from its first one only and not given back.
@@ -64,7 +63,6 @@ def _halves(text: str) -> tuple[str, str]:
         ends = (match.end() for match in place.finditer(text))
         if end := min((end for end in ends if end < length), key=lambda end: abs(2 * end - length), default=0):
             return text[:end].strip(), text[end:].strip()
-    middle = length // 2
-    places = range(middle, max(0, middle - MOST_MARKS - 1), -1)
-    cut = next((place for place in places if not unicodedata.combining(text[place])), middle)
+    middle = length // 2  # an accent stays with its letter, unless there are accents alone
+    cut = next((place for place in range(middle, 0, -1) if not unicodedata.combining(text[place])), middle)
     return text[:cut], text[cut:]

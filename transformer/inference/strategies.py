@@ -119,7 +119,7 @@ class Beam(Strategy):
         return log_probabilities / length_penalty(lengths, self.alpha, self.form)
 
     def choose(self, logits, normalisers, log_probabilities, lengths, finished, position, bonus):
-        batch, width = tf.shape(logits)[0], self.width
+        batch, width = tf.shape(logits)[0], logits.shape[1] or tf.shape(logits)[1]
         candidates = min(self.width, logits.shape[-1] or self.width)  # more of one cannot be among the W best of all
         likely, tokens = likeliest(logits, candidates)  # (B, W, C)
         # A finished hypothesis has one candidate.
@@ -141,22 +141,21 @@ def likeliest(logits: tf.Tensor, count: int) -> tuple[tf.Tensor, tf.Tensor]:
 
     They stand in the `count` groups of tokens with the highest maxima, so that only these are sorted.
     """
-    width, vocabulary = logits.shape[1:]
-    size = GROUP if vocabulary else 0
-    groups = (vocabulary or 0) // GROUP
+    width, vocabulary = logits.shape[1] or tf.shape(logits)[1], logits.shape[2] or 0
+    groups = vocabulary // GROUP
     if groups < 2 * count:
         return tf.math.top_k(logits, count)
-    missing = -vocabulary % size
+    missing = -vocabulary % GROUP
     if missing:
         groups += 1
         logits = tf.pad(logits, [[0, 0], [0, 0], [0, missing]], constant_values=2 * IMPOSSIBLE)
-    table = tf.reshape(logits, (-1, groups, size))  # (B * W, groups, size)
+    table = tf.reshape(logits, (-1, groups, GROUP))  # (B * W, groups, GROUP)
     _, best = tf.math.top_k(tf.reduce_max(table, axis=2), count)  # (B * W, C)
     # A product with ones and zeros picks the groups: XLA would gather them one by one.
-    rows = tf.matmul(tf.one_hot(best, groups), table)  # (B * W, C, size)
-    values, places = tf.math.top_k(tf.reshape(rows, (-1, width, count * size)), count)
-    chosen = tf.gather(tf.reshape(best, (-1, width, count)), places // size, batch_dims=2)
-    return values, chosen * size + places % size
+    rows = tf.matmul(tf.one_hot(best, groups), table)  # (B * W, C, GROUP)
+    values, places = tf.math.top_k(tf.reshape(rows, (-1, width, count * GROUP)), count)
+    chosen = tf.gather(tf.reshape(best, (-1, width, count)), places // GROUP, batch_dims=2)
+    return values, chosen * GROUP + places % GROUP
 
 
 class Sample(Strategy):

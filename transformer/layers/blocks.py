@@ -231,7 +231,7 @@ class DecoderLayer(_ResidualLayer):
             cache: keys and values of the tokens so far, (B, H, T * W, K) each; T is the longest output.
             position: scalar int32, index of the current token.
             memory: from `start`.
-            visible: bool, broadcastable to (B, H, W, T * W), W static: which cached tokens are a hypothesis' own.
+            visible: bool, broadcastable to (B, H, W, T * W): which cached tokens are a hypothesis' own.
             padding_mask: (B, 1, 1, S) bool.
             compiled: whether XLA compiles this, which writes into the cache in its own way.
 
@@ -242,7 +242,7 @@ class DecoderLayer(_ResidualLayer):
         entered = self._enter(self.layernorm1, x)
         queries, *news = self.mha1.project_all(entered, (memory.kernel, memory.bias), batch)  # (B, H, W, K) each
         write = _write_compiled if compiled else _write
-        width = visible.shape[2]
+        width = visible.shape[2] or tf.shape(visible)[2]
         cache = tuple(write(old, new, position, width) for old, new in zip(cache, news, strict=True))
         attn1, _ = self.mha1.attend(queries, *cache, visible, rows=True)
         x = self._leave(self.layernorm1, self.dropout1, x, attn1, False)
@@ -254,7 +254,7 @@ class DecoderLayer(_ResidualLayer):
         return self._feed_forward(x, False), cache, weights2
 
 
-def _write(cache: tf.Tensor, new: tf.Tensor, position: tf.Tensor, width: int) -> tf.Tensor:
+def _write(cache: tf.Tensor, new: tf.Tensor, position: tf.Tensor, width: tf.Tensor | int) -> tf.Tensor:
     """Return the cache (B, H, T * W, K) with new keys or values (B, H, W, K) at a position, written in place."""
     depth = cache.shape[3]
     flat = tf.reshape(cache, (-1, tf.shape(cache)[2] // width, width * depth))  # (B * H, T, W * K)
@@ -264,6 +264,6 @@ def _write(cache: tf.Tensor, new: tf.Tensor, position: tf.Tensor, width: int) ->
     return tf.reshape(written, tf.shape(cache))
 
 
-def _write_compiled(cache: tf.Tensor, new: tf.Tensor, position: tf.Tensor, width: int) -> tf.Tensor:
+def _write_compiled(cache: tf.Tensor, new: tf.Tensor, position: tf.Tensor, width: tf.Tensor | int) -> tf.Tensor:
     """Return the same as `_write`, in place where XLA compiles it."""
     return keras.ops.slice_update(cache, (0, 0, position * width, 0), new)

@@ -255,7 +255,7 @@ class Decoder(_Stack):
         cache stays as it is and `authors` says who wrote a hypothesis' earlier tokens.
 
         Args:
-            ids: (B, W), the current token of each hypothesis; W is static.
+            ids: (B, W), the current token of each hypothesis.
             cache: of the tokens so far, from `start` or the last `step`.
             position: scalar int32, index of the current token, below the cache's T.
             memory: from `start`.
@@ -266,12 +266,12 @@ class Decoder(_Stack):
         Returns:
             output (B, W, D), the new cache, and the last layer's attention over the source (B, H, W, S).
         """
-        batch, hypotheses = tf.shape(ids)[0], ids.shape[1]
+        batch, hypotheses = tf.shape(ids)[0], ids.shape[1] or tf.shape(ids)[1]
         x = self.embedding(tf.reshape(ids, (-1,)))  # (B * W, D)
         x += tf.cast(tf.constant(self.positions)[position], x.dtype)  # every hypothesis is at the same position
         columns, length = tf.range(hypotheses), tf.shape(cache[0][0])[2] // hypotheses
         visible = (tf.range(length) <= position)[:, tf.newaxis]  # (T, 1)
-        if hypotheses > 1:
+        if ids.shape[1] != 1:
             own = columns[tf.newaxis, :, tf.newaxis] if authors is None else authors
             visible &= own[..., tf.newaxis] == columns  # (B, W, T, W)
         visible = tf.reshape(visible, (-1, 1, hypotheses, length * hypotheses))

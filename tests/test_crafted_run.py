@@ -1,0 +1,434 @@
+"""A run directory that somebody forged: told in one line; nothing is run, read from outside, or made large for it."""
+
+import hashlib
+import io
+import json
+import os
+import pickle
+import re
+import resource
+import shutil
+import struct
+import sys
+import zipfile
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+import safetensors.numpy
+from sentencepiece import sentencepiece_model_pb2
+from tiny_run import save_run, spread_parts, tiny_config
+
+import translate
+from transformer import checkpoints
+from transformer.arrays import DamagedError, _digest, load_arrays
+from transformer.checkpoints import RunDirectory, build_model, count_weights
+from transformer.data.subwords import RESERVED_TOKENS
+from transformer.data.tokenizers import train_tokenizers
+
+MOST_MEMORY = 2**27  # bytes by which a refusal may raise the most memory that the process has held
+
+
+@pytest.fixture(scope="module")
+def honest(tmp_path_factory):
+    return save_run(tmp_path_factory.mktemp("honest") / "run", spread_parts(), beam_size=1).path
+
+
+@pytest.fixture
+def run(honest, tmp_path, monkeypatch):
+    """A copy to forge, in the directory at hand; whoever builds a model of it fails."""
+    shutil.copytree(honest, tmp_path / "run")
+    monkeypatch.chdir(tmp_path)
+    return Path("run")
+
+
+def refusal(capsys):
+    """Return what `translate.py` says of the run; it must be one line, and the process must not have grown."""
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    code = translate.main(["--run", "run", "sol"])
+    grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+    out, err = capsys.readouterr()
+    assert (code, out) == (1, "") and err.startswith("error: ") and err.count("\n") == 1 and len(err) < 1500, err
+    assert err[:-1].isprintable()
+    assert grown * (1 if sys.platform == "darwin" else 1024) < MOST_MEMORY
+    return err
+
+
+def test_the_run_is_honest(run, capsys):
+    assert translate.main(["--run", "run", "sol"]) == 0
+    capsys.readouterr()
+
+
+# config.json
+
+
+def forge_config(run, **changes):
+    values = json.loads((run / "config.json").read_text())
+    for section, entries in changes.items():
+        values[section] = {**values.get(section, {}), **entries} if isinstance(entries, dict) else entries
+    (run / "config.json").write_text(json.dumps(values))
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        {"d_model": 2**30},
+        {"d_model": 10**9},
+        {"d_model": 10**400},
+        {"dff": 2**31 - 1},
+        {"num_layers": 10**6},
+        {"num_layers": 10**9},
+        {"num_layers": 10**6, "d_model": 1, "num_heads": 1, "dff": 1},
+        {"max_positions": 10**12},
+        {"max_positions": 2**31 - 1},
+        {"num_heads": 10**9},
+        {"d_model": 2**20, "num_heads": 2**20, "num_layers": 1000},
+    ],
+    ids=str,
+)
+def test_sizes_that_the_weights_do_not_have_are_refused_before_a_model_is_built(run, capsys, monkeypatch, model):
+    forge_config(run, model=model)
+    monkeypatch.setattr(checkpoints, "build_model", lambda *_: pytest.fail("built"))
+    assert re.search(r"best\.safetensors is of another architecture|config\.json: .*(must be|below)", refusal(capsys))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"text": {"vocabulary_size": 10**12}},
+        {"search": {"no_repeat_ngram": 10**9}},
+        {"search": {"beam_size": 10**9}},
+        {"search": {"batch_tokens": 2**31 - 1}},
+        {"search": {"max_length": 10**30}},
+        {"search": {"length_penalty": 10**400}},
+        {"search": {"length_penalty": float("nan")}},
+        {"search": {"temperature": float("-inf")}},
+        {"search": {"penalty": ["gnmt"]}},
+        {"search": {"top_p": "1"}},
+        {"search": {"\x1b[2J\n\u2028": 1}},
+        {"search": {"beam_size": "x" * 100_000}},
+        {"model": {"embeddings": "../../outside"}},
+        {"model": {"activation": "os.system"}},
+        {"model": {"activation": "glu"}},
+        {"model": {"norm_first": None}},
+        {"model": [1, 2]},
+        {"model": None},
+        {"extra": {}},
+        {"__class__": {"os": "system"}},
+    ],
+    ids=lambda changes: str(changes)[:60],
+)
+def test_wrong_values_and_unknown_keys(run, capsys, changes):
+    forge_config(run, **changes)
+    refusal(capsys)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"\xff\xfe",
+        b"[" * 100_000,
+        b'{"model":' * 100_000,
+        b'{"model": ' + b"[" * 900 + b"]" * 900 + b"}",
+        b'{"model": {"d_model": 1' + b"0" * 5000 + b"}}",
+        b"[]",
+        b"null",
+        b'"config"',
+        b"NaN",
+        b'{"search": {"length_penalty": NaN}}',
+        b" " * 2_000_000 + b"{}",
+        pickle.dumps({"model": {}}),
+    ],
+    ids=lambda content: repr(content[:20]),
+)
+@pytest.mark.parametrize("name", ["config.json", "tokenizer/tokenizer.json"])
+def test_json_that_is_none(run, capsys, name, content):
+    (run / name).write_bytes(content)
+    assert name in refusal(capsys)
+
+
+# Weights
+
+
+def forge_weights(run, entries=None, metadata="honest", data=None):
+    """Write weights with other entries in their header than the honest ones."""
+    content = (run / "best.safetensors").read_bytes()
+    size = struct.unpack("<Q", content[:8])[0]
+    header = json.loads(content[8 : 8 + size])
+    if metadata != "honest":
+        header["__metadata__"] = metadata
+    header.update(entries or {})
+    packed = json.dumps(header).encode()
+    body = content[8 + size :] if data is None else data
+    (run / "best.safetensors").write_bytes(struct.pack("<Q", len(packed)) + packed + body)
+
+
+NAME = "model/encoder/embedding/embeddings"
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        {"dtype": "F32", "shape": [10**9, 10**9], "data_offsets": [0, 4]},
+        {"dtype": "F32", "shape": [2**62, 4], "data_offsets": [0, 16]},
+        {"dtype": "F32", "shape": [-1, 16], "data_offsets": [0, 64]},
+        {"dtype": "F32", "shape": [1, 16], "data_offsets": [64, 0]},
+        {"dtype": "F32", "shape": [1, 16], "data_offsets": [-64, 0]},
+        {"dtype": "F32", "shape": [1, 16], "data_offsets": [10**15, 10**15 + 64]},
+        {"dtype": "F32", "shape": [1, 16], "data_offsets": [0, 64]},  # overlaps with others, and leaves a hole
+        {"dtype": "O", "shape": [1, 16], "data_offsets": [0, 64]},
+        {"dtype": "F32", "shape": "wide", "data_offsets": [0, 64]},
+        {"dtype": "F32", "shape": [[[[[[]]]]]], "data_offsets": [0, 64]},
+        None,
+        "text",
+    ],
+    ids=str,
+)
+def test_headers_of_weights_that_lie(run, capsys, entry):
+    forge_weights(run, {NAME: entry})
+    assert "run/best.safetensors is damaged" in refusal(capsys)
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        None,
+        {},
+        {"saved": "null"},
+        {"saved": "[" * 100_000},
+        {"saved": '{"facts": {}, "digests": []}'},
+        {"saved": '{"facts": {}, "digests": {}}'},
+        {"saved": '{"facts": {}, "digests": {"' + NAME + '": {"a": 1}}}'},
+        {"saved": pickle.dumps(1).decode("latin-1")},
+    ],
+    ids=lambda metadata: str(metadata)[:50],
+)
+def test_metadata_of_weights_that_are_none(run, capsys, metadata):
+    forge_weights(run, metadata=metadata)
+    assert "run/best.safetensors is damaged" in refusal(capsys)
+
+
+def saved_as(run, change=lambda array: array, **more):
+    """Save the honest arrays, one changed and more added, with digests that fit."""
+    arrays = safetensors.numpy.load_file(run / "best.safetensors")
+    arrays = {**arrays, NAME: change(arrays[NAME]), **more}
+    saved = {"facts": {}, "digests": {name: _digest(array) for name, array in arrays.items()}}
+    safetensors.numpy.save_file(arrays, run / "best.safetensors", {"saved": json.dumps(saved)})
+
+
+@pytest.mark.parametrize(
+    "change, word",
+    [
+        (lambda array: array + np.float32("nan"), "no finite number"),
+        (lambda array: array * np.float32("inf"), "no finite number"),
+        (lambda array: array.astype(np.float64), "holds F64 instead of float32"),
+        (lambda array: array.astype(np.int32), "holds I32 instead of float32"),
+        (lambda array: array.astype(np.complex64), "holds C64 instead of float32"),
+    ],
+)
+def test_arrays_of_what_weights_are_not(run, capsys, change, word):
+    saved_as(run, change)
+    assert word in refusal(capsys)
+
+
+def test_more_layers_than_arrays_are_not_built(run, capsys, monkeypatch):
+    saved_as(run, more=np.zeros(10**6, np.float32))  # numbers enough for them
+    forge_config(run, model={"d_model": 1, "num_heads": 1, "dff": 1, "num_layers": 20_000})
+    monkeypatch.setattr(checkpoints, "build_model", lambda *_: pytest.fail("built"))
+    assert "is of another architecture" in refusal(capsys)
+
+
+@pytest.mark.parametrize("kind, size", [("BF16", 2), ("F8_E4M3", 1), ("BOOL", 1)])
+def test_types_that_numpy_lacks(tmp_path, kind, size):
+    header = {"a": {"dtype": kind, "shape": [2], "data_offsets": [0, 2 * size]}}
+    header["__metadata__"] = {"saved": '{"facts": {}, "digests": {"a": ""}}'}
+    packed = json.dumps(header).encode()
+    (tmp_path / "x").write_bytes(struct.pack("<Q", len(packed)) + packed + bytes(2 * size))
+    with pytest.raises(DamagedError, match=f"'a' holds {kind} instead of float32"):
+        load_arrays(tmp_path / "x", {"a": keras.Variable(np.zeros(2, "float32"))})
+
+
+class Harm:
+    """Pickled, it makes a file when it is loaded."""
+
+    def __reduce__(self):
+        return Path.touch, (Path("harm").absolute(),)
+
+
+def keras_archive():
+    """A model whose Lambda layer makes a file when it is loaded and called."""
+    harm = str(Path("harm").absolute())
+    keras.Sequential([keras.Input((1,)), keras.layers.Lambda(lambda x: open(harm, "w") and x)]).save("archive.keras")
+    os.unlink(harm)  # it was called while it was made
+    return Path("archive.keras").read_bytes()
+
+
+def zipped_pickle():
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr("archive/data.pkl", pickle.dumps(Harm()))
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    "make", [lambda: pickle.dumps(Harm()), zipped_pickle, keras_archive], ids=["pickle", "pt", "keras"]
+)
+def test_code_in_place_of_weights_is_not_run(run, capsys, make):
+    content = make()
+    for name in ("best.safetensors", "best.keras", "best.pkl", "config.pkl", "tokenizer/tokenizer.pkl"):
+        (run / name).write_bytes(content)
+    assert "run/best.safetensors is damaged" in refusal(capsys)
+    assert not Path("harm").exists()
+
+
+def test_weights_that_end_too_early(run, capsys):
+    content = (run / "best.safetensors").read_bytes()
+    for size in (0, 4, 8, 100, len(content) // 2, len(content) - 1):
+        (run / "best.safetensors").write_bytes(content[:size])
+        assert "run/best.safetensors is damaged" in refusal(capsys)
+    (run / "best.safetensors").write_bytes(struct.pack("<Q", 2**63) + content[8:])
+    assert "run/best.safetensors is damaged" in refusal(capsys)
+
+
+# Tokenizers
+
+
+def forge_asset(run, asset, suffix=".model"):
+    """Put a vocabulary in place, with the digest that fits."""
+    kind = {".model": "sentencepiece", ".vocab.txt": "wordpiece"}[suffix]
+    description = {"kind": kind, "joint": True, "sha256": {"joint": hashlib.sha256(asset).hexdigest()}}
+    (run / "tokenizer" / f"joint{suffix}").write_bytes(asset)
+    (run / "tokenizer" / "tokenizer.json").write_text(json.dumps(description))
+
+
+def forged_model(run, change):
+    proto = sentencepiece_model_pb2.ModelProto.FromString((run / "tokenizer" / "joint.model").read_bytes())
+    change(proto)
+    return proto.SerializeToString()
+
+
+def crooked_trie(spec):
+    """A rule table that leads far out of itself; tensorflow-text follows it into foreign memory."""
+    trie = struct.pack("<256I", 0x7FFFFFFF, *[0x7FFFFFFF] * 255)
+    spec.precompiled_charsmap = struct.pack("<I", len(trie)) + trie + b"x\0"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda proto: setattr(proto.pieces[280], "piece", "a" * 200_000),
+        lambda proto: setattr(proto.pieces[280], "piece", "a" * 101),
+        lambda proto: setattr(proto.pieces[280], "piece", "\0"),
+        lambda proto: setattr(proto.pieces[280], "piece", ""),
+        lambda proto: setattr(proto.pieces[280], "piece", proto.pieces[281].piece),
+        lambda proto: setattr(proto.pieces[280], "score", float("nan")),
+        lambda proto: setattr(proto.pieces[5], "piece", "<0x-1>"),
+        lambda proto: proto.ClearField("pieces"),
+        lambda proto: proto.pieces.pop(0),
+        lambda proto: crooked_trie(proto.normalizer_spec),
+        lambda proto: crooked_trie(proto.denormalizer_spec),
+        lambda proto: setattr(proto.normalizer_spec, "precompiled_charsmap", b"\xff\xff\xff\xff"),
+    ],
+)
+def test_vocabularies_that_would_crash_the_process(run, capsys, change):
+    forge_asset(run, forged_model(run, change))
+    assert "tokenizer file run/tokenizer/joint.model is damaged" in refusal(capsys)
+
+
+@pytest.mark.parametrize("pieces", [["a" * 300], ["\0"], ["\ufffd" * 200_000], [""], []], ids=lambda p: str(p)[:20])
+def test_wordpiece_vocabularies_that_are_none(run, capsys, pieces):
+    forge_asset(run, "\n".join([*RESERVED_TOKENS, *pieces, ""]).encode(), ".vocab.txt")
+    assert "tokenizer file run/tokenizer/joint.vocab.txt is damaged" in refusal(capsys)
+
+
+def test_huge_files_are_not_read_to_their_end(run, capsys):
+    """Sparse files: they take no room on the disk."""
+    os.truncate(run / "best.safetensors", 2**36)
+    assert "run/best.safetensors is damaged" in refusal(capsys)
+    for name in (
+        "tokenizer/joint.model",
+        "tokenizer/tokenizer.json",
+        "config.json",
+    ):  # in the order opposite to loading
+        os.truncate(run / name, 2**36)
+        assert f"{name} is longer than " in refusal(capsys)
+
+
+@pytest.mark.parametrize("name", ["../joint", "/etc/passwd", "joint/../../outside", "source"])
+def test_names_in_the_description_are_not_followed(run, capsys, name):
+    description = json.loads((run / "tokenizer" / "tokenizer.json").read_text())
+    description["sha256"] = {name: description["sha256"]["joint"]}
+    (run / "tokenizer" / "tokenizer.json").write_text(json.dumps(description))
+    assert "run/tokenizer/joint.model" in refusal(capsys)
+
+
+# Places outside
+
+
+@pytest.mark.parametrize(
+    "name", ["config.json", "best.safetensors", "tokenizer", "tokenizer/joint.model", "tokenizer/tokenizer.json"]
+)
+@pytest.mark.parametrize("absolute", [True, False])
+def test_links_out_of_the_directory_are_not_followed(run, capsys, name, absolute):
+    outside = Path("outside", Path(name).name).absolute()
+    outside.parent.mkdir()
+    (run / name).rename(outside)
+    (run / name).symlink_to(outside if absolute else os.path.relpath(outside, (run / name).parent))
+    assert refusal(capsys).startswith(f"error: run/{name} is a link to a place outside run")
+
+
+def test_links_within_the_directory_and_to_it_are_followed(run, capsys):
+    (run / "best.safetensors").rename(run / "weights")
+    (run / "best.safetensors").symlink_to("weights")
+    run.rename("real")
+    run.symlink_to("real")
+    assert translate.main(["--run", "run", "sol"]) == 0
+
+
+@pytest.mark.parametrize(
+    "name", ["config.json", "best.safetensors", "tokenizer/joint.model", "tokenizer/tokenizer.json"]
+)
+def test_a_pipe_is_not_waited_for(run, capsys, name):
+    (run / name).unlink()
+    os.mkfifo(run / name)
+    assert refusal(capsys).startswith(f"error: run/{name} is a device or a pipe")
+
+
+def test_a_circle_of_links(run, capsys):
+    (run / "config.json").unlink()
+    (run / "config.json").symlink_to("config.json")
+    refusal(capsys)
+
+
+@pytest.mark.parametrize("name", ["last.safetensors", "metrics.jsonl", "kept"])
+def test_training_goes_on_in_the_directory_alone(run, name):
+    (run / name).symlink_to(Path("outside").absolute())
+    directory = RunDirectory(run)
+    uses = {
+        "last.safetensors": lambda: directory.weights("last"),
+        "metrics.jsonl": lambda: directory.metrics,
+        "kept": directory.all_kept_weights,
+    }
+    with pytest.raises(checkpoints.UserError, match="is a link to a place outside"):
+        uses[name]()
+
+
+# What the refusals rest on
+
+
+@pytest.mark.parametrize("embeddings", ["separate", "target", "shared"])
+@pytest.mark.parametrize("norm_first", [False, True])
+def test_weights_are_counted_as_they_are_built(embeddings, norm_first):
+    sizes = {
+        "embeddings": embeddings,
+        "norm_first": norm_first,
+        "num_layers": 3,
+        "d_model": 6,
+        "num_heads": 3,
+        "dff": 5,
+    }
+    config = tiny_config(Path("unused"), model=sizes, text={"joint": embeddings == "shared"})
+    tokenizers = train_tokenizers(lambda: iter([("abc abd", "x y z w v")] * 9), config.text)
+    assert count_weights(config.model, tokenizers) == build_model(config.model, tokenizers).count_params()

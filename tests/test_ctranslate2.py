@@ -1,0 +1,297 @@
+"""Exported CTranslate2 models against the models they were made of."""
+
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from reference import randomised
+from tiny_run import pairs, shipping_example, tiny_config, write_run
+
+import translate
+from transformer.checkpoints import build_model
+from transformer.config import END_ID, PAD_ID, START_ID, UNKNOWN_ID, UserError
+from transformer.data.tokenizers import train_tokenizers
+from transformer.inference import export
+from transformer.inference.ctranslate2_spec import ACTIVATIONS
+from transformer.inference.ctranslate2_translator import CTranslate2Translator
+from transformer.inference.selfcheck import token_log_probabilities
+from transformer.inference.translation import one_line
+from transformer.inference.translator import Translator
+
+SENTENCES = ["sol mar rio", "um", "", "lua mar dois três um", "rio", "sol lua", "mar mar"]
+SEARCH = {"beam_size": 3, "penalty": "length", "length_penalty": 1.0, "finished": "aside", "max_extra_length": 4}
+
+
+def shape_logits(model, end):
+    """Let an end be likely at any step, and what no search writes about e^-30: both ways to leave it out then agree."""
+    last = model.decoder.final_norm or model.decoder.stack[-1].layernorm3
+    last.beta.assign(np.ones(last.beta.shape))  # a state's elements then sum up to about their number, 16
+    weight = model.final_layer.kernel if model.final_layer else model.decoder.embedding.embeddings
+    table = weight.numpy().T if model.final_layer else weight.numpy()  # (V, D)
+    table[[PAD_ID, UNKNOWN_ID, START_ID]] = -2
+    table[END_ID] = end
+    weight.assign(table.T if model.final_layer else table)
+
+
+def a_run(folder, text=None, end=0.5, **model):
+    """Write a run of a model with random weights; returns its path."""
+    config = tiny_config(folder, model=model, text=text or {}, search=SEARCH)
+    tokenizers = train_tokenizers(lambda: iter(pairs(60)), config.text)
+    built = randomised(build_model(config.model, tokenizers))
+    shape_logits(built, end)
+    return write_run(folder / "run", config, tokenizers, built)
+
+
+def exported(run, out, *flags):
+    assert export.main([str(run), str(out), "--format", "ctranslate2", *flags]) == 0
+    return out
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    return a_run(tmp_path_factory.mktemp("base"), embeddings="separate")
+
+
+@pytest.fixture(scope="module")
+def out(run):
+    return exported(run, run.parent / "out")
+
+
+def check_alike(ours, theirs):
+    assert len(ours) == len(theirs)
+    for of_ours, of_theirs in zip(ours, theirs, strict=True):
+        assert [h.text for h in of_ours] == [h.text for h in of_theirs]
+        for mine, other in zip(of_ours, of_theirs, strict=True):
+            assert (mine.tokens, mine.source_tokens) == (other.tokens, other.source_tokens)
+            assert (mine.finished, mine.warnings) == (other.finished, other.warnings)
+            assert other.score == pytest.approx(mine.score, abs=1e-4)
+            assert other.log_probability == pytest.approx(mine.log_probability, abs=1e-4)
+            np.testing.assert_allclose(other.token_log_probabilities, mine.token_log_probabilities, atol=1e-4)
+            if mine.attention is not None:
+                np.testing.assert_allclose(other.attention, mine.attention, atol=1e-5)
+            assert other.heads is None and other.alignment == mine.alignment
+
+
+@pytest.mark.parametrize(
+    ("norm_first", "embeddings", "text", "end"),  # the last so that some translations end and some are cut
+    [
+        (False, "separate", {"joint": False}, 0.4),
+        (True, "target", {"joint": False, "tokenizer": "wordpiece"}, 0.28),
+        (True, "shared", {}, 0.35),
+    ],
+)
+def test_every_architecture_translates_alike(tmp_path, norm_first, embeddings, text, end):
+    run = a_run(tmp_path, text, end, num_layers=2, norm_first=norm_first, embeddings=embeddings)
+    theirs = CTranslate2Translator.load(exported(run, tmp_path / "out"))
+    ours = Translator.load(run)
+    expected = ours.translate(SENTENCES, 3, True)
+    check_alike(expected, theirs.translate(SENTENCES, 3, True))
+    assert {h.finished for of in expected for h in of if h.tokens} == {True, False}
+    vocabularies = sorted(path.name for path in (tmp_path / "out" / "model").glob("*vocabulary*"))
+    assert len(vocabularies) == (1 if embeddings == "shared" else 2)
+
+
+@pytest.mark.parametrize("activation", sorted(set(ACTIVATIONS) - {"relu", "swish"}))  # others' models have relu
+def test_every_activation_function_is_the_same(tmp_path, activation):
+    run = a_run(tmp_path, activation=activation)
+    ours, theirs = Translator.load(run), CTranslate2Translator.load(exported(run, tmp_path / "out"))
+    vocabulary = ours.tokenizers.source
+    ids = {piece: index for index, piece in enumerate(vocabulary.pieces(range(vocabulary.vocabulary_size)))}
+    for sentence in ("sol mar", "lua rio um"):
+        ((found,),) = theirs.translate([sentence], with_attention=True)
+        written = [ids[piece] for piece in found.tokens] + [END_ID] * found.finished
+        expected = token_log_probabilities(ours, ours.encode([sentence])[0], written)
+        np.testing.assert_allclose(found.token_log_probabilities, expected, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "search",
+    [
+        {"beam_size": 1},
+        {"penalty": "gnmt", "length_penalty": 0.6},
+        {"length_penalty": 0.0, "max_length_ratio": 0.7},
+    ],
+    ids=str,
+)
+def test_searches_are_alike(run, out, search):
+    ours, theirs = Translator.load(run, **search), CTranslate2Translator.load(out, **search)
+    check_alike(ours.translate(SENTENCES), theirs.translate(SENTENCES))
+
+
+def test_rules_and_penalties_that_the_library_applies_otherwise_hold(run, out):
+    rules = {"min_length_ratio": 0.6, "no_repeat_ngram": 2, "coverage_penalty": 0.3}
+    ours, theirs = Translator.load(run), CTranslate2Translator.load(out, **rules)
+    for row, (found, *_) in zip(ours.encode(SENTENCES), theirs.translate(SENTENCES, 3, True), strict=True):
+        if len(row) == 2:
+            continue
+        assert len(found.tokens) >= 0.6 * len(row)
+        assert len(set(zip(found.tokens, found.tokens[1:], strict=False))) == max(0, len(found.tokens) - 1)
+        covered = np.log(np.minimum(found.attention.sum(axis=0), 1)).sum()
+        length = len(found.tokens) + found.finished
+        assert found.score == pytest.approx(found.log_probability / length + 0.3 * covered, abs=1e-4)
+
+
+def test_prefixes_long_sentences_and_unknown_characters(run, out):
+    ours, theirs = Translator.load(run), CTranslate2Translator.load(out)
+    (prefixed,) = theirs.translate(["sol mar"], prefixes=["abc"])[0]
+    assert prefixed.text.startswith("abc") and len(prefixed.token_log_probabilities) > 3
+    sentences = ["sol " * 60, "sol 日", "日本"]
+    check_alike(ours.translate(sentences), theirs.translate(sentences))
+    with pytest.raises(ValueError, match="n_best must be from 1 to beam_size=3"):
+        theirs.translate(["sol"], n_best=4)
+
+
+def test_the_documents_example(out, capsys):
+    exec(shipping_example("ctranslate2", out).replace("+ 50", "+ 4"), {})
+    ((best,),) = CTranslate2Translator.load(out, beam_size=5).translate(["A dog runs."])
+    text, score = capsys.readouterr().out.rstrip("\n").rsplit(" ", 1)
+    assert one_line(text) == best.text and float(score) == pytest.approx(best.score, abs=1e-3)
+
+
+def test_drawing_goes_by_the_seed(out):
+    def drawn(**settings):
+        search = {"temperature": 1.0, "beam_size": 4, **settings}
+        return CTranslate2Translator.load(out, **search).translate(SENTENCES, n_best=4)
+
+    assert drawn(seed=3) == drawn(seed=3) != drawn(seed=4)
+    translator = CTranslate2Translator.load(out, temperature=1.0, top_k=5, top_p=0.9)
+    assert translator.translate(SENTENCES) == translator.translate(SENTENCES)
+    for of in drawn():
+        assert [h.score for h in of] == sorted((h.score for h in of), reverse=True)
+        assert all(h.score == h.log_probability for h in of)
+
+
+def test_what_the_export_holds(run, out):
+    stored = json.loads((out / "export.json").read_text(encoding="utf-8"))
+    assert (stored["format"], stored["quantization"], stored["weights"]) == ("ctranslate2", "float32", "best")
+    settings = json.loads((out / "model" / "config.json").read_text(encoding="utf-8"))
+    assert settings["layer_norm_epsilon"] == 1e-6  # the library's own is 1e-5
+    assert json.loads((out / "config.json").read_text(encoding="utf-8"))["search"]["beam_size"] == 3
+    sides = [json.loads((out / "model" / f"{side}_vocabulary.json").read_text()) for side in ("shared",)]
+    tokenizers = Translator.load(run).tokenizers
+    assert sides[0] == tokenizers.source.pieces(range(tokenizers.source.vocabulary_size))
+
+
+@pytest.mark.parametrize("quantization", ["int16", "int8"])
+def test_quantised_models_are_smaller_and_nearly_alike(run, out, tmp_path, quantization):
+    small = exported(run, tmp_path / "out", "--quantization", quantization)
+    assert (small / "model" / "model.bin").stat().st_size < 0.8 * (out / "model" / "model.bin").stat().st_size
+    exact, rounded = (CTranslate2Translator.load(path, beam_size=1) for path in (out, small))
+    for (one,), (other,) in zip(exact.translate(SENTENCES), rounded.translate(SENTENCES), strict=True):
+        if one.text == other.text:
+            assert other.score == pytest.approx(one.score, abs=0.3)
+
+
+def test_an_activation_function_that_the_library_lacks_is_refused(tmp_path, capsys):
+    run = a_run(tmp_path, activation="elu")
+    assert export.main([str(run), str(tmp_path / "out"), "--format", "ctranslate2"]) == 1
+    told = capsys.readouterr().err.splitlines()[-1]
+    assert told.startswith("error: CTranslate2 does not know model.activation 'elu', only relu, gelu, silu")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["run"]
+
+
+def cut_model(out):
+    path = out / "model" / "model.bin"
+    path.write_bytes(path.read_bytes()[:1000])
+
+
+def swap_vocabulary(out):
+    path = out / "model" / "shared_vocabulary.json"
+    path.write_text(path.read_text().replace("<unk>", "<nuk>"))
+
+
+def add_file(out):
+    (out / "model" / "vmap.txt").write_text("")
+
+
+def no_description(out):
+    (out / "export.json").unlink()
+
+
+def damage_description(out):
+    (out / "export.json").write_text('{"format": "ctranslate2"}')
+
+
+def point_outside(out):
+    """Name a file outside the directory in the description; it must not be looked at."""
+    description = json.loads((out / "export.json").read_text())
+    description["files"] = {"model/../../../../etc/passwd": "0" * 64, **description["files"]}
+    (out / "export.json").write_text(json.dumps(description))
+
+
+def cut_tokenizer(out):
+    (out / "tokenizer" / "joint.model").write_bytes(b"")
+
+
+@pytest.mark.parametrize(
+    ("damage", "expected"),
+    [
+        (cut_model, "model/model.bin is missing, truncated or changed; export the run again"),
+        (swap_vocabulary, "model/shared_vocabulary.json is missing, truncated or changed"),
+        (add_file, "model/vmap.txt is missing, truncated or changed"),
+        (no_description, "is no export (it has no export.json)"),
+        (damage_description, "export.json is damaged; export the run again"),
+        (point_outside, "passwd is missing, truncated or changed"),
+        (cut_tokenizer, "tokenizer/joint.model is truncated or changed"),
+    ],
+    ids=lambda value: getattr(value, "__name__", None),
+)
+def test_a_damaged_export_is_refused(out, tmp_path, damage, expected):
+    shutil.copytree(out, tmp_path / "out")
+    damage(tmp_path / "out")
+    with pytest.raises(UserError) as told:
+        CTranslate2Translator.load(tmp_path / "out")
+    assert expected in str(told.value)
+
+
+def test_without_the_library_one_line_says_how_to_get_it(run, out, tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "ctranslate2", None)
+    assert export.main([str(run), str(tmp_path / "new"), "--format", "ctranslate2"]) == 1
+    assert translate.main(["--engine", "ctranslate2", "--run", str(out), "sol"]) == 1
+    told = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
+    assert told == ["error: CTranslate2 is not installed; install it with: pip install -e '.[ctranslate2]'"] * 2
+    assert not (tmp_path / "new").exists()
+
+
+def call(capsys, *words):
+    try:
+        code = translate.main([str(word) for word in words])
+    except SystemExit as stopped:
+        code = stopped.code
+    return (code, *capsys.readouterr())
+
+
+def test_translate_py_runs_an_export(out, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("in.txt").write_text("".join(sentence + "\n" for sentence in SENTENCES), encoding="utf-8")
+    engine = ("--engine", "ctranslate2", "--run", out)
+    code, told, warnings = call(capsys, *engine, "--input", "in.txt", "--json", "--n-best", "2", "--beam-size", "4")
+    assert code == 0 and "line 3: empty sentence" in warnings
+    expected = CTranslate2Translator.load(out, beam_size=4).translate(SENTENCES, 2)
+    for line, hypotheses in zip(told.splitlines(), expected, strict=True):
+        assert [h["text"] for h in json.loads(line)["hypotheses"]] == [h.text for h in hypotheses]
+    code, told, _ = call(capsys, *engine, "--scores", "--temperature", "1", "--output", "out.txt", "sol", "mar")
+    assert (code, told) == (0, "") and Path("out.txt").read_text().count("\t") == 2
+    assert call(capsys, *engine, "--attention", "map.png", "--verbose", "sol mar")[0] == 0
+    assert Path("map.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_flags_that_do_not_go_with_the_library(run, out, capsys):
+    engine = ("--engine", "ctranslate2")
+    for words, named in (
+        ((), "--run EXPORT"),
+        (("--run", out, "--run", out), "one export"),
+        (("--run", out, "--weights", "last"), "--weights"),
+        (("--run", out, "--attention", "a.png", "--attention-heads"), "--attention-heads"),
+        (("--run", out, "--finished", "compete"), "--finished compete"),
+        (("--run", out, "--n-best", "4", "--json"), "--n-best must be from 1 to the beam size 3"),
+    ):
+        code, told, message = call(capsys, *engine, *words, "sol")
+        assert (code, told) == (2, "") and named in message.splitlines()[-1]
+    code, _, message = call(capsys, "--run", out, "sol")
+    assert code == 1 and "is the export of a run, not a run directory" in message
+    code, _, message = call(capsys, *engine, "--run", run, "sol")
+    assert code == 1 and "is no export" in message

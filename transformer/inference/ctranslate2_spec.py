@@ -1,0 +1,150 @@
+"""A trained model in CTranslate2's terms: its specification of a Transformer, filled with our weights.
+
+What our layers share with the library: post-norm and pre-norm with a final norm, biases everywhere but in a tied
+projection, embeddings times sqrt(d_model). What is written explicitly because its own default is another: the position
+encodings (it puts all sines before all cosines and counts from 1), the epsilon of the norms, and the attention that it
+returns (the mean over all heads of the last layer).
+
+Axes: D model width, F feed-forward width, V vocabulary; `linear` weights are (out, in).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+from transformer.config import END_ID, START_ID, UNKNOWN_ID, Config, UserError
+from transformer.inference.translator import Translator
+from transformer.layers.blocks import NORM_EPSILON
+from transformer.layers.positions import sinusoids
+from transformer.models.translation import Transformer
+
+ACTIVATIONS = {  # Keras' names and the library's
+    "relu": "RELU",
+    "gelu": "GELU",
+    "silu": "SWISH",
+    "swish": "SWISH",
+    "tanh": "Tanh",
+    "sigmoid": "Sigmoid",
+}
+MODEL = "model"  # the directory
+
+
+def library():
+    """Import and return CTranslate2.
+
+    Raises:
+        UserError: it is not installed.
+    """
+    try:
+        import ctranslate2
+    except ImportError:
+        raise UserError("CTranslate2 is not installed; install it with: pip install -e '.[ctranslate2]'") from None
+    return ctranslate2
+
+
+def write(translator: Translator, config: Config, folder: Path, quantization: str) -> dict[str, object]:
+    """Write model, tokenizer and config below a folder, and return what the export's description says of them.
+
+    Raises:
+        UserError: CTranslate2 is not installed, or does not know the activation function.
+    """
+    ctranslate2 = library()
+    source, target = (
+        tokenizer.pieces(range(tokenizer.vocabulary_size))
+        for tokenizer in (translator.tokenizers.source, translator.tokenizers.target)
+    )
+    spec = specification(translator.transformer)
+    spec.register_source_vocabulary(source)
+    spec.register_target_vocabulary(target)
+    spec.config.unk_token, spec.config.bos_token, spec.config.eos_token = (
+        target[index] for index in (UNKNOWN_ID, START_ID, END_ID)
+    )
+    spec.config.decoder_start_token = target[START_ID]
+    spec.config.layer_norm_epsilon = NORM_EPSILON
+    spec.validate()
+    spec.optimize(quantization)
+    (folder / MODEL).mkdir()
+    spec.save(str(folder / MODEL))
+    translator.tokenizers.save(folder / "tokenizer")
+    (folder / "config.json").write_text(config.to_json(), encoding="utf-8")
+    return {"quantization": quantization, "ctranslate2": ctranslate2.__version__}
+
+
+def specification(model: Transformer):
+    """Return the library's `TransformerSpec` with the weights of a model.
+
+    Raises:
+        UserError: CTranslate2 is not installed, or does not know the activation function.
+    """
+    library()
+    from ctranslate2.specs import Activation, TransformerSpec
+
+    encoder, decoder = model.encoder, model.decoder
+    if decoder.activation not in ACTIVATIONS:
+        raise UserError(
+            f"CTranslate2 does not know model.activation '{decoder.activation}', only {', '.join(ACTIVATIONS)}; "
+            "export with --format savedmodel"
+        )
+    spec = TransformerSpec.from_config(
+        decoder.num_layers,
+        decoder.num_heads,
+        pre_norm=decoder.norm_first,
+        activation=Activation[ACTIVATIONS[decoder.activation]],
+        alignment_layer=-1,
+        alignment_heads=decoder.num_heads,
+    )
+    spec.encoder.embeddings[0].weight = _array(encoder.embedding.embeddings)
+    spec.decoder.embeddings.weight = _array(decoder.embedding.embeddings)
+    for stack, ours in ((spec.encoder, encoder), (spec.decoder, decoder)):
+        # One more than the model reads: a translation that was cut at the limit is scored with what comes after it.
+        stack.position_encodings.encodings = sinusoids(ours.maximum_position_encoding + 1, ours.d_model)
+        if ours.final_norm:
+            _fill_norm(stack.layer_norm, ours.final_norm)
+    for layer, ours in zip(spec.encoder.layer, encoder.stack, strict=True):
+        _fill_self_attention(layer.self_attention, ours.mha, ours.layernorm1)
+        _fill_feed_forward(layer.ffn, ours.ffn, ours.layernorm2)
+    for layer, ours in zip(spec.decoder.layer, decoder.stack, strict=True):
+        _fill_self_attention(layer.self_attention, ours.mha1, ours.layernorm1)
+        _fill_cross_attention(layer.attention, ours.mha2, ours.layernorm2)
+        _fill_feed_forward(layer.ffn, ours.ffn, ours.layernorm3)
+    table, bias = model.output_table()
+    spec.decoder.projection.weight = _array(table)
+    if bias is not None:
+        spec.decoder.projection.bias = _array(bias)
+    return spec
+
+
+def _array(weight) -> np.ndarray:
+    return tf.convert_to_tensor(weight).numpy()  # a copy: quantisation works in place
+
+
+def _fill_linear(linear, *layers) -> None:
+    """Fill a linear layer with one of ours, or with several side by side."""
+    linear.weight = np.concatenate([_array(layer.kernel).T for layer in layers])
+    linear.bias = np.concatenate([_array(layer.bias) for layer in layers])
+
+
+def _fill_norm(spec, norm) -> None:
+    spec.gamma, spec.beta = _array(norm.gamma), _array(norm.beta)
+
+
+def _fill_self_attention(spec, mha, norm) -> None:
+    _fill_linear(spec.linear[0], mha.wq, mha.wk, mha.wv)
+    _fill_linear(spec.linear[1], mha.dense)
+    _fill_norm(spec.layer_norm, norm)
+
+
+def _fill_cross_attention(spec, mha, norm) -> None:
+    _fill_linear(spec.linear[0], mha.wq)
+    _fill_linear(spec.linear[1], mha.wk, mha.wv)
+    _fill_linear(spec.linear[2], mha.dense)
+    _fill_norm(spec.layer_norm, norm)
+
+
+def _fill_feed_forward(spec, ffn, norm) -> None:
+    _fill_linear(spec.linear_0, ffn.get_layer("inner"))
+    _fill_linear(spec.linear_1, ffn.get_layer("outer"))
+    _fill_norm(spec.layer_norm, norm)

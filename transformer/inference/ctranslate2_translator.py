@@ -1,0 +1,237 @@
+"""Translating with an exported CTranslate2 model instead of TensorFlow.
+
+Axes: S source tokens, T output tokens.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from transformer.config import END_ID, PAD_ID, START_ID, SearchConfig, UserError
+from transformer.data.tokenizers import TokenizerPair
+from transformer.inference.ctranslate2_spec import MODEL, library
+from transformer.inference.export_directory import check_intact, read_description
+from transformer.inference.search import Hypotheses
+from transformer.inference.strategies import coverage_penalty, length_penalty
+from transformer.inference.translation import Translation, one_line
+from transformer.inference.translator import Translator
+from transformer.presets import stored_config
+from transformer.threads import STREAMS
+
+
+class _Found(NamedTuple):
+    """A hypothesis of the library.
+
+    Attributes:
+        ids: T, the end token included.
+        score: by which hypotheses are ordered.
+        attention: (T, S), the mean over the heads of the last layer, or None.
+        logs: log-probabilities of the tokens (T,), once they are known.
+    """
+
+    ids: list[int]
+    score: float
+    attention: np.ndarray | None
+    logs: np.ndarray | None = None
+
+
+class CTranslate2Translator(Translator):
+    """`Translator.translate` on an export of format 'ctranslate2': the same sentences, parts, warnings and results.
+
+    What differs: beam search goes by the rule of `SearchConfig.finished` = 'aside', whatever that says; the coverage
+    penalty and the form 'gnmt' of the length penalty order the finished hypotheses and decide nothing before; drawn
+    tokens are others for the same seed; `Translation.heads` is None. Scores and log-probabilities are those of the
+    whole vocabulary, as everywhere in this package (the library's own are of the tokens that were allowed).
+
+    Nothing but `translate` works: there is no Keras model behind it.
+
+    Args:
+        model: the directory that CTranslate2 reads.
+        tokenizers: the pair that the model was trained with.
+        search: how to search or draw, and limits.
+        max_positions: longest sequence of the model, in tokens.
+
+    Use: `CTranslate2Translator.load(export).translate(["a sentence"])`.
+    """
+
+    def __init__(self, model: Path, tokenizers: TokenizerPair, search: SearchConfig, max_positions: int) -> None:
+        self.model = model
+        self.tokenizers, self.search, self.max_positions = tokenizers, search, max_positions
+        self._pieces = [
+            tokenizer.pieces(range(tokenizer.vocabulary_size)) for tokenizer in (tokenizers.source, tokenizers.target)
+        ]
+        self._ids = {piece: index for index, piece in enumerate(self._pieces[1])}
+        lengths = np.arange(max_positions + 1)
+        self._penalties = length_penalty(lengths, search.length_penalty, search.penalty).numpy().tolist()
+        self._engine = self._open()
+
+    @classmethod
+    def load(cls, export: str | Path, **search: float | str) -> CTranslate2Translator:
+        """Load the translator of an export; `search` overrides the settings that came with it.
+
+        Raises:
+            UserError: CTranslate2 is not installed; there is no such export, it is of another format, incomplete or
+                damaged; a search value is out of range.
+        """
+        library()
+        path = Path(export)
+        kind = read_description(path)["format"]
+        if kind != "ctranslate2":
+            raise UserError(f"{path} is an export of format '{kind}'; make one with --format ctranslate2")
+        check_intact(path, MODEL)
+        config = stored_config(path).override({"search": search}, "search")
+        return cls(path / MODEL, TokenizerPair.load(path / "tokenizer"), config.search, config.model.max_positions)
+
+    def _open(self):
+        """Open the model with as many workers as there are streams, or one, newly seeded, where tokens are drawn."""
+        library().set_random_seed(self.search.seed)  # of workers that are yet to start
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        workers = 1 if self.search.temperature else STREAMS
+        try:
+            return library().Translator(
+                str(self.model), device="cpu", inter_threads=workers, intra_threads=max(1, cores // STREAMS)
+            )
+        except RuntimeError as error:
+            raise UserError(f"CTranslate2 cannot read {self.model} ({error}); export the run again") from None
+
+    @property
+    def traces(self) -> int:
+        """Number of graphs made for searching: none."""
+        return 0
+
+    def _translate_batch(
+        self,
+        rows: list[list[int]],
+        starts: list[list[int]],
+        sentences: list[str],
+        shown: list[bool],
+        n_best: int,
+        with_heads: bool,
+    ) -> list[list[Translation]]:
+        found = self._found(rows, starts, n_best, any(shown))
+        ids = tf.ragged.constant([hypothesis.ids for of in found for hypothesis in of], tf.int32, ragged_rank=1)
+        texts = iter(self.tokenizers.target.detokenize(ids).numpy())
+        return [
+            [
+                self._as_translation(sentence, row, one_line(next(texts).decode("utf-8", "replace")), hypothesis, show)
+                for hypothesis in of
+            ]
+            for sentence, row, show, of in zip(sentences, rows, shown, found, strict=True)
+        ]
+
+    def _as_translation(self, sentence: str, row: list[int], text: str, found: _Found, shown: bool) -> Translation:
+        ended = found.ids[-1] == END_ID
+        numbers = Hypotheses(
+            np.array(found.ids), found.score, found.logs.sum(), found.logs, np.array(len(found.ids)), np.array(ended)
+        )
+        mean = found.attention[np.newaxis, np.newaxis] if shown else None  # of one layer and head
+        return self._translation(sentence, row, text, numbers, mean, False)
+
+    def _found(
+        self, rows: list[list[int]], starts: list[list[int]], n_best: int, with_attention: bool
+    ) -> list[list[_Found]]:
+        """Return the best hypotheses of each row."""
+        limits, least = self._limits(np.array([len(row) for row in rows]))
+        limits = np.maximum(limits, [len(start) + 1 for start in starts])
+        groups = defaultdict(list)  # the library takes one limit for all
+        for place, bounds in enumerate(zip(limits.tolist(), least.tolist(), strict=True)):
+            groups[bounds].append(place)
+        engine = self._open() if self.search.temperature else self._engine  # the same batch draws the same
+        found: list[list[_Found]] = [[] for _ in rows]
+        for (most, fewest), places in groups.items():
+            source = [[self._pieces[0][index] for index in rows[place]] for place in places]
+            prefix = [[self._pieces[1][index] for index in starts[place]] for place in places]
+            options = self._options(most, fewest, n_best, with_attention)
+            results = engine.translate_batch(source, prefix, **options)
+            first = self._first_attention(engine, source) if options["return_attention"] else [None] * len(places)
+            best = [self._ranked(*pair)[:n_best] for pair in zip(results, first, strict=True)]
+            for place, of in zip(places, self._scored(engine, source, best), strict=True):
+                found[place] = of
+        return found
+
+    def _options(self, most: int, fewest: int, n_best: int, with_attention: bool) -> dict[str, object]:
+        """Return the library's options for a batch."""
+        search = self.search
+        if search.temperature:
+            how = {
+                "beam_size": 1,
+                "num_hypotheses": search.beam_size,
+                "length_penalty": 0.0,
+                "sampling_temperature": search.temperature,
+                "sampling_topk": search.top_k,
+                "sampling_topp": search.top_p,
+            }
+        else:
+            # The library's ranking is ours where it knows all that ours goes by.
+            alike = search.penalty == "length" and not search.coverage_penalty
+            how = {
+                "beam_size": search.beam_size,
+                "num_hypotheses": n_best if alike else search.beam_size,
+                "length_penalty": search.length_penalty,
+            }
+        return {
+            **how,
+            "max_decoding_length": most,
+            "min_decoding_length": fewest,
+            "max_input_length": 0,
+            "no_repeat_ngram_size": search.no_repeat_ngram,
+            "disable_unk": True,
+            "suppress_sequences": [[self._pieces[1][index]] for index in (PAD_ID, START_ID)],
+            "return_end_token": True,  # it counts as a token
+            "return_scores": True,
+            "return_attention": with_attention or bool(search.coverage_penalty),
+        }
+
+    @staticmethod
+    def _first_attention(engine, source: list[list[str]]) -> list[np.ndarray]:
+        """Return the attention (S,) of each sentence's first token, which is the same for all its hypotheses.
+
+        The beam search of CTranslate2 4.8 gives the first tokens of a batch the attention of other sentences.
+        """
+        results = engine.translate_batch(
+            source, beam_size=1, max_decoding_length=1, max_input_length=0, return_end_token=True, return_attention=True
+        )
+        return [np.array(result.attention[0][0], np.float32) for result in results]
+
+    def _ranked(self, result, first: np.ndarray | None) -> list[_Found]:
+        """Return the hypotheses of a result, best first by our score; `first` is the attention of the first token."""
+        found = []
+        attentions = result.attention or [None] * len(result.hypotheses)
+        for pieces, score, attention in zip(result.hypotheses, result.scores, attentions, strict=True):
+            ids = [self._ids[piece] for piece in pieces]
+            if attention is not None:
+                attention = np.array([first, *attention[1:]], np.float32)
+            total = score if self.search.temperature else score * len(ids) ** self.search.length_penalty
+            found.append(_Found(ids, self._score(total, len(ids), attention), attention))
+        return sorted(found, key=lambda hypothesis: hypothesis.score, reverse=True)
+
+    def _scored(self, engine, source: list[list[str]], found: Sequence[list[_Found]]) -> list[list[_Found]]:
+        """Return hypotheses with the log-probabilities of their tokens and the score that follows, best first."""
+        targets = [[self._pieces[1][i] for i in one.ids if i != END_ID] for of in found for one in of]
+        sources = [pieces for pieces, of in zip(source, found, strict=True) for _ in of]
+        results = iter(engine.score_batch(sources, targets, max_input_length=0))
+
+        def scored(one: _Found) -> _Found:
+            logs = np.array(next(results).log_probs[: len(one.ids)], np.float32)
+            return one._replace(score=self._score(float(logs.sum()), len(one.ids), one.attention), logs=logs)
+
+        return [sorted(map(scored, of), key=lambda one: one.score, reverse=True) for of in found]
+
+    def _score(self, total: float, length: int, attention: np.ndarray | None) -> float:
+        """Return a hypothesis' score from its log-probability: (T, S) attention counts where coverage does."""
+        search = self.search
+        if search.temperature:
+            return total
+        score = total / self._penalties[length]
+        if search.coverage_penalty:
+            received = attention.sum(axis=0)[np.newaxis, np.newaxis]
+            real = np.ones((1, attention.shape[1]), bool)
+            score += float(coverage_penalty(received, search.coverage_penalty, real)[0, 0])
+        return score

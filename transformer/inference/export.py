@@ -1,0 +1,94 @@
+r"""Export a trained run for other programs.
+
+    python -m transformer.inference.export RUN OUT --format savedmodel
+    python -m transformer.inference.export RUN OUT --format ctranslate2 --quantization int8
+
+What the directory OUT then holds and how to call it stands in docs/shipping.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from transformer.command_line import Parser, add_search_flags, exit_code, given_search, import_tensorflow
+from transformer.config import EXPORT_FORMATS, EXPORTED_BEAM, QUANTIZATIONS
+
+
+def parser() -> Parser:
+    """Return the command line."""
+    p = Parser(
+        prog="python -m transformer.inference.export",
+        description="Export a run as SavedModels or as a CTranslate2 model. The search settings go with it: the run's, "
+        "or those given here.",
+    )
+    p.add_argument("run", metavar="RUN", help="run directory")
+    p.add_argument("out", metavar="OUT", type=Path, help="directory to write; complete or absent")
+    p.add_argument("--format", choices=EXPORT_FORMATS, required=True, help="what to write")
+    p.add_argument("--weights", choices=("best", "last"), default="best", help="which weights (default: %(default)s)")
+    p.add_argument(
+        "--quantization",
+        choices=QUANTIZATIONS,
+        help=f"of the weights, with --format ctranslate2 (default: {QUANTIZATIONS[0]})",
+    )
+    p.add_argument(
+        "--max-beam",
+        type=int,
+        metavar="N",
+        help=f"largest beam size that can be asked for, with --format savedmodel (default: {EXPORTED_BEAM}, or the "
+        "search's beam size where that is larger)",
+    )
+    p.add_argument("--overwrite", action="store_true", help="replace a former export in OUT")
+    add_search_flags(p)
+    return p
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command line; returns the exit code."""
+    p = parser()
+    args = p.parse_args(argv)
+    if args.quantization and args.format != "ctranslate2":
+        p.error("--quantization goes with --format ctranslate2")
+    if args.max_beam is not None and args.format != "savedmodel":
+        p.error("--max-beam goes with --format savedmodel")
+    if args.max_beam is not None and not 1 <= args.max_beam <= 64:
+        p.error(f"--max-beam must be from 1 to 64, got {args.max_beam}")
+    search = given_search(p, args)
+    return exit_code(lambda: export(p, args, search))
+
+
+def export(p: Parser, args: argparse.Namespace, search: dict[str, int | float | str]) -> None:
+    """Write the export and print what it is.
+
+    Raises:
+        UserError: the run cannot be loaded or exported, or the directory cannot be written.
+    """
+    import_tensorflow()
+    from transformer.checkpoints import RunDirectory
+    from transformer.inference import ctranslate2_spec, savedmodel
+    from transformer.inference.export_directory import check_target, describe, draft_of
+    from transformer.inference.translator import Translator
+
+    check_target(args.out, args.overwrite)  # before all the work
+    if args.format == "ctranslate2":
+        ctranslate2_spec.library()
+    config = RunDirectory(args.run).config().override({"search": search}, "command line")
+    translator = Translator.load(args.run, args.weights, **search)
+    beam = translator.search.beam_size
+    most = args.max_beam or max(beam, EXPORTED_BEAM)
+    if most < beam:
+        p.error(f"--max-beam must be at least the search's beam size {beam}, got {most}")
+    print(f"exporting {args.run} to {args.out}", file=sys.stderr)
+    with draft_of(args.out, args.overwrite) as draft:
+        if args.format == "savedmodel":
+            facts = savedmodel.write(translator, draft, most)
+        else:
+            facts = ctranslate2_spec.write(translator, config, draft, args.quantization or QUANTIZATIONS[0])
+        describe(draft, {"format": args.format, "run": str(args.run), "weights": args.weights, **facts})
+    size = sum(path.stat().st_size for path in args.out.rglob("*") if path.is_file())
+    print(f"{args.out}: {args.format}, {size / 1e6:.1f} MB; docs/shipping.md tells how to call it")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

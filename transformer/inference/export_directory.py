@@ -1,0 +1,158 @@
+"""Export directories: written whole or not at all, and described by one file.
+
+OUT/export.json             format, how it was made, SHA-256 of every other file
+OUT/text/, OUT/ids/         of format 'savedmodel', see savedmodel.py
+OUT/model/                  of format 'ctranslate2': the library's files
+OUT/tokenizer/, config.json of format 'ctranslate2': as in a run directory
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from transformer.checkpoints import EXPORT
+from transformer.config import EXPORT_FORMATS, UserError
+
+
+def check_target(target: Path, overwrite: bool) -> None:
+    """Refuse to write where something else lies.
+
+    Raises:
+        UserError: `target` is a file, an export that may not be overwritten, or a directory that is not, or not only,
+            an export.
+    """
+    if not target.exists():
+        return
+    if not target.is_dir():
+        raise UserError(f"{target} is a file; name a directory for the export")
+    if not any(target.iterdir()):
+        return
+    if not (target / EXPORT).exists():
+        raise UserError(f"{target} holds something that is no export; name another directory for the export")
+    known = {EXPORT, *read_description(target)["files"]}
+    foreign = sorted(set(_files(target)) - known)
+    if foreign:
+        raise UserError(
+            f"{target} holds {foreign[0]}, which is not of its export; move it away or name another directory"
+        )
+    if not overwrite:
+        raise UserError(f"{target} is an export already; replace it with --overwrite or name another directory")
+
+
+@contextlib.contextmanager
+def draft_of(target: Path, overwrite: bool) -> Iterator[Path]:
+    """Give a directory to write an export into; it gets its name when all is written.
+
+    A draft that a killed process left is cleared, and a former export that it had moved away is put back.
+
+    Raises:
+        UserError: see `check_target`; another process writes there, or the disk refuses.
+    """
+    target = target.resolve()
+    draft, old = (target.with_name(f".{target.name}.{kind}") for kind in ("draft", "old"))
+    try:
+        draft.mkdir(parents=True, exist_ok=True)
+        with _held(draft, target):
+            try:
+                _put_back(old, target)
+                check_target(target, overwrite)
+                _clear(draft)
+                yield draft
+                if target.exists():
+                    target.rename(old)
+                draft.rename(target)
+            finally:
+                _put_back(old, target)
+                shutil.rmtree(draft, ignore_errors=True)  # gone where all went well
+    except OSError as error:
+        raise UserError(f"cannot write {target}: {error.strerror}; free space or name another directory") from None
+
+
+@contextlib.contextmanager
+def _held(draft: Path, target: Path) -> Iterator[None]:
+    """Hold a draft for this process alone; a killed process lets go of it."""
+    handle = os.open(draft, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(handle)
+        raise UserError(f"another process is exporting to {target}; wait for it or name another directory") from None
+    except OSError:  # a file system without locks: go on without
+        pass
+    try:
+        yield
+    finally:
+        os.close(handle)
+
+
+def _put_back(old: Path, target: Path) -> None:
+    """Give a former export its name again, where nothing has taken it; else remove it."""
+    if old.exists():
+        shutil.rmtree(old) if target.exists() else old.rename(target)
+
+
+def _clear(folder: Path) -> None:
+    for entry in folder.iterdir():
+        shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
+
+
+def _files(folder: Path) -> Iterator[str]:
+    """Yield the paths of all files below a folder, relative to it; links are not followed."""
+    for path, _, names in os.walk(folder):
+        for name in names:
+            yield (Path(path) / name).relative_to(folder).as_posix()
+
+
+def _digest(path: Path) -> str:
+    with open(path, "rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+        os.fsync(file.fileno())
+    return digest
+
+
+def describe(folder: Path, facts: Mapping[str, object]) -> None:
+    """Flush the files of an export to disk and write its description: facts, and the SHA-256 of each file."""
+    files = {name: _digest(folder / name) for name in sorted(_files(folder))}
+    text = json.dumps({**facts, "files": files}, indent=2, ensure_ascii=False)
+    (folder / EXPORT).write_text(text + "\n", encoding="utf-8")
+
+
+def read_description(export: Path) -> dict[str, object]:
+    """Read an export's description. No file is ever opened by a name that stands in it.
+
+    Raises:
+        UserError: there is no export, or its description is damaged.
+    """
+    try:
+        description = json.loads((export / EXPORT).read_text(encoding="utf-8"))
+    except OSError:
+        raise UserError(
+            f"{export} is no export (it has no {EXPORT}); make one with: "
+            "python -m transformer.inference.export RUN OUT --format ctranslate2"
+        ) from None
+    except ValueError:
+        description = None
+    match description:
+        case {"format": str(name), "files": dict()} if name in EXPORT_FORMATS:
+            return description
+    raise UserError(f"{export / EXPORT} is damaged; export the run again")
+
+
+def check_intact(export: Path, folder: str) -> None:
+    """Compare the files of a folder of an export, all of them, with the SHA-256 that its description gives.
+
+    Raises:
+        UserError: one is missing, changed, or not of the export.
+    """
+    wanted = {name: value for name, value in read_description(export)["files"].items() if name.startswith(f"{folder}/")}
+    found = {f"{folder}/{name}": _digest(export / folder / name) for name in _files(export / folder)}
+    for name in sorted({*wanted, *found}):
+        if found.get(name) != wanted.get(name):
+            raise UserError(f"{export / name} is missing, truncated or changed; export the run again")

@@ -1,0 +1,42 @@
+"""The command line of `python -m transformer.plots`."""
+
+from __future__ import annotations
+
+from transformer.command_line import Parser, exit_code, import_tensorflow
+from transformer.config import UserError
+from transformer.plots.heat_maps import attention_map
+from transformer.plots.runs import training_curves
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Draw the curves of runs, or the attention map of a sentence; returns the exit code."""
+    p = Parser(
+        prog="python -m transformer.plots",
+        description="Draw the training curves of runs or, with --sentence, the attention map of a translation.",
+    )
+    p.add_argument("runs", nargs="+", metavar="RUN")
+    p.add_argument("--sentence", metavar="TEXT", help="translate it with the one RUN and draw its attention")
+    p.add_argument("--heads", action="store_true", help="draw every layer and head instead of the last layer's mean")
+    p.add_argument("--alignment", action="store_true", help="mark the source token that each token attends to most")
+    p.add_argument("--output", metavar="PNG", help="(default: curves.png, or attention.png)")
+    args = p.parse_args(argv)
+    if args.sentence is not None and len(args.runs) > 1:
+        p.error("--sentence goes with one RUN")
+    if args.sentence is None and (args.heads or args.alignment):
+        p.error("--heads and --alignment go with --sentence")
+
+    def job() -> None:
+        if args.sentence is None:
+            training_curves(args.runs, args.output or "curves.png")
+            return
+        import_tensorflow()
+        from transformer.inference.translator import Translator
+
+        translator = Translator.load(args.runs[0])
+        best = translator.translate([args.sentence], with_attention=True, with_heads=args.heads)[0][0]
+        if best.attention is None:
+            raise UserError("an empty sentence, or one that is translated in parts, has no attention map")
+        attention_map(best, args.output or "attention.png", args.heads, args.alignment)
+        print(best.text)
+
+    return exit_code(job)

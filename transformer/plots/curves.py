@@ -1,0 +1,158 @@
+"""Lines and bars: one number against another."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from transformer.evaluation import bleu
+from transformer.plots.style import COLOURS, HATCHES, finish, label_axes, line_style, new_figure, show_legend
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+MARKED = 25  # points of a line up to which each has a marker
+Points = tuple[Sequence[float], Sequence[float]]
+
+
+def curves(
+    lines: Mapping[str, Points],
+    xlabel: str,
+    ylabel: str,
+    levels: Mapping[str, float] | None = None,
+    logarithmic: str = "",
+    path: str | Path | None = None,
+) -> Figure:
+    """Draw lines.
+
+    Args:
+        lines: (x values, y values) by name.
+        xlabel: what x is, with its unit.
+        ylabel: what y is, with its unit.
+        levels: heights by name that are drawn as horizontal lines.
+        logarithmic: the axes that are, "x", "y" or "xy"; x then has powers of 2.
+        path: of a PNG file; None: none is written.
+
+    Raises:
+        UserError: matplotlib is not installed, or the file cannot be written.
+    """
+    figure = new_figure(6.5, 4.2)
+    axes = figure.subplots()
+    for number, (name, (x, y)) in enumerate(lines.items()):
+        axes.plot(x, y, label=name, markevery=math.ceil(len(x) / MARKED), **line_style(number))
+    for name, level in (levels or {}).items():
+        axes.axhline(level, color="black", linestyle=":", linewidth=1.0)
+        axes.annotate(name, (0.01, level), xycoords=("axes fraction", "data"), va="bottom", fontsize="small")
+    label_axes(axes, xlabel, ylabel)
+    if "x" in logarithmic:
+        axes.set_xscale("log", base=2)
+        axes.xaxis.set_major_formatter("{x:g}")
+    if "y" in logarithmic:
+        axes.set_yscale("log")
+    show_legend(axes)
+    return finish(figure, path)
+
+
+def learning_rates(
+    schedules: Mapping[str, Callable[[int], float]], steps: int, path: str | Path | None = None
+) -> Figure:
+    """Draw the learning rate of each update of schedules, the first update at step 1.
+
+    Args:
+        schedules: by name; each is called with 0 for the first update, as Keras does.
+        steps: optimizer steps.
+        path: of a PNG file; None: none is written.
+
+    Raises:
+        UserError: matplotlib is not installed, or the file cannot be written.
+    """
+    shown = np.unique(np.linspace(0, steps - 1, min(steps, 500)).astype(int))
+    lines = {name: (shown + 1, [float(schedule(step)) for step in shown]) for name, schedule in schedules.items()}
+    return curves(lines, "optimizer step", "learning rate", path=path)
+
+
+def cost_growth(costs: Mapping[str, Points], xlabel: str, ylabel: str, path: str | Path | None = None) -> Figure:
+    """Draw how costs grow with a size, both logarithmic: the power n of size^n is the slope.
+
+    The legend says the power between the first two points and between the last two, such as "n = 1.0 to 1.9".
+
+    Args:
+        costs: (sizes, costs) by name, at least two of each; sizes ascend.
+        xlabel: what grows, with its unit.
+        ylabel: what it costs, with its unit.
+        path: of a PNG file; None: none is written.
+
+    Raises:
+        UserError: matplotlib is not installed, or the file cannot be written.
+    """
+    lines = {}
+    for name, (sizes, values) in costs.items():
+        powers = np.diff(np.log(values)) / np.diff(np.log(sizes))
+        lines[f"{name}: n = {powers[0]:.1f} to {powers[-1]:.1f}"] = (sizes, values)
+    return curves(lines, xlabel, ylabel, logarithmic="xy", path=path)
+
+
+def length_bleu(
+    groups: Mapping[str, tuple[Sequence[int], Sequence[str], Sequence[str]]],
+    edges: Sequence[int],
+    target_language: str,
+    path: str | Path | None = None,
+) -> Figure:
+    """Draw the corpus BLEU of the sentences of each length, with how many there are.
+
+    Args:
+        groups: (lengths of the sources, hypotheses, references) by name.
+        edges: ascending; a range goes from one up to, not including, the next.
+        target_language: see `transformer.evaluation.bleu`.
+        path: of a PNG file; None: none is written.
+
+    Raises:
+        UserError: matplotlib is not installed, or the file cannot be written.
+    """
+    figure = new_figure(6.5, 4.2)
+    axes = figure.subplots()
+    ranges = list(zip(edges[:-1], edges[1:], strict=True))
+    for number, (name, rows) in enumerate(groups.items()):
+        points = []
+        for place, (low, high) in enumerate(ranges):
+            inside = [row for row in zip(*rows, strict=True) if low <= row[0] < high]
+            if inside:
+                _, hypotheses, references = zip(*inside, strict=True)
+                points.append((place, bleu(hypotheses, references, target_language).score, len(inside)))
+        axes.plot([p[0] for p in points], [p[1] for p in points], label=name, **line_style(number))
+        for place, score, count in points:
+            axes.annotate(f"{count:,}", (place, score), (0, 6), textcoords="offset points", ha="center", fontsize=8)
+    axes.set_xticks(
+        range(len(ranges)), [f"{low} to {high - 1}" if high - low > 1 else f"{low}" for low, high in ranges]
+    )
+    axes.set_ylim(0, 110)
+    label_axes(axes, "length of the source (tokens)", "BLEU; beside it the number of sentences")
+    show_legend(axes)
+    return finish(figure, path)
+
+
+def histograms(values: Mapping[str, Sequence[float]], xlabel: str, path: str | Path | None = None) -> Figure:
+    """Draw how often values occur, as shares of each group, all groups in the same bins.
+
+    Args:
+        values: by name.
+        xlabel: what they are, with their unit.
+        path: of a PNG file; None: none is written.
+
+    Raises:
+        UserError: matplotlib is not installed, or the file cannot be written.
+    """
+    figure = new_figure(6.5, 4.2)
+    axes = figure.subplots()
+    edges = np.histogram_bin_edges(np.concatenate([np.asarray(of) for of in values.values()]), bins=20)
+    for number, (name, of) in enumerate(values.items()):
+        shares = np.histogram(of, edges)[0] / len(of)
+        colour, hatch = COLOURS[number % len(COLOURS)], HATCHES[(number + 1) % len(HATCHES)]
+        axes.stairs(shares, edges, fill=True, facecolor="none", edgecolor=colour, hatch=hatch, linewidth=2, label=name)
+    label_axes(axes, xlabel, "share")
+    show_legend(axes)
+    return finish(figure, path)

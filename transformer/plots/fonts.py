@@ -1,0 +1,101 @@
+"""Fonts for text in any script: what a picture writes must never turn into boxes."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+REGULAR = (300, 500)  # weights of fonts that look like plain text
+BOXES = "Last Resort"  # matplotlib's font that has a box for every character
+
+
+class Lettering(NamedTuple):
+    """How to write some text.
+
+    Attributes:
+        families: fonts, each for the characters that those before it lack.
+        missing: characters that no installed font has.
+    """
+
+    families: tuple[str, ...]
+    missing: frozenset[str]
+
+    def show(self, text: str) -> str:
+        """Return the text with the number of each missing character, such as `\\u8f66`, in its place."""
+        return "".join(
+            character.encode("ascii", "backslashreplace").decode() if character in self.missing else character
+            for character in text
+        )
+
+    def note(self, figure: Figure) -> None:
+        """Say below a figure what is missing, if anything is."""
+        if self.missing:
+            figure.supxlabel(
+                f"No installed font has {len(self.missing)} of these characters: they are shown by number. "
+                "A font such as Noto Sans CJK has them.",
+                fontsize="small",
+            )
+
+
+def lettering(texts: Iterable[str]) -> Lettering:
+    """Choose fonts for texts: matplotlib's own, and as few others of this machine as have what it lacks."""
+    from matplotlib.font_manager import FontProperties, fontManager
+
+    own = FontProperties()
+    families = [own.get_name()]
+    wanted = {character for text in texts for character in text if character.isprintable()}
+    missing = wanted - _characters(fontManager.findfont(own))
+    for fonts in (_plain_fonts, _new_fonts):
+        while missing and (offered := fonts()):
+            best = max(offered, key=lambda font: len(missing & _characters(font.fname)))
+            if not missing & _characters(best.fname):
+                break
+            families.append(best.name)
+            missing -= _characters(best.fname)
+    return Lettering(tuple(families), frozenset(missing))
+
+
+def _plain_fonts() -> list:
+    """Return the fonts that matplotlib knows and that look like plain text."""
+    from matplotlib.font_manager import fontManager
+
+    return [
+        font
+        for font in fontManager.ttflist
+        if font.style == font.variant == "normal"
+        and REGULAR[0] <= _weight(font.weight) <= REGULAR[1]
+        and not font.name.startswith(BOXES)
+    ]
+
+
+def _new_fonts() -> list:
+    """Return them again, with those that were installed since matplotlib last looked."""
+    from matplotlib.font_manager import findSystemFonts, fontManager
+
+    known = {font.fname for font in fontManager.ttflist}
+    for path in sorted(set(findSystemFonts()) - known):
+        with contextlib.suppress(OSError, RuntimeError, ValueError):  # a font that matplotlib cannot read
+            fontManager.addfont(path)
+    return _plain_fonts()
+
+
+def _weight(weight: int | str) -> int:
+    from matplotlib.font_manager import weight_dict
+
+    return weight_dict[weight] if isinstance(weight, str) else weight
+
+
+@functools.cache
+def _characters(path: str) -> frozenset[str]:
+    """Return what a font file can write; nothing where it cannot be read, as bitmap fonts."""
+    from matplotlib.ft2font import FT2Font
+
+    try:
+        return frozenset(map(chr, FT2Font(path).get_charmap()))
+    except (OSError, RuntimeError, ValueError):
+        return frozenset()

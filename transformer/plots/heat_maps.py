@@ -1,0 +1,202 @@
+"""Tables of numbers as areas: attention weights, masks, positional encodings.
+
+Axes: T target/query, S source/key, H heads, D model width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import zip_longest
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from transformer.plots.fonts import Lettering, lettering
+from transformer.plots.style import MAP, finish, new_figure
+
+PER_ROW = 3  # pictures of heads
+WEIGHT = "attention weight"
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from transformer.inference.translation import Translation
+
+
+def attention_map(
+    translation: Translation, path: str | Path | None = None, heads: bool = False, alignment: bool = False
+) -> Figure:
+    """Draw the attention of each produced token (rows) over the source tokens (columns).
+
+    Args:
+        translation: made with `with_attention=True`, and `with_heads=True` where `heads` is.
+        path: of a PNG file; None: none is written.
+        heads: a picture of each head, a row of them for each layer, instead of the last layer's mean.
+        alignment: mark the source token that each token attends to most, start and end left out.
+
+    Raises:
+        UserError: matplotlib is not installed, or the file cannot be written.
+        ValueError: the translation has no such attention weights.
+    """
+    for name, weights in (("with_attention", translation.attention), ("with_heads", translation.heads))[: 1 + heads]:
+        if weights is None:
+            raise ValueError(f"translation must be made with {name}=True, got one without attention weights")
+    rows = [*translation.tokens, "[end]"][: len(translation.attention)]
+    weights, titles, wide = translation.attention[np.newaxis], [""], 1
+    if heads:
+        weights, wide = np.concatenate(translation.heads), translation.heads.shape[1]
+        titles = [f"layer {i // wide + 1}, head {i % wide + 1}" for i in range(len(weights))]
+    marks = [(source + 1, target) for source, target in translation.alignment] if alignment else []
+    return finish(_weight_grid(weights, rows, translation.source_tokens, titles, wide, marks), path)
+
+
+def attention_heads(
+    weights: np.ndarray,
+    rows: Sequence[str],
+    columns: Sequence[str],
+    numbers: bool = False,
+    label: str = WEIGHT,
+    path: str | Path | None = None,
+) -> Figure:
+    """Draw what each head of one attention layer attends to and, of several heads, their mean.
+
+    Args:
+        weights: (H, T, S) of one sentence, as `MultiHeadAttention` returns them for each of a batch.
+        rows: T queries, as text.
+        columns: S keys, as text.
+        numbers: write each weight into its place.
+        label: what the colours say, from 0 to 1.
+        path: of a PNG file; None: none is written.
+
+    Raises:
+        UserError: matplotlib is not installed, or the file cannot be written.
+        ValueError: `weights` has another shape than (H, rows, columns).
+    """
+    weights = np.asarray(weights)
+    if weights.ndim != 3 or weights.shape[1:] != (len(rows), len(columns)):
+        raise ValueError(f"weights must be (H, {len(rows)}, {len(columns)}), got {weights.shape}")
+    titles = [""]
+    if len(weights) > 1:
+        titles = [*(f"head {i + 1}" for i in range(len(weights))), "mean of the heads"]
+        weights = np.concatenate([weights, weights.mean(axis=0, keepdims=True)])
+    return finish(_weight_grid(weights, rows, columns, titles, PER_ROW, numbers=numbers, label=label), path)
+
+
+def _weight_grid(
+    weights, rows, columns, titles, wide: int, marks=(), numbers: bool = False, label: str = WEIGHT
+) -> Figure:
+    """Draw weights (N, T, S), `wide` of them in a row, all on the scale from 0 to 1, with marks at (column, row)."""
+    wide = min(wide, len(weights))
+    high = -(-len(weights) // wide)
+    letters = lettering([*rows, *columns])
+    across, down = (0.5, 0.4) if len(weights) == 1 else (0.36, 0.3)  # inches of a place
+    figure = new_figure(0.8 + wide * (0.9 + across * len(columns)), high * (1.2 + down * len(rows)))
+    grid = figure.subplots(high, wide, squeeze=False)
+    for axes, table, title in zip_longest(grid.flat, weights, titles):
+        if table is None:
+            axes.set_axis_off()
+            continue
+        image = axes.imshow(table, cmap=MAP, vmin=0.0, vmax=1.0, aspect="auto")
+        _write_tokens(axes, rows, columns, letters)
+        if marks:  # white inside black is seen on every shade
+            axes.scatter(*zip(*marks, strict=True), marker="o", s=36, color="white", edgecolors="black")
+        if numbers:
+            for (row, column), weight in np.ndenumerate(table):
+                colour = "white" if weight < 0.5 else "black"
+                axes.text(column, row, f"{weight:.2f}", ha="center", va="center", color=colour, fontsize="small")
+        axes.set_xlabel(title)
+    figure.colorbar(image, ax=grid.ravel().tolist(), label=label)
+    letters.note(figure)
+    return figure
+
+
+def _write_tokens(axes, rows: Sequence[str], columns: Sequence[str], letters: Lettering) -> None:
+    family = list(letters.families)
+    shown = [letters.show(token) for token in columns]
+    slanted = {"rotation": 45, "ha": "left", "rotation_mode": "anchor"}
+    axes.set_xticks(range(len(columns)), shown, fontfamily=family, **slanted)
+    axes.xaxis.tick_top()
+    axes.set_yticks(range(len(rows)), [letters.show(token) for token in rows], fontfamily=family)
+
+
+def mask_maps(
+    masks: Mapping[str, np.ndarray],
+    rows: Sequence[str] = (),
+    columns: Sequence[str] = (),
+    meanings: tuple[str, str] = ("True: may attend", "False: hidden"),
+    path: str | Path | None = None,
+) -> Figure:
+    """Draw boolean masks beside each other: True is light, False is dark.
+
+    Args:
+        masks: by title, each (..., T, S) or (..., 1, S) with leading axes of 1; drawn is what is left of them.
+        rows: the queries as text, where the masks have as many.
+        columns: the keys as text, likewise.
+        meanings: of light and of dark, for the legend.
+        path: of a PNG file; None: none is written.
+
+    Raises:
+        UserError: matplotlib is not installed, or the file cannot be written.
+        ValueError: a mask is not boolean, or has a leading axis above 1.
+    """
+    from matplotlib import colormaps
+    from matplotlib.patches import Patch
+
+    tables = {}
+    for title, mask in masks.items():
+        mask = np.asarray(mask)
+        if mask.dtype != bool or mask.ndim < 2 or max(mask.shape[:-2], default=1) > 1:
+            raise ValueError(f"mask '{title}' must be boolean (1, ..., T, S), got {mask.dtype} {mask.shape}")
+        tables[title] = mask.reshape(mask.shape[-2:])
+    letters, shades = lettering([*rows, *columns, *masks]), colormaps[MAP]
+    sizes = [table.shape for table in tables.values()]
+    figure = new_figure(1.0 + sum(0.8 + 0.45 * size[1] for size in sizes), 1.8 + 0.42 * max(size[0] for size in sizes))
+    grid = figure.subplots(1, len(tables), squeeze=False, width_ratios=[2 + size[1] for size in sizes])[0]
+    for axes, (title, table) in zip(grid, tables.items(), strict=True):
+        axes.imshow(table, cmap=MAP, vmin=0, vmax=1)
+        queries, keys = (
+            names if len(names) == size else [""] * size
+            for names, size in zip((rows, columns), table.shape, strict=True)
+        )
+        _write_tokens(axes, queries, keys, letters)
+        axes.set_xticks(np.arange(table.shape[1] + 1) - 0.5, minor=True)
+        axes.set_yticks(np.arange(table.shape[0] + 1) - 0.5, minor=True)
+        axes.grid(which="minor", color="white", linewidth=1)
+        axes.tick_params(which="both", length=0)
+        axes.set_xlabel(letters.show(title), fontfamily=list(letters.families))
+    handles = [Patch(facecolor=shades(1.0 * allowed), edgecolor="black") for allowed in (True, False)]
+    figure.legend(handles, meanings, loc="outside lower center", ncols=2, fontsize="small")
+    letters.note(figure)
+    return finish(figure, path)
+
+
+def position_maps(table: np.ndarray, path: str | Path | None = None) -> Figure:
+    """Draw positional encodings, and the dot product of each with each.
+
+    Args:
+        table: (T, D) or (1, T, D), as `positional_encoding` returns it.
+        path: of a PNG file; None: none is written.
+
+    Raises:
+        UserError: matplotlib is not installed, or the file cannot be written.
+        ValueError: `table` has another shape.
+    """
+    table = np.asarray(table)
+    if table.ndim == 3 and len(table) == 1:
+        table = table[0]
+    if table.ndim != 2:
+        raise ValueError(f"table must be (T, D) or (1, T, D), got {table.shape}")
+    figure = new_figure(10.5, 4.2)
+    encodings, products = figure.subplots(1, 2)
+    image = encodings.imshow(table, cmap=MAP, vmin=-1.0, vmax=1.0, aspect="auto")
+    encodings.set_xlabel("column of the encoding")
+    encodings.set_ylabel("position pos")
+    encodings.set_title("PE(pos, column)")
+    figure.colorbar(image, ax=encodings)
+    image = products.imshow(table @ table.T, cmap=MAP)
+    products.set_xlabel("position")
+    products.set_ylabel("position")
+    products.set_title("dot product of two encodings")
+    figure.colorbar(image, ax=products)
+    return finish(figure, path)
