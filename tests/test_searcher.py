@@ -7,10 +7,11 @@ import tensorflow as tf
 
 from transformer.config import END_ID, PAD_ID, START_ID, SearchConfig
 from transformer.inference import searcher as module
+from transformer.inference.aside import strategy_for
 from transformer.inference.constraints import at_least, begins_with
 from transformer.inference.search import decode
 from transformer.inference.searcher import Searcher
-from transformer.inference.strategies import likeliest, make_strategy
+from transformer.inference.strategies import likeliest
 from transformer.inference.translator import padded
 from transformer.models.translation import Transformer
 
@@ -54,7 +55,7 @@ def run(searcher, sources, limits, least=None, prefix=None):
 def test_it_finds_what_the_plain_loop_finds(model, width, compile_after):
     searcher = Searcher([model], search_of(beam_size=width), compile_after)
     for sources, limits in ((SOURCES, [7, 5, 12]), (SOURCES[1:2], [6]), (SOURCES * 9, [4, 9, 2] * 9)):
-        expected = decode([model], tf.constant(padded(sources)), tf.constant(limits), make_strategy(searcher.search))
+        expected = decode([model], tf.constant(padded(sources)), tf.constant(limits), strategy_for(searcher.search))
         agree(run(searcher, sources, limits), expected)
     assert set(searcher._graphs) == {(compile_after == 0, False)}
 
@@ -68,7 +69,7 @@ def test_the_room_doubles_until_the_longest_limit(model, compile_after, monkeypa
         [model],
         tf.constant(padded(SOURCES)),
         tf.constant(limits),
-        make_strategy(search),
+        strategy_for(search),
         [at_least(tf.constant(least))],
     )
     found = run(Searcher([model], search, compile_after), SOURCES, limits, least)
@@ -80,7 +81,7 @@ def test_more_sentences_than_compiled_code_takes_are_taken_some_at_a_time(model,
     monkeypatch.setattr(module, "COMPILED_ROWS", 8)  # 4 sentences of 2 hypotheses
     searcher = Searcher([model], search_of(beam_size=2), 0)
     sources, limits = [SOURCES[i % 3] for i in range(11)], [3 + i % 5 for i in range(11)]
-    expected = decode([model], tf.constant(padded(sources)), tf.constant(limits), make_strategy(searcher.search))
+    expected = decode([model], tf.constant(padded(sources)), tf.constant(limits), strategy_for(searcher.search))
     agree(run(searcher, sources, limits), expected)
 
 
@@ -105,7 +106,7 @@ def test_prefixes_are_searched_without_compiling(model):
     prefix = np.array([[7, 8], [9, PAD_ID], [PAD_ID, PAD_ID]], np.int32)
     limits = [6, 6, 6]
     rules = [begins_with(tf.constant(prefix))]
-    expected = decode([model], tf.constant(padded(SOURCES)), tf.constant(limits), make_strategy(searcher.search), rules)
+    expected = decode([model], tf.constant(padded(SOURCES)), tf.constant(limits), strategy_for(searcher.search), rules)
     agree(run(searcher, SOURCES, limits, prefix=prefix), expected)
     assert set(searcher._graphs) == {(False, True)}
 

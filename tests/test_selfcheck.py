@@ -46,9 +46,9 @@ def test_what_does_not_agree_is_found(parts, monkeypatch):
     class Forgetful(Translator):
         """Adds to a sentence's score what the batch around it has."""
 
-        def _translate_batch(self, rows, *rest):
-            found = super()._translate_batch(rows, *rest)
-            return [[dataclasses.replace(h, score=h.score + len(rows)) for h in of] for of in found]
+        def _translate_batch(self, batch, *rest):
+            found = super()._translate_batch(batch, *rest)
+            return [[dataclasses.replace(h, score=h.score + len(batch)) for h in of] for of in found]
 
     sentences = ["sol mar", "um", "lua", "dois"]
     broken = {check.name: check.broken for check in run_checks(loader(parts, Forgetful), sentences)}

@@ -61,9 +61,9 @@ def test_sentences_are_batched_by_length_within_the_budget(parts, monkeypatch):
     translator = Translator(*parts, SearchConfig(beam_size=2, batch_tokens=40), max_positions=32)
     batches, calls = [], []
 
-    def translate_batch(rows, starts, sentences, shown, n_best, with_heads):
-        batches.append([len(row) for row in rows])
-        return [[Translation(str(row), 0.0, 0.0)] for row in rows]
+    def translate_batch(batch, n_best, with_heads):
+        batches.append([len(part.row) for part in batch])
+        return [[Translation(str(part.row), 0.0, 0.0)] for part in batch]
 
     monkeypatch.setattr(translator, "_translate_batch", translate_batch)
     sentences = [*SENTENCES, "", *SENTENCES]

@@ -7,7 +7,7 @@ from pathlib import Path
 import keras
 
 from transformer.arrays import save_arrays
-from transformer.checkpoints import BEST, RunDirectory, build_model, model_variables
+from transformer.checkpoints import RunDirectory, build_model, model_variables
 from transformer.config import Config
 from transformer.data.tokenizers import train_tokenizers
 
@@ -75,18 +75,17 @@ def spread_parts(text=None, **model):
 
 def save_run(path, parts, **search):
     """Save what `spread_parts` returned as a run; `search` overrides that section of its config."""
-    run = RunDirectory(path)
     search = {"beam_size": 2, "max_extra_length": 4, **search}
-    corpus = {"name": "numbers", "source_language": "pt", "target_language": "en", "fingerprint": "0"}
-    run.create(tiny_config(path, model={"embeddings": "target"}, search=search), parts[1], corpus)
-    save_arrays(run.weights(BEST), model_variables(parts[0]))
-    return run
+    config = tiny_config(path, model={"embeddings": "target"}, search=search)
+    return RunDirectory(write_run(path, config, parts[1], parts[0]))
 
 
 def write_run(folder, config, tokenizers, model):
     """Write a run directory that holds a model, as if it had been trained."""
     run = RunDirectory(folder)
-    run.create(config, tokenizers, {"name": "", "source_language": "pt", "target_language": "en", "fingerprint": ""})
+    run.create(
+        config, tokenizers, {"name": "numbers", "source_language": "pt", "target_language": "en", "fingerprint": "0"}
+    )
     run.unlock()
     save_arrays(run.weights(), model_variables(model))
     return run.path

@@ -12,14 +12,19 @@ import tensorflow as tf
 STREAMS = 2  # pieces of work that a CPU does side by side: halves of a training batch, batches of sentences
 
 
+def cores_of_a_stream() -> int:
+    """Return how many of the cores that this process may use each stream has; at least 1."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, cores // STREAMS)
+
+
 def share_cores() -> None:
     """Divide the cores among the streams; without effect once TensorFlow has begun to work, or on a GPU machine."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     if tf.config.list_physical_devices("GPU"):
         return
     with contextlib.suppress(RuntimeError):
         tf.config.threading.set_inter_op_parallelism_threads(STREAMS)
-        tf.config.threading.set_intra_op_parallelism_threads(max(1, cores // STREAMS))
+        tf.config.threading.set_intra_op_parallelism_threads(cores_of_a_stream())
 
 
 def in_order(function: Callable, items: Iterable, threads: int = STREAMS) -> Iterator:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import tensorflow as tf
 
 from transformer.config import END_ID, PAD_ID, SearchConfig
-from transformer.inference.strategies import IMPOSSIBLE, Beam, Choice, Strategy, likeliest, make_strategy
+from transformer.inference.strategies import IMPOSSIBLE, Beam, Choice, Sample, Strategy, likeliest
 
 
 class Aside(Beam):
@@ -73,7 +73,8 @@ class Aside(Beam):
 
 
 def strategy_for(search: SearchConfig) -> Strategy:
-    """Return what a config asks for, by either rule for finished hypotheses."""
-    if search.finished == "aside" and search.beam_size > 1 and not search.temperature:
-        return Aside(search.beam_size, search.length_penalty, search.penalty)
-    return make_strategy(search)
+    """Return what a config asks for."""
+    if search.temperature:
+        return Sample(search.beam_size, search.temperature, search.top_k, search.top_p, search.seed)
+    beam = Aside if search.finished == "aside" and search.beam_size > 1 else Beam
+    return beam(search.beam_size, search.length_penalty, search.penalty)

@@ -5,7 +5,6 @@ Axes: S source tokens, T output tokens.
 
 from __future__ import annotations
 
-import os
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,9 +20,9 @@ from transformer.inference.export_directory import check_intact, read_descriptio
 from transformer.inference.search import Hypotheses
 from transformer.inference.strategies import coverage_penalty, length_penalty
 from transformer.inference.translation import Translation, one_line
-from transformer.inference.translator import Translator
+from transformer.inference.translator import Part, Translator
 from transformer.presets import stored_config
-from transformer.threads import STREAMS
+from transformer.threads import STREAMS, cores_of_a_stream
 
 
 class _Found(NamedTuple):
@@ -92,11 +91,10 @@ class CTranslate2Translator(Translator):
     def _open(self):
         """Open the model with as many workers as there are streams, or one, newly seeded, where tokens are drawn."""
         library().set_random_seed(self.search.seed)  # of workers that are yet to start
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         workers = 1 if self.search.temperature else STREAMS
         try:
             return library().Translator(
-                str(self.model), device="cpu", inter_threads=workers, intra_threads=max(1, cores // STREAMS)
+                str(self.model), device="cpu", inter_threads=workers, intra_threads=cores_of_a_stream()
             )
         except RuntimeError as error:
             raise UserError(f"CTranslate2 cannot read {self.model} ({error}); export the run again") from None
@@ -106,36 +104,29 @@ class CTranslate2Translator(Translator):
         """Number of graphs made for searching: none."""
         return 0
 
-    def _translate_batch(
-        self,
-        rows: list[list[int]],
-        starts: list[list[int]],
-        sentences: list[str],
-        shown: list[bool],
-        n_best: int,
-        with_heads: bool,
-    ) -> list[list[Translation]]:
-        found = self._found(rows, starts, n_best, any(shown))
+    def _translate_batch(self, batch: Sequence[Part], n_best: int, with_heads: bool) -> list[list[Translation]]:
+        rows, starts = [part.row for part in batch], [part.start for part in batch]
+        found = self._found(rows, starts, n_best, any(part.shown for part in batch))
         ids = tf.ragged.constant([hypothesis.ids for of in found for hypothesis in of], tf.int32, ragged_rank=1)
         texts = iter(self.tokenizers.target.detokenize(ids).numpy())
         return [
             [
-                self._as_translation(sentence, row, one_line(next(texts).decode("utf-8", "replace")), hypothesis, show)
+                self._as_translation(part, one_line(next(texts).decode("utf-8", "replace")), hypothesis)
                 for hypothesis in of
             ]
-            for sentence, row, show, of in zip(sentences, rows, shown, found, strict=True)
+            for part, of in zip(batch, found, strict=True)
         ]
 
-    def _as_translation(self, sentence: str, row: list[int], text: str, found: _Found, shown: bool) -> Translation:
+    def _as_translation(self, part: Part, text: str, found: _Found) -> Translation:
         ended = found.ids[-1] == END_ID
         numbers = Hypotheses(
             np.array(found.ids), found.score, found.logs.sum(), found.logs, np.array(len(found.ids)), np.array(ended)
         )
-        mean = found.attention[np.newaxis, np.newaxis] if shown else None  # of one layer and head
-        return self._translation(sentence, row, text, numbers, mean, False)
+        mean = found.attention[np.newaxis, np.newaxis] if part.shown else None  # of one layer and head
+        return self._translation(part, text, numbers, mean, False)
 
     def _found(
-        self, rows: list[list[int]], starts: list[list[int]], n_best: int, with_attention: bool
+        self, rows: Sequence[Sequence[int]], starts: Sequence[Sequence[int]], n_best: int, with_attention: bool
     ) -> list[list[_Found]]:
         """Return the best hypotheses of each row."""
         limits, least = self._limits(np.array([len(row) for row in rows]))

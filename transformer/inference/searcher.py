@@ -77,9 +77,7 @@ class Searcher:
         """
         if prefix is None and self._compiled_pays(source_ids):
             return self._compiled(source_ids, limits, least)
-        if prefix is None:
-            return self._run(False, False, source_ids, limits, least, np.zeros((len(limits), 0), np.int32))
-        return self._run(False, True, source_ids, limits, least, prefix)
+        return self._run(False, source_ids, limits, least, prefix)
 
     def _compiled_pays(self, source_ids: np.ndarray) -> bool:
         shape = self._padded_shape(source_ids)
@@ -105,13 +103,15 @@ class Searcher:
             )
             most = np.pad(limits[chunk], (0, missing), constant_values=1)
             fewest = np.pad(least[chunk], (0, missing))
-            parts = self._run(True, False, source, most, fewest, np.zeros((size, 0), np.int32))
+            parts = self._run(True, source, most, fewest, None)
             found.append([part[: size - missing] for part in parts])
         longest = max(parts[0].shape[2] for parts in found)
         return Hypotheses(*(np.concatenate([_wider(part, longest) for part in of]) for of in zip(*found, strict=True)))
 
-    def _run(self, compiled: bool, prefixed: bool, source_ids, limits, least, prefix) -> Hypotheses:
-        longest = int(limits.max())
+    def _run(self, compiled: bool, source_ids, limits, least, prefix) -> Hypotheses:
+        prefixed, longest = prefix is not None, int(limits.max())
+        if not prefixed:
+            prefix = np.zeros((len(limits), 0), np.int32)
         room = FIRST_ROOM if compiled else min(FIRST_ROOM, longest)
         graphs, begun = self._graph(compiled, prefixed, source_ids, room)
         begun = graphs.begin(source_ids, room) if begun is None else begun

@@ -10,11 +10,9 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from transformer.config import PAD_ID, SearchConfig
+from transformer.config import PAD_ID
 
 IMPOSSIBLE = -1e9  # log-probability of what must not be chosen; finite, so that differences stay numbers
-
-
 GROUP = 100  # tokens that `likeliest` looks at together
 
 
@@ -199,10 +197,3 @@ class Sample(Strategy):
         gain = tf.gather(logits - normalisers, token, batch_dims=2)
         parent = tf.zeros_like(token) + tf.range(width)
         return Choice(parent, tf.where(finished, PAD_ID, token), tf.where(finished, 0.0, gain))
-
-
-def make_strategy(search: SearchConfig) -> Strategy:
-    """Return what a config asks for."""
-    if search.temperature:
-        return Sample(search.beam_size, search.temperature, search.top_k, search.top_p, search.seed)
-    return Beam(search.beam_size, search.length_penalty, search.penalty)

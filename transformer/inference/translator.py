@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -19,6 +20,22 @@ from transformer.inference.splitting import most_characters, split_text
 from transformer.inference.translation import Translation, joined, one_line
 from transformer.models.translation import Transformer
 from transformer.threads import STREAMS, in_order
+
+
+class Part(NamedTuple):
+    """A sentence, or a part of one, that the model can read.
+
+    Attributes:
+        text: as it was given.
+        row: its ids, with start and end tokens.
+        start: ids that its translation has to begin with.
+        shown: whether attention is wanted.
+    """
+
+    text: str
+    row: list[int]
+    start: Sequence[int] = ()
+    shown: bool = False
 
 
 class Translator:
@@ -112,11 +129,10 @@ class Translator:
             raise ValueError(f"n_best must be from 1 to beam_size={self.search.beam_size}, got {n_best!r}")
         if not sentences:
             return []
-        parts = self._parts(sentences)
-        starts = self._prefix_ids(prefixes) if prefixes and any(prefixes) else [[] for _ in sentences]
-        # A prefix begins the first part of its sentence.
-        starts = [ids for start, of in zip(starts, parts, strict=True) for ids in [start, *[[]] * (len(of) - 1)]]
-        shown = [with_attention and len(of) == 1 for of in parts for _ in of]
+        parts = self._parts(sentences, with_attention)
+        if prefixes and any(prefixes):  # a prefix begins the first part of its sentence
+            starts = self._prefix_ids(prefixes)
+            parts = [[of[0]._replace(start=start), *of[1:]] for of, start in zip(parts, starts, strict=True)]
         owners = [owner for owner, of in enumerate(parts) for _ in of]
         left = [len(of) for of in parts]
 
@@ -126,13 +142,12 @@ class Translator:
             if progress:
                 progress(left.count(0))
 
-        texts, rows = zip(*(part for of in parts for part in of), strict=True)
-        found = iter(self._translate_parts(texts, rows, starts, shown, n_best, with_heads, tell))
+        found = iter(self._translate_parts([part for of in parts for part in of], n_best, with_heads, tell))
         warning = f"longer than the {self.max_positions} tokens that the model reads; translated in {{}} parts"
         return [joined([next(found) for _ in of], warning) for of in parts]
 
-    def _parts(self, sentences: Sequence[str]) -> list[list[tuple[str, list[int]]]]:
-        """Return each sentence and its ids, in parts where it is longer than the model reads."""
+    def _parts(self, sentences: Sequence[str], with_attention: bool) -> list[list[Part]]:
+        """Return each sentence, in parts without attention where it is longer than the model reads."""
         limit = self.max_positions - 2
         most = most_characters(limit)
 
@@ -141,37 +156,36 @@ class Translator:
 
         found = []
         for sentence, row in zip(sentences, self.encode([text[: most + 1] for text in sentences]), strict=True):
-            parts = [(sentence, row)]
+            parts = [Part(sentence, row, shown=with_attention)]
             if len(sentence) > most or len(row) > self.max_positions:
                 texts = split_text(sentence.replace(META_BLANK, " "), count, limit)
-                parts = [(text, self._fit(row)) for text, row in zip(texts, self.encode(texts), strict=True)]
-                parts = [part for part in parts if len(part[1]) > 2] or [("", [START_ID, END_ID])]
+                parts = [Part(text, self._fit(row)) for text, row in zip(texts, self.encode(texts), strict=True)]
+                parts = [part for part in parts if len(part.row) > 2] or [Part("", [START_ID, END_ID])]
+                if len(parts) == 1:
+                    parts = [parts[0]._replace(shown=with_attention)]
             found.append(parts)
         return found
 
     def _translate_parts(
-        self, texts, rows, starts, shown, n_best: int, with_heads: bool, tell: Callable
+        self, parts: Sequence[Part], n_best: int, with_heads: bool, tell: Callable
     ) -> list[list[Translation]]:
-        """Return the hypotheses of texts that the model can read, with attention where it is to be shown.
-
-        `tell` is given the places of those done.
-        """
-        results: list[list[Translation]] = [[] for _ in rows]
-        todo = sorted((i for i, row in enumerate(rows) if len(row) > 2), key=lambda i: len(rows[i]), reverse=True)
-        empty = sorted(set(range(len(rows))) - set(todo))
+        """Return the hypotheses of parts; `tell` is given the places of those done."""
+        results: list[list[Translation]] = [[] for _ in parts]
+        lengths = [len(part.row) for part in parts]
+        todo = sorted((i for i, length in enumerate(lengths) if length > 2), key=lengths.__getitem__, reverse=True)
+        empty = sorted(set(range(len(parts))) - set(todo))
         for i in empty:
             results[i] = [Translation("", 0.0, 0.0, warnings=("empty sentence",))] * n_best
         tell(empty)
         batches, place, share = [], 0, -(-len(todo) // STREAMS)
         while place < len(todo):
-            size = self.search.batch_tokens // (len(rows[todo[place]]) * self.search.beam_size)
+            size = self.search.batch_tokens // (lengths[todo[place]] * self.search.beam_size)
             size = max(1, min(size, share))  # no stream without work
             batches.append(todo[place : place + size])
             place += size
 
         def search(batch: list[int]) -> list[list[Translation]]:
-            chosen = [[of[i] for i in batch] for of in (rows, starts, texts, shown)]
-            return self._translate_batch(*chosen, n_best, with_heads)
+            return self._translate_batch([parts[i] for i in batch], n_best, with_heads)
 
         for batch, found in zip(batches, in_order(search, batches), strict=True):
             for i, hypotheses in zip(batch, found, strict=True):
@@ -200,7 +214,7 @@ class Translator:
         most = np.clip(most, 1, self.max_positions)
         return most.astype(np.int32), np.minimum(least, most - 1).astype(np.int32)
 
-    def _find(self, rows: list[list[int]], starts: list[list[int]]) -> tuple[np.ndarray, Hypotheses]:
+    def _find(self, rows: Sequence[Sequence[int]], starts: Sequence[Sequence[int]]) -> tuple[np.ndarray, Hypotheses]:
         """Return the padded source ids of a batch and what the search found for them."""
         limits, least = self._limits(np.array([len(row) for row in rows]))
         prefix = None
@@ -210,33 +224,24 @@ class Translator:
         source_ids = padded(rows)
         return source_ids, self.searcher(source_ids, limits, least, prefix)
 
-    def _translate_batch(
-        self,
-        rows: list[list[int]],
-        starts: list[list[int]],
-        sentences: list[str],
-        shown: list[bool],
-        n_best: int,
-        with_heads: bool,
-    ) -> list[list[Translation]]:
-        source_ids, found = self._find(rows, starts)
+    def _translate_batch(self, batch: Sequence[Part], n_best: int, with_heads: bool) -> list[list[Translation]]:
+        source_ids, found = self._find([part.row for part in batch], [part.start for part in batch])
         found = Hypotheses(*(part[:, :n_best] for part in found))
         texts = self.tokenizers.target.detokenize(tf.constant(found.ids.reshape(-1, found.ids.shape[2])))
         texts = [one_line(text.decode("utf-8", "replace")) for text in texts.numpy()]
-        heads = self._attention(source_ids, found.ids).numpy() if any(shown) else None
+        heads = self._attention(source_ids, found.ids).numpy() if any(part.shown for part in batch) else None
         return [
             [
                 self._translation(
-                    sentences[b],
-                    row,
+                    part,
                     texts[b * n_best + w],
-                    Hypotheses(*(part[b, w] for part in found)),
-                    heads[:, b, w] if shown[b] else None,
+                    Hypotheses(*(of[b, w] for of in found)),
+                    heads[:, b, w] if part.shown else None,
                     with_heads,
                 )
                 for w in range(n_best)
             ]
-            for b, row in enumerate(rows)
+            for b, part in enumerate(batch)
         ]
 
     @tf.function(
@@ -255,9 +260,9 @@ class Translator:
         return tf.reshape(stacked, tf.concat([shape[:1], [batch, width], shape[2:]], axis=0))
 
     def _translation(
-        self, sentence: str, row: list[int], text: str, found: Hypotheses, heads: np.ndarray | None, with_heads: bool
+        self, part: Part, text: str, found: Hypotheses, heads: np.ndarray | None, with_heads: bool
     ) -> Translation:
-        length, finished = int(found.lengths), bool(found.finished)
+        row, length, finished = part.row, int(found.lengths), bool(found.finished)
         words = found.ids[: length - finished]
         if heads is not None:
             heads = heads[:, :, :length, : len(row)]
@@ -270,7 +275,7 @@ class Translator:
             tuple(["[start]", *self.tokenizers.source.pieces(row[1:-1]), "[end]"]) if shown else (),
             heads[-1].mean(axis=0) if shown else None,
             finished,
-            (*self._warnings(row), *doubts(sentence, text, row[1:-1], words.tolist(), finished)),
+            (*self._warnings(row), *doubts(part.text, text, row[1:-1], words.tolist(), finished)),
             tuple(map(float, found.token_log_probabilities[:length])),
             heads if with_heads else None,
         )

@@ -112,6 +112,13 @@ class _ResidualLayer(PositionalCallMixin, keras.layers.Layer):
         x = x + dropout(output, training=training)
         return x if self.norm_first else norm(x)
 
+    def _feed_forward(self, norm, dropout, x, training):
+        """The sub-layer of the feed-forward network, for x (B, T, D) or (B * T, D)."""
+        output = self._enter(norm, x)
+        for layer in self.ffn.layers:  # the Sequential itself takes three axes only
+            output = layer(output, training=training) if isinstance(layer, Dropout) else layer(output)
+        return self._leave(norm, dropout, x, output, training)
+
     def get_config(self):
         return {
             **super().get_config(),
@@ -162,8 +169,7 @@ class EncoderLayer(_ResidualLayer):
         entered = self._enter(self.layernorm1, x)
         attn_output, _ = self.mha(entered, entered, entered, mask=mask, training=training)
         x = self._leave(self.layernorm1, self.dropout1, x, attn_output, training)
-        ffn_output = self.ffn(self._enter(self.layernorm2, x), training=training)
-        return self._leave(self.layernorm2, self.dropout2, x, ffn_output, training)
+        return self._feed_forward(self.layernorm2, self.dropout2, x, training)
 
 
 @keras.saving.register_keras_serializable(package="transformer")
@@ -202,13 +208,7 @@ class DecoderLayer(_ResidualLayer):
         entered = self._enter(self.layernorm2, x)
         attn2, weights2 = self.mha2(enc_output, enc_output, entered, mask=padding_mask, training=training)
         x = self._leave(self.layernorm2, self.dropout2, x, attn2, training)
-        return self._feed_forward(x, training), weights1, weights2
-
-    def _feed_forward(self, x, training):
-        ffn_output = self._enter(self.layernorm3, x)
-        for layer in self.ffn.layers:  # the Sequential itself takes three axes only
-            ffn_output = layer(ffn_output, training=training) if isinstance(layer, Dropout) else layer(ffn_output)
-        return self._leave(self.layernorm3, self.dropout3, x, ffn_output, training)
+        return self._feed_forward(self.layernorm3, self.dropout3, x, training), weights1, weights2
 
     def start(self, enc_output: tf.Tensor) -> Memory:
         """Return what `step` needs of the encoder output (B, S, D)."""
@@ -251,7 +251,7 @@ class DecoderLayer(_ResidualLayer):
         queries = self.mha2.project_queries(entered, batch)
         attn2, weights2 = self.mha2.attend(queries, memory.keys, memory.values, padding_mask, rows=True)
         x = self._leave(self.layernorm2, self.dropout2, x, attn2, False)
-        return self._feed_forward(x, False), cache, weights2
+        return self._feed_forward(self.layernorm3, self.dropout3, x, False), cache, weights2
 
 
 def _write(cache: tf.Tensor, new: tf.Tensor, position: tf.Tensor, width: tf.Tensor | int) -> tf.Tensor:
