@@ -11,14 +11,12 @@ each. Prints a JSON line a cell: median output tokens per second and millisecond
 it (median of the rounds' ratios), and the seconds of its first call, which compiles.
 """
 
-import json
-import statistics
 import sys
 import tempfile
 from pathlib import Path
 
 from decoding_systems import SYSTEMS, VOCABULARY
-from systems import System
+from systems import System, take_turns
 
 from transformer.command_line import Parser, exit_code, import_tensorflow
 from transformer.config import UserError
@@ -77,25 +75,17 @@ def compare(folder: Path, names: list[str], modes: list[str], rounds: int) -> No
                     systems.append(started(name, ids, mode))
                 except UserError as error:
                     print(f"{mode}: {error}", file=sys.stderr, flush=True)
-            for _ in range(rounds):
-                for system in systems:
-                    system.seconds.append(system.round())
-            ours = systems[0].seconds
-            for system in systems:
-                seconds = statistics.median(system.seconds)
-                row = {
-                    "name": system.name,
+
+            def describe(system: System, seconds: float, mode: str = mode) -> dict[str, object]:
+                return {
                     "mode": mode,
-                    "threads": system.threads,
                     "side_by_side": system.streams,
                     "tokens_per_s": round(MODES[mode][0] * LENGTH / seconds),
                     "ms_per_sentence": round(1000 * seconds / MODES[mode][0], 3),
-                    "ratio": round(statistics.median(b / a for a, b in zip(ours, system.seconds, strict=True)), 3),
                     "first_call_s": round(system.first, 2),
-                    "rounds": rounds,
                 }
-                print(json.dumps(row), flush=True)
-                system.end()
+
+            take_turns(systems, rounds, describe)
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -11,8 +11,7 @@ import os
 import sys
 import time
 
-LAYERS, WIDTH, HEADS, INNER, VOCABULARY, POSITIONS = 4, 128, 8, 512, 8000, 128
-PAD, START, END = 0, 2, 3
+from training_systems import HEADS, INNER, LAYERS, PAD, POSITIONS, START, VOCABULARY, WIDTH, marian_config
 
 
 def _model():
@@ -79,24 +78,10 @@ def ctranslate2(ids, threads, beam, length, streams):
 def hf_marian(ids, threads, beam, length, streams):
     """Decode with `generate` of Hugging Face's Marian model."""
     import torch
-    from transformers import MarianConfig, MarianMTModel
+    from transformers import MarianMTModel
 
     torch.set_num_threads(threads)
-    sizes = {"layers": LAYERS, "attention_heads": HEADS, "ffn_dim": INNER}
-    config = MarianConfig(
-        vocab_size=VOCABULARY,
-        d_model=WIDTH,
-        **{f"{side}_{name}": value for side in ("encoder", "decoder") for name, value in sizes.items()},
-        activation_function="relu",
-        max_position_embeddings=POSITIONS,
-        pad_token_id=PAD,
-        decoder_start_token_id=START,
-        eos_token_id=END,
-        share_encoder_decoder_embeddings=False,
-        tie_word_embeddings=False,
-        scale_embedding=True,
-    )
-    model = MarianMTModel(config).eval()
+    model = MarianMTModel(marian_config()).eval()
     model.generation_config.forced_eos_token_id = None
     source = torch.from_numpy(ids).long()
     options = {"num_beams": beam, "do_sample": False, "min_new_tokens": length, "max_new_tokens": length}

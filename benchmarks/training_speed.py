@@ -11,13 +11,11 @@ line a system: median target tokens per second, the ratio of ours to it (median 
 the machine's float32 matrix-product peak, counting 6 FLOPs for each matrix parameter applied to a real token.
 """
 
-import json
-import statistics
 import sys
 import tempfile
 from pathlib import Path
 
-from systems import System
+from systems import System, take_turns
 from training_systems import INNER, LAYERS, SYSTEMS, VOCABULARY, WIDTH
 
 from transformer.command_line import Parser, exit_code, import_tensorflow
@@ -99,23 +97,15 @@ def compare(folder: Path, names: list[str], rounds: int, threads: int, opennmt: 
                     other.end()
             print(f"{name}: ready with {best.threads} threads", file=sys.stderr, flush=True)
             systems.append(best)
-        for _ in range(rounds):
-            for system in systems:
-                system.seconds.append(system.round())
-        ours = systems[0].seconds
-        for system in systems:
-            seconds = statistics.median(system.seconds)
-            row = {
-                "name": system.name,
-                "threads": system.threads,
+
+        def describe(system: System, seconds: float) -> dict[str, object]:
+            return {
                 "target_tokens_per_s": round(target_tokens / seconds),
-                "ratio": round(statistics.median(b / a for a, b in zip(ours, system.seconds, strict=True)), 3),
                 "share_of_peak": round(flops / seconds / peak, 3),
-                "rounds": rounds,
                 "peak_gflops": round(peak / 1e9),
             }
-            print(json.dumps(row), flush=True)
-            system.end()
+
+        take_turns(systems, rounds, describe)
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -12,7 +12,8 @@ import sys
 import time
 
 LAYERS, WIDTH, HEADS, INNER, VOCABULARY, POSITIONS = 4, 128, 8, 512, 8000, 128
-DROPOUT, SMOOTHING, RATE, PAD = 0.1, 0.1, 1e-3, 0
+DROPOUT, SMOOTHING, RATE = 0.1, 0.1, 1e-3
+PAD, START, END = 0, 2, 3
 
 
 def transformer(threads):
@@ -177,14 +178,12 @@ def torch_transformer(threads):
     return _torch_step(torch, model, model)
 
 
-def hf_marian(threads):
-    """Return a step of Hugging Face's Marian model."""
-    import torch
-    from transformers import MarianConfig, MarianMTModel
+def marian_config(**options):
+    """Return the sizes of the model in the terms of Hugging Face's Marian."""
+    from transformers import MarianConfig
 
-    torch.set_num_threads(threads)
     sizes = {"layers": LAYERS, "attention_heads": HEADS, "ffn_dim": INNER}
-    config = MarianConfig(
+    return MarianConfig(
         vocab_size=VOCABULARY,
         d_model=WIDTH,
         **{f"{side}_{name}": value for side in ("encoder", "decoder") for name, value in sizes.items()},
@@ -192,15 +191,23 @@ def hf_marian(threads):
         dropout=DROPOUT,
         max_position_embeddings=POSITIONS,
         pad_token_id=PAD,
-        decoder_start_token_id=2,
-        eos_token_id=3,
-        forced_eos_token_id=3,
+        decoder_start_token_id=START,
+        eos_token_id=END,
+        forced_eos_token_id=END,
         share_encoder_decoder_embeddings=False,
         tie_word_embeddings=False,
         scale_embedding=True,
-        use_cache=False,
+        **options,
     )
-    model = MarianMTModel(config)
+
+
+def hf_marian(threads):
+    """Return a step of Hugging Face's Marian model."""
+    import torch
+    from transformers import MarianMTModel
+
+    torch.set_num_threads(threads)
+    model = MarianMTModel(marian_config(use_cache=False))
 
     def logits(source_ids, target_in):
         return model(input_ids=source_ids, attention_mask=source_ids != PAD, decoder_input_ids=target_in).logits

@@ -13,7 +13,6 @@ RUN/metrics.jsonl         one JSON object a line
 from __future__ import annotations
 
 import dataclasses
-import fcntl
 import json
 import math
 import os
@@ -28,7 +27,7 @@ from transformer.config import Config, ModelConfig, UserError
 from transformer.data.tokenizers import TokenizerPair
 from transformer.models.translation import Transformer
 from transformer.presets import stored_config
-from transformer.runfiles import own_path, read_own
+from transformer.runfiles import hold, own_path, read_own
 
 BEST, LAST, PREVIOUS = "best", "last", "previous"
 EXPORT = "export.json"  # the file that marks a directory as an export of a run, see inference/export_directory.py
@@ -160,17 +159,12 @@ class RunDirectory:
         """
         if self._lock:
             return
-        handle = os.open(self.path, os.O_RDONLY)
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            handle = hold(self.path)
         except BlockingIOError:
-            os.close(handle)
             raise UserError(
                 f"another process is training {self.path}; wait for it, stop it, or choose another --run"
             ) from None
-        except OSError:  # a file system without locks, such as some network ones: go on without
-            os.close(handle)
-            return
         self._lock = weakref.finalize(self, os.close, handle)
 
     def clear_drafts(self) -> None:

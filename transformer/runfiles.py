@@ -1,7 +1,8 @@
-"""Reading the files of a run directory, which may come from anyone."""
+"""Reading the files of a run directory, which may come from anyone, and holding a directory for one process."""
 
 from __future__ import annotations
 
+import fcntl
 import os
 from pathlib import Path
 
@@ -22,6 +23,25 @@ def own_path(folder: str | Path, name: str) -> Path:
     if path.exists() and not (path.is_file() or path.is_dir()):
         raise UserError(f"{path} is a device or a pipe; put a file there")
     return path
+
+
+def hold(folder: Path) -> int:
+    """Return a handle that holds a folder for this process alone, until it is closed or the process is gone.
+
+    On a file system without locks, such as some network ones, it holds nothing.
+
+    Raises:
+        BlockingIOError: another process holds the folder.
+    """
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(handle)
+        raise
+    except OSError:
+        pass
+    return handle
 
 
 def read_own(folder: str | Path, name: str, most: int = MOST_JSON) -> bytes:

@@ -9,7 +9,6 @@ OUT/tokenizer/, config.json of format 'ctranslate2': as in a run directory
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import json
 import os
@@ -19,6 +18,7 @@ from pathlib import Path
 
 from transformer.checkpoints import EXPORT
 from transformer.config import EXPORT_FORMATS, UserError
+from transformer.runfiles import hold
 
 
 def check_target(target: Path, overwrite: bool) -> None:
@@ -77,15 +77,11 @@ def draft_of(target: Path, overwrite: bool) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def _held(draft: Path, target: Path) -> Iterator[None]:
-    """Hold a draft for this process alone; a killed process lets go of it."""
-    handle = os.open(draft, os.O_RDONLY)
+    """Hold a draft for this process alone."""
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        handle = hold(draft)
     except BlockingIOError:
-        os.close(handle)
         raise UserError(f"another process is exporting to {target}; wait for it or name another directory") from None
-    except OSError:  # a file system without locks: go on without
-        pass
     try:
         yield
     finally:
