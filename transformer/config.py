@@ -129,12 +129,8 @@ class DataConfig:
     def __post_init__(self) -> None:
         for name in ("max_tokens", "batch_tokens", "length_step", "shuffle_buffer", "validation_pairs"):
             require_positive(name, getattr(self, name))
-        require(
-            self.batch_tokens >= self.max_tokens,
-            "batch_tokens",
-            f"at least max_tokens={self.max_tokens}",
-            self.batch_tokens,
-        )
+        least = self.max_tokens
+        require(self.batch_tokens >= least, "batch_tokens", f"at least max_tokens={least}", self.batch_tokens)
 
 
 @dataclass(frozen=True)
