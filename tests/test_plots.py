@@ -1,5 +1,6 @@
 """Pictures: what is drawn of what they are given, that it can be read, and that what is missing is told."""
 
+import dataclasses
 import io
 import itertools
 import json
@@ -143,6 +144,8 @@ def test_an_attention_map_shows_the_tokens_it_is_of(tmp_path, translation):
     assert not plots.attention_map(translation).axes[0].collections
     with pytest.raises(ValueError, match="with_attention=True"):
         plots.attention_map(Translation("Hi", 0.0, 0.0))
+    with pytest.raises(ValueError, match="with_heads=True"):
+        plots.attention_map(dataclasses.replace(translation, heads=None), heads=True)
 
 
 def test_the_command_draws_a_sentence(tmp_path, monkeypatch, translation, capsys):
@@ -151,8 +154,8 @@ def test_the_command_draws_a_sentence(tmp_path, monkeypatch, translation, capsys
     results = [translation, Translation("", 0.0, 0.0)]
 
     class Fixed:
-        def translate(self, sentences, with_attention):
-            assert (sentences, with_attention) == (["Oi"], True)
+        def translate(self, sentences, with_attention, with_heads):
+            assert (sentences, with_attention, with_heads) == (["Oi"], True, True)
             return [[results.pop(0)]]
 
     monkeypatch.setattr(Translator, "load", lambda run: Fixed())

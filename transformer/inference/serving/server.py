@@ -81,13 +81,14 @@ class Server(uvicorn.Server):
 
 
 def serve(app: FastAPI, batcher: Batcher, limits: ServeConfig, listener: socket.socket, access_log: bool) -> None:
-    """Serve until Ctrl-C or SIGTERM; a second Ctrl-C does not wait for clients."""
+    """Serve until Ctrl-C, SIGTERM or, of a closed terminal, SIGHUP; a second Ctrl-C does not wait for clients."""
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
     logging.getLogger("uvicorn.access").setLevel(logging.INFO)
     server = Server(app, batcher, limits, access_log)
-    # uvicorn raises the signals that it handled again when it is done, to these.
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: setattr(server, "should_exit", True))
+    # uvicorn handles the first two itself and, when it is done, raises them again, to these.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) != signal.SIG_IGN:  # as `nohup` leaves it
+            signal.signal(number, lambda *_: setattr(server, "should_exit", True))
     try:
         server.run(sockets=[listener])
     finally:
