@@ -121,7 +121,14 @@ def count_characters(texts):
 @pytest.mark.parametrize(
     "text, limit, parts",
     [
-        ("One two. Three four. Five.", 20, ["One two.", "Three four. Five."]),  # nearest to the middle
+        ("One two. Three four. Five.", 20, ["One two. Three four.", "Five."]),  # short ones go with the next
+        (
+            "Dr. No has come, at last. She did not! Who would?",
+            40,
+            ["Dr. No has come, at last.", "She did not! Who would?"],
+        ),
+        ("A sentence of its own. Another one, as long.", 43, ["A sentence of its own.", "Another one, as long."]),
+        ("A b. C d e f g h i j k", 12, ["A b.", "C d e f", "g h i j k"]),  # nearest to the middle
         ("One two. Three four. Five.", 12, ["One two.", "Three four.", "Five."]),
         ('He said: "No!" Then he left, at once.', 24, ['He said: "No!"', "Then he left, at once."]),
         ("one two, three four", 12, ["one two,", "three four"]),

@@ -258,12 +258,12 @@ class RunDirectory:
         tokenizers = self.tokenizers()
         if not self.weights(which).exists():
             raise UserError(f"run directory {self.path} has no {which} weights yet; train it with train.py first")
-        shapes = stored_shapes(self.weights(which))
-        wanted, held = count_weights(config.model, tokenizers), sum(map(math.prod, shapes.values()))
-        if wanted > 2 * held or config.model.num_layers > len(shapes):  # sizes out of nowhere: do not even build
+        arrays = stored_shapes(self.weights(which)).values()
+        wanted, held = count_weights(config.model, tokenizers), sum(map(math.prod, arrays))
+        if wanted > 2 * held or config.model.num_layers > len(arrays):  # sizes out of nowhere: do not even build
             raise UserError(
-                f"{self.weights(which)} is of another architecture: {held:,} numbers in {len(shapes):,} arrays, the "
-                f"config wants {wanted:,}; restore its config.json or train the run again"
+                f"{self.weights(which)} is of another architecture: it holds {held:,} numbers and the config wants "
+                f"{wanted:,}; restore its config.json or train the run again"
             )
         model = build_model(config.model, tokenizers)
         load_arrays(self.weights(which), model_variables(model))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import unicodedata
 from collections.abc import Callable, Sequence
 
+SHORTEST = 20  # characters; what is shorter, perhaps an abbreviation, stays with the next sentence
 LONGEST_TOKEN = 16  # characters; a text that fits only with longer ones, on average, is cut without being counted
 
 # Where a text may be cut, best places first: after a sentence, after a clause, between words. Each takes time in
@@ -31,15 +33,16 @@ def most_characters(limit: int) -> int:
 def split_text(text: str, count: Callable[[Sequence[str]], Sequence[int]], limit: int) -> list[str]:
     """Return the parts of a text, each of at most `limit` tokens, without the blanks between them.
 
-    A part that is too long is cut in two, as near to its middle as there is a sentence's end; else a clause's end, else
-    a blank, else between two characters. One character is a part, whatever it counts.
+    A text that is too long is cut after each sentence of at least `SHORTEST` characters: models learn from single
+    sentences, and of several they translate the first. A part that is still too long is cut in two, as near to its
+    middle as there is a sentence's end; else a clause's end, else a blank, else between two characters. One character
+    is a part, whatever it counts.
 
     Args:
         text: any text.
         count: returns the number of tokens of several texts.
         limit: most tokens of a part.
     """
-
     most = most_characters(limit)
 
     def are_too_long(parts: Sequence[str]) -> list[bool]:
@@ -47,6 +50,9 @@ def split_text(text: str, count: Callable[[Sequence[str]], Sequence[int]], limit
         return [len(part) > most or (next(counts) > limit and len(part) > 1) for part in parts]
 
     parts = [text.strip()]
+    if not are_too_long(parts)[0]:
+        return parts
+    parts = _sentences(parts[0])
     too_long = are_too_long(parts)
     while any(too_long):
         halves = [_halves(part) if long else (part,) for part, long in zip(parts, too_long, strict=True)]
@@ -54,6 +60,16 @@ def split_text(text: str, count: Callable[[Sequence[str]], Sequence[int]], limit
         too_long = [len(pair) == 2 and next(still) for pair in halves for _ in pair]
         parts = [half for pair in halves for half in pair]
     return parts
+
+
+def _sentences(text: str) -> list[str]:
+    """Cut a text without outer blanks after each sentence."""
+    cuts = [0]
+    for match in _PLACES[0].finditer(text):
+        if match.end() - cuts[-1] >= SHORTEST:
+            cuts.append(match.end())
+    parts = (text[start:end].strip() for start, end in itertools.pairwise([*cuts, len(text)]))
+    return [part for part in parts if part]
 
 
 def _halves(text: str) -> tuple[str, str]:
