@@ -201,4 +201,5 @@ def save(translator: Translator, folder: Path, kind: str, max_beam: int) -> None
     try:
         tf.saved_model.save(holder, str(folder), signatures={name: graph})
     except tf.errors.OpError as error:  # of the file system
-        raise UserError(f"cannot write {folder}: {error.message}; free space or name another directory") from None
+        reason = error.message.rpartition("; ")[2].partition(" [Op:")[0]
+        raise UserError(f"cannot write {folder}: {reason}; free space or name another directory") from None
