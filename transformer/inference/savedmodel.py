@@ -139,7 +139,6 @@ def _text_function(translator: Translator, max_beam: int) -> Callable[..., dict[
         found = translate_ids(ids, beam_size, n_best, length_penalty)
         shape = tf.shape(found["ids"])
         texts = target.detokenize(tf.reshape(found["ids"], (-1, shape[2])))
-        texts = tf.strings.unicode_transcode(texts, "UTF-8", "UTF-8")  # byte pieces may be no characters
         texts = tf.strings.regex_replace(texts, r"[\r\n]", " ")
         written, read = found.pop("ids"), ids[:, : translator.max_positions]
         return {
