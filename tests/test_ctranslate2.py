@@ -1,5 +1,6 @@
 """Exported CTranslate2 models against the models they were made of."""
 
+import hashlib
 import json
 import shutil
 import sys
@@ -226,6 +227,15 @@ def cut_tokenizer(out):
     (out / "tokenizer" / "joint.model").write_bytes(b"")
 
 
+def link_outside(out):
+    (out / "config.json").rename(out.parent / "config.json")
+    (out / "config.json").symlink_to(out.parent / "config.json")
+
+
+def nest_description(out):
+    (out / "export.json").write_text("[" * 100_000)
+
+
 @pytest.mark.parametrize(
     ("damage", "expected"),
     [
@@ -235,7 +245,9 @@ def cut_tokenizer(out):
         (no_description, "is no export (it has no export.json)"),
         (damage_description, "export.json is damaged; export the run again"),
         (point_outside, "passwd is missing, truncated or changed"),
-        (cut_tokenizer, "tokenizer/joint.model is truncated or changed"),
+        (cut_tokenizer, "tokenizer/joint.model is missing, truncated or changed"),
+        (link_outside, "config.json is a link to a place outside"),
+        (nest_description, "export.json is damaged; export the run again"),
     ],
     ids=lambda value: getattr(value, "__name__", None),
 )
@@ -245,6 +257,19 @@ def test_a_damaged_export_is_refused(out, tmp_path, damage, expected):
     with pytest.raises(UserError) as told:
         CTranslate2Translator.load(tmp_path / "out")
     assert expected in str(told.value)
+
+
+def test_a_model_that_does_not_fit_its_config_is_told(out, tmp_path):
+    copied = shutil.copytree(out, tmp_path / "out")
+    config = json.loads((copied / "config.json").read_text())
+    config["model"]["max_positions"] = 64  # the model has 32
+    (copied / "config.json").write_text(json.dumps(config))
+    description = json.loads((copied / "export.json").read_text())
+    description["files"]["config.json"] = hashlib.sha256((copied / "config.json").read_bytes()).hexdigest()
+    (copied / "export.json").write_text(json.dumps(description))
+    translator = CTranslate2Translator.load(copied)
+    with pytest.raises(UserError, match="does not go with the config.json and the tokenizer beside it"):
+        translator.translate(["sol mar " * 20])
 
 
 def test_without_the_library_one_line_says_how_to_get_it(run, out, tmp_path, monkeypatch, capsys):

@@ -72,7 +72,7 @@ def made(tmp_path_factory):
     def make(kind):
         folder = tmp_path_factory.mktemp(kind)
         text = {"tokenizer": kind, "vocabulary_size": 400}
-        config = tiny_config(folder, model={"embeddings": "target", "max_positions": 48}, text=text)
+        config = tiny_config(folder, model={"num_layers": 2, "embeddings": "target", "max_positions": 48}, text=text)
         config = config.override({"search": {"beam_size": 2, "max_extra_length": 2}})
         tokenizers = train_tokenizers(lambda: iter((s.pt, s.en) for s in generate("test")[:400]), config.text)
         keras.utils.set_random_seed(5)
@@ -214,6 +214,16 @@ def test_the_signature_has_the_runs_search_as_defaults(out):
     assert read_description(out)["max_beam"] == 4
 
 
+@pytest.fixture(scope="module")
+def spread():
+    """An untrained model that ends some translations early, and its tokenizers."""
+    model, tokenizers = spread_parts()
+    table = model.decoder.embedding.embeddings.numpy()
+    table[END_ID] *= 2.5
+    model.decoder.embedding.embeddings.assign(table)
+    return model, tokenizers
+
+
 @pytest.mark.parametrize(
     "settings",
     [
@@ -223,17 +233,27 @@ def test_the_signature_has_the_runs_search_as_defaults(out):
     ],
     ids=str,
 )
-def test_every_search_goes_with_the_model(settings):
-    search = SearchConfig(beam_size=3, length_penalty=0.8, max_extra_length=4, **settings)
-    translator = Translator(*spread_parts(), search, 32)
-    rows = translator.encode(["sol mar rio", "rio lua mar"])
-    _, expected = translator._find(rows, [[], []])
+def test_every_search_goes_with_the_model(spread, settings):
+    search = SearchConfig(beam_size=3, length_penalty=1.6, max_extra_length=9, **settings)
+    translator = Translator(*spread, search, 32)
+    rows = translator.encode([source for source, _ in pairs(12)])
+    _, expected = translator._find(rows, [[] for _ in rows])
     graph = tf.function(savedmodel._ids_function(translator, 5), autograph=False)
-    options = [tf.constant(value) for value in (3, 3, 0.8)]
+    options = [tf.constant(value) for value in (3, 3, 1.6)]
     found = graph(tf.ragged.constant(rows, tf.int32).to_tensor(), *options)
     length = found["ids"].shape[2]
-    np.testing.assert_array_equal(found["ids"], np.array(expected.ids)[:, :3, :length])
-    np.testing.assert_allclose(found["scores"], np.array(expected.scores)[:, :3], rtol=1e-4)
+    np.testing.assert_array_equal(found["ids"], expected.ids[:, :3, :length])
+    np.testing.assert_allclose(found["scores"], expected.scores[:, :3], rtol=1e-4)
+
+
+def test_bytes_that_are_no_characters(spread):
+    translator = Translator(*spread, SearchConfig(beam_size=3, length_penalty=1.6, max_extra_length=9), 32)
+    asked = [source for source, _ in pairs(12)]
+    graph = tf.function(savedmodel._text_function(translator, 3), autograph=False)
+    found = graph(tf.constant(asked), *[tf.constant(value) for value in (3, 3, 1.6)])["texts"].numpy()
+    expected = [[hypothesis.text for hypothesis in of] for of in translator.translate(asked, 3)]
+    assert [[text.decode() for text in row] for row in found] == expected
+    assert any("\ufffd" in text for row in expected for text in row)
 
 
 def test_a_beam_that_is_larger_than_the_vocabulary_is_refused(tmp_path):

@@ -5,6 +5,7 @@ Axes: S source tokens, T output tokens.
 
 from __future__ import annotations
 
+import functools
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
@@ -67,8 +68,7 @@ class CTranslate2Translator(Translator):
             tokenizer.pieces(range(tokenizer.vocabulary_size)) for tokenizer in (tokenizers.source, tokenizers.target)
         ]
         self._ids = {piece: index for index, piece in enumerate(self._pieces[1])}
-        lengths = np.arange(max_positions + 1)
-        self._penalties = length_penalty(lengths, search.length_penalty, search.penalty).numpy().tolist()
+        self._penalty = functools.cache(lambda n: float(length_penalty(n, search.length_penalty, search.penalty)))
         self._engine = self._open()
 
     @classmethod
@@ -84,7 +84,7 @@ class CTranslate2Translator(Translator):
         kind = read_description(path)["format"]
         if kind != "ctranslate2":
             raise UserError(f"{path} is an export of format '{kind}'; make one with --format ctranslate2")
-        check_intact(path, MODEL)
+        check_intact(path)
         config = stored_config(path).override({"search": search}, "search")
         return cls(path / MODEL, TokenizerPair.load(path / "tokenizer"), config.search, config.model.max_positions)
 
@@ -106,7 +106,12 @@ class CTranslate2Translator(Translator):
 
     def _translate_batch(self, batch: Sequence[Part], n_best: int, with_heads: bool) -> list[list[Translation]]:
         rows, starts = [part.row for part in batch], [part.start for part in batch]
-        found = self._found(rows, starts, n_best, any(part.shown for part in batch))
+        try:
+            found = self._found(rows, starts, n_best, any(part.shown for part in batch))
+        except (RuntimeError, KeyError) as error:  # more positions than the model has, pieces of another tokenizer
+            raise UserError(
+                f"{self.model} does not go with the config.json and the tokenizer beside it ({error}); export again"
+            ) from None
         ids = tf.ragged.constant([hypothesis.ids for of in found for hypothesis in of], tf.int32, ragged_rank=1)
         texts = iter(self.tokenizers.target.detokenize(ids).numpy())
         return [
@@ -220,7 +225,7 @@ class CTranslate2Translator(Translator):
         search = self.search
         if search.temperature:
             return total
-        score = total / self._penalties[length]
+        score = total / self._penalty(length)
         if search.coverage_penalty:
             received = attention.sum(axis=0)[np.newaxis, np.newaxis]
             real = np.ones((1, attention.shape[1]), bool)

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from transformer.checkpoints import EXPORT
 from transformer.config import EXPORT_FORMATS, UserError
-from transformer.runfiles import hold
+from transformer.runfiles import hold, own_path, read_own
 
 
 def check_target(target: Path, overwrite: bool) -> None:
@@ -127,13 +127,13 @@ def read_description(export: Path) -> dict[str, object]:
         UserError: there is no export, or its description is damaged.
     """
     try:
-        description = json.loads((export / EXPORT).read_text(encoding="utf-8"))
+        description = json.loads(read_own(export, EXPORT))
     except OSError:
         raise UserError(
             f"{export} is no export (it has no {EXPORT}); make one with: "
             "python -m transformer.inference.export RUN OUT --format ctranslate2"
         ) from None
-    except ValueError:
+    except (ValueError, RecursionError):
         description = None
     match description:
         case {"format": str(name), "files": dict()} if name in EXPORT_FORMATS:
@@ -141,14 +141,14 @@ def read_description(export: Path) -> dict[str, object]:
     raise UserError(f"{export / EXPORT} is damaged; export the run again")
 
 
-def check_intact(export: Path, folder: str) -> None:
-    """Compare the files of a folder of an export, all of them, with the SHA-256 that its description gives.
+def check_intact(export: Path) -> None:
+    """Compare the files of an export, all of them, with the SHA-256 that its description gives.
 
     Raises:
-        UserError: one is missing, changed, or not of the export.
+        UserError: one is missing, changed, not of the export, or a link out of it.
     """
-    wanted = {name: value for name, value in read_description(export)["files"].items() if name.startswith(f"{folder}/")}
-    found = {f"{folder}/{name}": _digest(export / folder / name) for name in _files(export / folder)}
+    wanted = read_description(export)["files"]
+    found = {name: _digest(own_path(export, name)) for name in _files(export) if name != EXPORT}
     for name in sorted({*wanted, *found}):
         if found.get(name) != wanted.get(name):
             raise UserError(f"{export / name} is missing, truncated or changed; export the run again")

@@ -17,13 +17,14 @@ import tensorflow as tf
 from transformer.config import END_ID, PAD_ID, START_ID, SearchConfig, UserError
 from transformer.inference.aside import Aside
 from transformer.inference.constraints import rules_of
-from transformer.inference.search import Hypotheses, decode
+from transformer.inference.search import Hypotheses, State, advance, begin, finish, open_axes, with_room
 from transformer.inference.strategies import Beam, Choice, Sample, Strategy
 from transformer.inference.translator import Translator
 
 TEXT, IDS = "text", "ids"  # the directories
 TEXT_SIGNATURE, IDS_SIGNATURE = "serving_default", "ids"
 LARGEST_PENALTY = 10.0  # as in `SearchConfig`
+HALF_ROOM = 8  # half the tokens that a search has room for at first; it doubles when they are used up
 
 
 class _AnyBeam(Beam):
@@ -51,6 +52,20 @@ def _checked(tensor: tf.Tensor, *rules: tuple[tf.Tensor, str]) -> tf.Tensor:
     """Return a tensor that can be had only where all conditions hold; each comes with what to say where it does not."""
     with tf.control_dependencies([tf.debugging.Assert(tf.reduce_all(holds), [message]) for holds, message in rules]):
         return tf.identity(tensor)
+
+
+def _decode(models, source_ids, limits, strategy, rules, coverage) -> Hypotheses:
+    """Do what `search.decode` does, with room that grows: attention over empty places costs as much as over tokens."""
+    memories, start = begin(models, source_ids, strategy, HALF_ROOM, coverage)
+    end = tf.while_loop(
+        lambda *parts: ~tf.reduce_all(State(*parts).finished),
+        lambda *parts: advance(
+            models, source_ids, memories, limits, strategy, rules, coverage, with_room(State(*parts))
+        ),
+        start,
+        shape_invariants=tf.nest.map_structure(open_axes, start),
+    )
+    return finish(source_ids, strategy, coverage, State(*end))
 
 
 def _ids_function(translator: Translator, max_beam: int) -> Callable[..., dict[str, tf.Tensor]]:
@@ -87,16 +102,17 @@ def _ids_function(translator: Translator, max_beam: int) -> Callable[..., dict[s
         ids = tf.where(cut, END_ID, ids)
         most, least = tf.unstack(tf.gather(limits, tf.minimum(lengths, longest), axis=1))
         strategy = _strategy(search, beam_size, max_beam, length_penalty)
-        found = decode(translator.models, ids, most, strategy, rules_of(search, least), search.coverage_penalty)
+        found = _decode(translator.models, ids, most, strategy, rules_of(search, least), search.coverage_penalty)
         found = Hypotheses(*(part[:, :n_best] for part in found))
+        written = found.ids[:, :, : tf.reduce_max(found.lengths)]  # room may go beyond what the model reads
 
         empty = (lengths <= 2)[:, tf.newaxis]  # nothing between start and end
         lengths = tf.where(empty, 0, found.lengths)
         width = tf.reduce_max(lengths)
         real = tf.sequence_mask(lengths, width)  # (B, N, T)
-        attention = tf.reduce_mean(translator._attention(ids, found.ids)[-1], axis=2)  # (B, N, T, S)
+        attention = tf.reduce_mean(translator._attention(ids, written)[-1], axis=2)  # (B, N, T, S)
         return {
-            "ids": tf.where(real, found.ids[:, :, :width], PAD_ID),
+            "ids": tf.where(real, written[:, :, :width], PAD_ID),
             "scores": tf.where(empty, 0.0, found.scores),
             "log_probabilities": tf.where(empty, 0.0, found.log_probabilities),
             "finished": empty | found.finished,
@@ -123,7 +139,6 @@ def _text_function(translator: Translator, max_beam: int) -> Callable[..., dict[
         found = translate_ids(ids, beam_size, n_best, length_penalty)
         shape = tf.shape(found["ids"])
         texts = target.detokenize(tf.reshape(found["ids"], (-1, shape[2])))
-        texts = tf.strings.unicode_transcode(texts, "UTF-8", "UTF-8")  # byte pieces may be no characters
         texts = tf.strings.regex_replace(texts, r"[\r\n]", " ")
         written, read = found.pop("ids"), ids[:, : translator.max_positions]
         return {
@@ -185,4 +200,5 @@ def save(translator: Translator, folder: Path, kind: str, max_beam: int) -> None
     try:
         tf.saved_model.save(holder, str(folder), signatures={name: graph})
     except tf.errors.OpError as error:  # of the file system
-        raise UserError(f"cannot write {folder}: {error.message}; free space or name another directory") from None
+        reason = error.message.rpartition("; ")[2].partition(" [Op:")[0]
+        raise UserError(f"cannot write {folder}: {reason}; free space or name another directory") from None
