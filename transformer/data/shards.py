@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import hashlib
 import itertools
 import json
@@ -146,7 +147,10 @@ def _make_shards(folder, corpus, split, tokenizers, config, say) -> Shards:
         except OSError:  # another process was first; its shards are the same
             if _read_shards(folder) is None:
                 raise
-        return _read_shards(folder)
+        made = _read_shards(folder)
+        if made is None:
+            raise FileNotFoundError(errno.ENOENT, "what was just written has been removed", str(folder))
+        return made
     finally:
         shutil.rmtree(draft, ignore_errors=True)
 

@@ -57,7 +57,8 @@ def output(path: str | None) -> Iterator[io.TextIOBase]:
         UserError: the file cannot be written.
     """
     if path is None:
-        sys.stdout.reconfigure(encoding="utf-8", newline="\n")
+        if isinstance(sys.stdout, io.TextIOWrapper):  # a notebook has another one
+            sys.stdout.reconfigure(encoding="utf-8", newline="\n")
         yield sys.stdout
         return
     if os.path.isdir(path):
@@ -115,7 +116,8 @@ def prompted() -> Iterator[str]:
     """
     with contextlib.suppress(ImportError):
         import readline  # noqa: F401 - gives `input` arrow keys and history
-    sys.stdin.reconfigure(encoding="utf-8", errors="surrogateescape")  # as the command line does
+    if isinstance(sys.stdin, io.TextIOWrapper):
+        sys.stdin.reconfigure(encoding="utf-8", errors="surrogateescape")  # as the command line does
     print("Type a sentence and press Enter; Ctrl-D ends.", file=sys.stderr)
     with contextlib.suppress(EOFError):
         while True:
