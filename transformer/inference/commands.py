@@ -10,6 +10,7 @@ import os
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import TextIO
 
 from transformer.config import UserError
 from transformer.data import textfiles
@@ -48,7 +49,7 @@ def arguments(sentences: Iterable[str]) -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def output(path: str | None) -> Iterator[io.TextIOBase]:
+def output(path: str | None) -> Iterator[TextIO]:
     """Open stdout, or a file that appears under its name only when it is complete.
 
     A device or a named pipe is written to and never replaced, and a link stays a link.
