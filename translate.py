@@ -2,9 +2,13 @@
 
 import argparse
 import sys
+from typing import TYPE_CHECKING
 
 from transformer.command_line import Parser, add_search_flags, exit_code, given_search, import_tensorflow, leave
 from transformer.config import DEFAULT_RUN
+
+if TYPE_CHECKING:
+    from transformer.inference.translator import Translator
 
 
 def parser() -> Parser:
@@ -54,7 +58,7 @@ def refuse_flags(p: Parser, args: argparse.Namespace) -> None:
         p.error("--finished compete does not go with --engine ctranslate2, whose finished hypotheses stand aside")
 
 
-def load_translator(args: argparse.Namespace, search: dict[str, int | float | str]):
+def load_translator(args: argparse.Namespace, search: dict[str, int | float | str]) -> "Translator":
     """Return the translator that the flags name."""
     if args.engine == "ctranslate2":
         from transformer.inference.ctranslate2_translator import CTranslate2Translator

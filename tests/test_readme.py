@@ -18,13 +18,13 @@ PARSERS = {"train.py": train.parser(), "translate.py": translate.parser()}
 
 
 def test_ci_runs_the_readmes_commands():
-    ci = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
-    ci = ci.replace('"$venv"', ".venv").replace('"$python"', "python3").splitlines()
-    tests = next(line for line in SHELL.splitlines() if line.endswith("-m pytest"))
-    for step in tests.split(" && "):
-        assert step in ci
-    assert '.venv/bin/pip install -e ".[parity]"' in ci
-    assert ci[-1] == tests.split(" && ")[-1]  # pytest's closing line is the last one
+    run, check = ((ROOT / ".ci" / name).read_text(encoding="utf-8") for name in ("run", "check"))
+    run = run.replace('"$venv"', ".venv").replace("$venv", ".venv").replace('"$python"', "python3").splitlines()
+    check = check.replace(".ci/tool ", ".venv/bin/").replace(' "$@"', "").splitlines()
+    *installing, testing = next(line for line in SHELL.splitlines() if line.endswith("-m pytest")).split(" && ")
+    for step in (*installing, '.venv/bin/pip install -e ".[parity]"'):
+        assert step in run
+    assert run[-1] == "VENV=.venv .ci/check" and check[-1] == testing  # pytest's closing line is the last one
 
 
 @pytest.mark.parametrize("script", PARSERS)

@@ -1,6 +1,7 @@
 """Tokenised shards: cleaned, made once, made again when anything changes, and never half."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -123,6 +124,13 @@ def test_a_cache_that_cannot_be_written_is_told(tmp_path):
     corpus = write_corpus(tmp_path, [("4", "5")])
     message = refused(corpus, "train", TokenizerPair(Numbers(), Numbers()), a_config(tmp_path))
     assert f"cannot write the cache folder {tmp_path / 'cache'}" in message and "$TRANSFORMER_CACHE" in message
+
+
+def test_shards_that_vanish_as_soon_as_they_are_made_are_told(tmp_path, monkeypatch):
+    monkeypatch.setattr(Path, "rename", lambda draft, folder: shutil.rmtree(draft))
+    corpus = write_corpus(tmp_path, [("4", "5")])
+    message = refused(corpus, "train", TokenizerPair(Numbers(), Numbers()), a_config(tmp_path))
+    assert f"cannot write the cache folder {tmp_path / 'cache'} (what was just written has been removed)" in message
 
 
 def test_the_cache_folder_is_the_configs_then_the_environments(tmp_path, monkeypatch):

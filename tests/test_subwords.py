@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from transformer.config import END_ID, PAD_ID, START_ID, UNKNOWN_ID, TextConfig
 from transformer.data.cleaning import normalise_text
-from transformer.data.subwords import SentencePieceTokenizer, WordPieceTokenizer
+from transformer.data.subwords import RESERVED_TOKENS, SentencePieceTokenizer, WordPieceTokenizer
 from transformer.data.tokenizers import train_sentencepiece
 
 UNTIMED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # a busy machine is no failure
@@ -212,3 +212,9 @@ def test_segmentations_are_drawn_by_their_probabilities():
     assert {len(other), len(drawn)} == {count}
     (certain,) = tokenizer.segmentations([text], 3, 1e9, seed=0)
     assert certain == tokenizer.tokenize(tf.constant([text])).to_list() * 3
+
+
+def test_wordpiece_draws_no_segmentations():
+    tokenizer = WordPieceTokenizer("".join(f"{piece}\n" for piece in (*RESERVED_TOKENS, "a")).encode())
+    with pytest.raises(ValueError, match="not by 'wordpiece'"):
+        tokenizer.segmentations(["a"], count=2, alpha=0.2, seed=1)

@@ -1,5 +1,6 @@
 """`translate.py` between other programs: signals, pipes that close, disks that are full, and a terminal."""
 
+import contextlib
 import io
 import os
 import select
@@ -211,3 +212,10 @@ def test_lines_typed_into_a_pipe_are_answered_one_by_one(run, call):
     assert session.type(b"sol mar\n", b"\n") == expected.split("\n")[0] + "\n"
     assert session.type(b"rio\n", b"\n") == expected.split("\n")[1] + "\n"
     assert session.leave(b"\x04") == (0, "")
+
+
+def test_output_goes_to_whatever_stands_for_stdout():
+    stream = io.StringIO()  # a notebook's is as little a file as this one
+    with contextlib.redirect_stdout(stream), commands.output(None) as file:
+        print("Onde?", file=file)
+    assert stream.getvalue() == "Onde?\n"

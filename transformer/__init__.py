@@ -5,6 +5,7 @@ The names of `ROOMS` are importable from here; each is loaded from its room when
 """
 
 import importlib
+from typing import TYPE_CHECKING
 
 ROOMS = {
     "transformer.config": ("Config", "UserError"),
@@ -23,13 +24,34 @@ _ROOM_OF = {name: room for room, names in ROOMS.items() for name in names}
 
 __all__ = sorted(_ROOM_OF)
 
+if TYPE_CHECKING:  # `ROOMS` again, for those who read and do not run: editors and type checkers
+    from transformer.config import Config as Config
+    from transformer.config import UserError as UserError
+    from transformer.data.documents import preprocess_text as preprocess_text
+    from transformer.inference.sentences import evaluate as evaluate
+    from transformer.inference.sentences import translate as translate
+    from transformer.inference.translator import Translator as Translator
+    from transformer.layers.attention import MultiHeadAttention as MultiHeadAttention
+    from transformer.layers.attention import scaled_dot_product_attention as scaled_dot_product_attention
+    from transformer.layers.blocks import DecoderLayer as DecoderLayer
+    from transformer.layers.blocks import EncoderLayer as EncoderLayer
+    from transformer.layers.blocks import point_wise_feed_forward_network as point_wise_feed_forward_network
+    from transformer.layers.masks import create_masks as create_masks
+    from transformer.layers.positions import positional_encoding as positional_encoding
+    from transformer.models.translation import Decoder as Decoder
+    from transformer.models.translation import Encoder as Encoder
+    from transformer.models.translation import Transformer as Transformer
+    from transformer.training.losses import masked_accuracy as masked_accuracy
+    from transformer.training.losses import masked_loss as masked_loss
+    from transformer.training.schedules import TransformerSchedule as TransformerSchedule
+else:
 
-def __getattr__(name: str):
-    if name not in _ROOM_OF:
-        raise AttributeError(f"module 'transformer' has no attribute '{name}'")
-    value = getattr(importlib.import_module(_ROOM_OF[name]), name)
-    globals()[name] = value
-    return value
+    def __getattr__(name):
+        if name not in _ROOM_OF:
+            raise AttributeError(f"module 'transformer' has no attribute '{name}'")
+        value = getattr(importlib.import_module(_ROOM_OF[name]), name)
+        globals()[name] = value
+        return value
 
 
 def __dir__() -> list[str]:

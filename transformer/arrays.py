@@ -11,6 +11,7 @@ import json
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -108,7 +109,7 @@ def _digest(array: np.ndarray) -> str:
     return hashlib.blake2b(np.ascontiguousarray(array).tobytes(), digest_size=16).hexdigest()
 
 
-def load_arrays(path: Path, variables: Mapping[str, keras.Variable]) -> dict[str, object]:
+def load_arrays(path: Path, variables: Mapping[str, keras.Variable]) -> dict[str, Any]:
     """Assign the arrays of a file to the variables of the same names and return the file's facts.
 
     Every variable must be in the file, unharmed and with its shape, or none is assigned; what else the file holds is

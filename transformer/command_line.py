@@ -7,6 +7,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from types import FrameType
 from typing import NoReturn
 
 from transformer.config import Config, UserError
@@ -62,7 +63,7 @@ class Terminated(KeyboardInterrupt):
 def _ending_cleanly() -> Iterator[None]:
     """Let SIGTERM, and SIGHUP of a closed terminal, end the work as Ctrl-C does: what was not finished is removed."""
 
-    def end(number: int, frame) -> NoReturn:
+    def end(number: int, frame: FrameType | None) -> NoReturn:
         raise Terminated(number)
 
     # An ignored signal (`nohup`) stays ignored; outside the main thread Python handles none.

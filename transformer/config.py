@@ -263,7 +263,7 @@ class Config:
                     value = float(value)
                 if type(value) is not types[key]:
                     raise UserError(f"{origin}: {name}.{key} must be of type {types[key].__name__}, got {value!r}")
-                if types[key] is float and not math.isfinite(value):
+                if isinstance(value, float) and not math.isfinite(value):
                     raise UserError(f"{origin}: {name}.{key} must be a finite number, got {value!r}")
                 values = {**values, key: value}
             try:

@@ -9,10 +9,13 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from transformer.command_line import Parser, exit_code, import_tensorflow
 from transformer.config import UserError
+
+if TYPE_CHECKING:
+    from sacrebleu.metrics.base import Metric
 
 # sacrebleu's tokenizers, without those that download a model.
 TOKENIZERS = ("13a", "intl", "zh", "char", "ja-mecab", "ko-mecab", "none")
@@ -143,7 +146,7 @@ def _check_pairs(hypotheses: Sequence[str], references: Sequence[str]) -> None:
         raise ValueError("hypotheses and references must hold at least one sentence, got none")
 
 
-def _score(metric, hypotheses: Sequence[str], references: Sequence[str]) -> Score:
+def _score(metric: Metric, hypotheses: Sequence[str], references: Sequence[str]) -> Score:
     result = metric.corpus_score(list(hypotheses), [list(references)])
     return Score(result.score, str(metric.get_signature()))
 

@@ -5,7 +5,7 @@ import contextlib
 import itertools
 import os
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import tensorflow as tf
 
@@ -39,7 +39,7 @@ def in_order(function: Callable, items: Iterable, threads: int = STREAMS) -> Ite
         return
     items = itertools.chain(some, items)
     with ThreadPoolExecutor(threads) as pool:
-        waiting = collections.deque()
+        waiting: collections.deque[Future] = collections.deque()
         for item in items:
             waiting.append(pool.submit(function, item))
             if len(waiting) > threads:

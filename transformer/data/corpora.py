@@ -255,7 +255,9 @@ def open_corpus(config: DataConfig) -> Corpus:
         return TfdsCorpus(builder, config.source_language, config.target_language, config.validation_pairs)
     for language in filter(None, (config.source_language, config.target_language)):
         check_language(language)
-    files = {"train": (Path(config.tsv),) if config.tsv else (Path(config.source), Path(config.target))}
+    files: dict[str, tuple[Path, ...]] = {
+        "train": (Path(config.tsv),) if config.tsv else (Path(config.source), Path(config.target))
+    }
     if config.valid_source:
         files["validation"] = (Path(config.valid_source), Path(config.valid_target))
     return FileCorpus(files, config.source_language, config.target_language, config.validation_pairs)
@@ -270,7 +272,7 @@ def check_language(code: str) -> None:
     import babel
     from babel.core import get_global
 
-    known = babel.Locale("en").languages
+    known = {str(known_code): name for known_code, name in babel.Locale("en").languages.items()}
     if code in known:
         return
     spelled = {known_code.lower(): known_code for known_code in known}

@@ -110,7 +110,7 @@ def _download(builder: DatasetBuilder, name: str) -> None:
         raise UserError(f"dataset '{name}' cannot be downloaded ({reason}); {ALTERNATIVES}") from None
 
 
-def _one_line(error: BaseException, limit: int = 200) -> str:
+def _one_line(error: object, limit: int = 200) -> str:
     text = " ".join(str(error).split()) or type(error).__name__
     return text if len(text) <= limit else text[:limit] + "..."
 

@@ -120,7 +120,9 @@ def batches(shards: Shards, config: DataConfig, seed: int | None = None, epoch: 
 
 
 @tf.function  # `batches` is called for every epoch; so the graph is made for the first one only
-def _sort_and_cut(records, batch_tokens, length_step):
+def _sort_and_cut(
+    records: tf.Tensor, batch_tokens: int, length_step: int
+) -> tuple[tf.RaggedTensor, tf.RaggedTensor, tf.Tensor, tf.Tensor]:
     """Return source and target ids of a buffer in sorted order, and the first and last row (+ 1) of each batch."""
     source, target = decode_pairs(records)
     order, starts = cut_into_batches(source.row_lengths(), target.row_lengths() - 1, batch_tokens, length_step)
@@ -129,7 +131,9 @@ def _sort_and_cut(records, batch_tokens, length_step):
 
 
 @tf.function
-def _pad_batch(source, target, start, end, batch_tokens, step):
+def _pad_batch(
+    source: tf.RaggedTensor, target: tf.RaggedTensor, start: tf.Tensor, end: tf.Tensor, batch_tokens: int, step: int
+) -> tuple[tuple[tf.Tensor, tf.Tensor], tf.Tensor]:
     """Pad the rows of one batch to `((source_ids, target_in), target_out)`; see `batches` for the shapes.
 
     Rows that fill up the last batch of a bucket hold padding only.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import hashlib
 import itertools
 import json
@@ -134,7 +135,14 @@ def _read_shards(folder: Path) -> Shards | None:
     return shards if all(Path(path).is_file() for path in shards.paths) else None
 
 
-def _make_shards(folder, corpus, split, tokenizers, config, say) -> Shards:
+def _make_shards(
+    folder: Path,
+    corpus: Corpus,
+    split: str,
+    tokenizers: TokenizerPair,
+    config: Config,
+    say: Callable[[str], None],
+) -> Shards:
     folder.parent.mkdir(parents=True, exist_ok=True)
     draft = Path(tempfile.mkdtemp(prefix=f"{folder.name}.", dir=folder.parent))
     try:
@@ -146,7 +154,10 @@ def _make_shards(folder, corpus, split, tokenizers, config, say) -> Shards:
         except OSError:  # another process was first; its shards are the same
             if _read_shards(folder) is None:
                 raise
-        return _read_shards(folder)
+        made = _read_shards(folder)
+        if made is None:
+            raise FileNotFoundError(errno.ENOENT, "what was just written has been removed", str(folder))
+        return made
     finally:
         shutil.rmtree(draft, ignore_errors=True)
 
@@ -155,11 +166,19 @@ def _segmentations(split: str, config: Config) -> int:
     return config.text.segmentations if split == "train" else 0
 
 
-def _write_shards(folder, corpus, split, tokenizers, config, say) -> None:
+def _write_shards(
+    folder: Path,
+    corpus: Corpus,
+    split: str,
+    tokenizers: TokenizerPair,
+    config: Config,
+    say: Callable[[str], None],
+) -> None:
     report = CleaningReport()
     pairs = cleaned_pairs(corpus, split, config, report)
     longest = config.data.max_tokens - 2  # start and end take two
-    paths, kept, target_tokens, too_long, writer = [], 0, 0, 0, None
+    paths: list[str] = []
+    kept, target_tokens, too_long, writer = 0, 0, 0, None
 
     def tokenised(numbered: tuple[int, list]) -> list:
         number, chunk = numbered
@@ -173,7 +192,7 @@ def _write_shards(folder, corpus, split, tokenizers, config, say) -> None:
             if max(map(len, best)) > longest:
                 too_long += 1
                 continue
-            if kept % PAIRS_PER_SHARD == 0:
+            if writer is None or kept % PAIRS_PER_SHARD == 0:
                 if writer:
                     writer.close()
                     say(f"{kept:,} pairs tokenised")

@@ -63,6 +63,14 @@ class Tokenizer(abc.ABC):
         """Return whether a piece is one byte of a character that the vocabulary lacks."""
         return False
 
+    def segmentations(self, texts: Sequence[str], count: int, alpha: float, seed: int) -> list[list[list[int]]]:
+        """Draw segmentations of texts, see `SentencePieceTokenizer`.
+
+        Raises:
+            ValueError: tokenizers of this kind do not rank segmentations.
+        """
+        raise ValueError(f"segmentations are drawn by the kind 'sentencepiece' alone, not by {self.kind!r}")
+
     @tf.function(input_signature=[_TEXTS], autograph=False)
     def tokenize(self, texts: tf.Tensor) -> tf.RaggedTensor:
         """Normalise and split texts.

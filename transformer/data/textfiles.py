@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import io
 import itertools
 import zlib
 from collections.abc import Iterator
@@ -34,7 +35,7 @@ def lines(path: Path) -> Iterator[str]:
         raise UserError(f"cannot read {path}: {error.strerror or error}") from None
 
 
-def decoded(stream: BinaryIO, name: str) -> Iterator[str]:
+def decoded(stream: BinaryIO | io.BufferedIOBase, name: str) -> Iterator[str]:
     """Yield the lines of a stream of bytes as they come.
 
     A byte order mark at the start is dropped. A line ends at U+000A only; a U+000D before it is dropped.

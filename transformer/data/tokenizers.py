@@ -15,6 +15,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import tensorflow as tf
 
@@ -24,7 +25,8 @@ from transformer.data.subwords import RESERVED_TOKENS, SentencePieceTokenizer, T
 from transformer.runfiles import MOST_JSON, read_own
 
 DESCRIPTION = "tokenizer.json"
-KINDS: dict[str, type[Tokenizer]] = {kind.kind: kind for kind in (SentencePieceTokenizer, WordPieceTokenizer)}
+Kind = type[SentencePieceTokenizer | WordPieceTokenizer]
+KINDS: dict[str, Kind] = {kind.kind: kind for kind in (SentencePieceTokenizer, WordPieceTokenizer)}
 MOST_ASSET = 2**24  # bytes of a vocabulary: a million pieces and more
 _RESTORE = "restore it or train the run again"
 
@@ -182,7 +184,7 @@ def _read(path: Path, most: int = MOST_JSON) -> bytes:
         raise UserError(f"cannot read tokenizer file {path}: {error.strerror}; {_RESTORE}") from None
 
 
-def _read_description(path: Path) -> dict[str, object]:
+def _read_description(path: Path) -> dict[str, Any]:
     try:
         description = json.loads(_read(path))
     except (ValueError, RecursionError) as error:
@@ -193,7 +195,7 @@ def _read_description(path: Path) -> dict[str, object]:
     raise UserError(f"tokenizer file {path} does not describe a tokenizer; {_RESTORE}")
 
 
-def _read_tokenizer(kind: type[Tokenizer], path: Path, digest: object) -> Tokenizer:
+def _read_tokenizer(kind: Kind, path: Path, digest: object) -> Tokenizer:
     asset = _read(path, MOST_ASSET)
     if hashlib.sha256(asset).hexdigest() != digest:
         raise UserError(f"tokenizer file {path} is truncated or changed: its SHA-256 is not the saved one; {_RESTORE}")

@@ -35,7 +35,16 @@ class Aside(Beam):
         super().__init__(2 * beam_size, alpha, form)
         self.beam_size, self.candidates, self.branches = beam_size, 2 * (most or beam_size), True
 
-    def choose(self, logits, normalisers, log_probabilities, lengths, finished, position, bonus):
+    def choose(
+        self,
+        logits: tf.Tensor,
+        normalisers: tf.Tensor,
+        log_probabilities: tf.Tensor,
+        lengths: tf.Tensor,
+        finished: tf.Tensor,
+        position: tf.Tensor,
+        bonus: tf.Tensor | float,
+    ) -> Choice:
         batch, beam, places = tf.shape(logits)[0], self.beam_size, tf.range(self.width)
         over = tf.reduce_all(finished[:, :beam], axis=1, keepdims=True)  # (B, 1)
         count = min(self.candidates, logits.shape[-1])

@@ -10,6 +10,7 @@ import os
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import TextIO
 
 from transformer.config import UserError
 from transformer.data import textfiles
@@ -48,7 +49,7 @@ def arguments(sentences: Iterable[str]) -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def output(path: str | None) -> Iterator[io.TextIOBase]:
+def output(path: str | None) -> Iterator[TextIO]:
     """Open stdout, or a file that appears under its name only when it is complete.
 
     A device or a named pipe is written to and never replaced, and a link stays a link.
@@ -57,7 +58,8 @@ def output(path: str | None) -> Iterator[io.TextIOBase]:
         UserError: the file cannot be written.
     """
     if path is None:
-        sys.stdout.reconfigure(encoding="utf-8", newline="\n")
+        if isinstance(sys.stdout, io.TextIOWrapper):  # a notebook has another one
+            sys.stdout.reconfigure(encoding="utf-8", newline="\n")
         yield sys.stdout
         return
     if os.path.isdir(path):
@@ -115,7 +117,8 @@ def prompted() -> Iterator[str]:
     """
     with contextlib.suppress(ImportError):
         import readline  # noqa: F401 - gives `input` arrow keys and history
-    sys.stdin.reconfigure(encoding="utf-8", errors="surrogateescape")  # as the command line does
+    if isinstance(sys.stdin, io.TextIOWrapper):
+        sys.stdin.reconfigure(encoding="utf-8", errors="surrogateescape")  # as the command line does
     print("Type a sentence and press Enter; Ctrl-D ends.", file=sys.stderr)
     with contextlib.suppress(EOFError):
         while True:

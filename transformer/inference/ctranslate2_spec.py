@@ -11,13 +11,18 @@ Axes: D model width, F feed-forward width, V vocabulary; `linear` weights are (o
 from __future__ import annotations
 
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
+import keras
 import numpy as np
 import tensorflow as tf
 
 from transformer.config import END_ID, START_ID, UNKNOWN_ID, Config, UserError
 from transformer.inference.translator import Translator
+from transformer.layers.attention import MultiHeadAttention
 from transformer.layers.blocks import NORM_EPSILON
+from transformer.layers.lean import Dense, LayerNormalization
 from transformer.layers.positions import sinusoids
 from transformer.models.translation import Transformer
 
@@ -32,7 +37,7 @@ ACTIVATIONS = {  # Keras' names and the library's
 MODEL = "model"  # the directory
 
 
-def library():
+def library() -> ModuleType:
     """Import and return CTranslate2.
 
     Raises:
@@ -73,7 +78,7 @@ def write(translator: Translator, config: Config, folder: Path, quantization: st
     return {"quantization": quantization, "ctranslate2": ctranslate2.__version__}
 
 
-def specification(model: Transformer):
+def specification(model: Transformer) -> Any:
     """Return the library's `TransformerSpec` with the weights of a model.
 
     Raises:
@@ -117,34 +122,34 @@ def specification(model: Transformer):
     return spec
 
 
-def _array(weight) -> np.ndarray:
+def _array(weight: tf.Tensor | keras.Variable) -> np.ndarray:
     return tf.convert_to_tensor(weight).numpy()  # a copy: quantisation works in place
 
 
-def _fill_linear(linear, *layers) -> None:
+def _fill_linear(linear: Any, *layers: Dense) -> None:
     """Fill a linear layer with one of ours, or with several side by side."""
     linear.weight = np.concatenate([_array(layer.kernel).T for layer in layers])
     linear.bias = np.concatenate([_array(layer.bias) for layer in layers])
 
 
-def _fill_norm(spec, norm) -> None:
+def _fill_norm(spec: Any, norm: LayerNormalization) -> None:
     spec.gamma, spec.beta = _array(norm.gamma), _array(norm.beta)
 
 
-def _fill_self_attention(spec, mha, norm) -> None:
+def _fill_self_attention(spec: Any, mha: MultiHeadAttention, norm: LayerNormalization) -> None:
     _fill_linear(spec.linear[0], mha.wq, mha.wk, mha.wv)
     _fill_linear(spec.linear[1], mha.dense)
     _fill_norm(spec.layer_norm, norm)
 
 
-def _fill_cross_attention(spec, mha, norm) -> None:
+def _fill_cross_attention(spec: Any, mha: MultiHeadAttention, norm: LayerNormalization) -> None:
     _fill_linear(spec.linear[0], mha.wq)
     _fill_linear(spec.linear[1], mha.wk, mha.wv)
     _fill_linear(spec.linear[2], mha.dense)
     _fill_norm(spec.layer_norm, norm)
 
 
-def _fill_feed_forward(spec, ffn, norm) -> None:
+def _fill_feed_forward(spec: Any, ffn: keras.Sequential, norm: LayerNormalization) -> None:
     _fill_linear(spec.linear_0, ffn.get_layer("inner"))
     _fill_linear(spec.linear_1, ffn.get_layer("outer"))
     _fill_norm(spec.layer_norm, norm)

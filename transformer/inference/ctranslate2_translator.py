@@ -9,7 +9,7 @@ import functools
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -33,13 +33,13 @@ class _Found(NamedTuple):
         ids: T, the end token included.
         score: by which hypotheses are ordered.
         attention: (T, S), the mean over the heads of the last layer, or None.
-        logs: log-probabilities of the tokens (T,), once they are known.
+        logs: log-probabilities of the tokens (T,); none as long as they are not known.
     """
 
     ids: list[int]
     score: float
     attention: np.ndarray | None
-    logs: np.ndarray | None = None
+    logs: np.ndarray = np.zeros(0, np.float32)
 
 
 class CTranslate2Translator(Translator):
@@ -72,7 +72,9 @@ class CTranslate2Translator(Translator):
         self._engine = self._open()
 
     @classmethod
-    def load(cls, export: str | Path, **search: float | str) -> CTranslate2Translator:
+    def load(  # type: ignore[override]  # an export holds one set of weights
+        cls, export: str | Path, **search: float | str
+    ) -> CTranslate2Translator:
         """Load the translator of an export; `search` overrides the settings that came with it.
 
         Raises:
@@ -88,7 +90,7 @@ class CTranslate2Translator(Translator):
         config = stored_config(path).override({"search": search}, "search")
         return cls(path / MODEL, TokenizerPair.load(path / "tokenizer"), config.search, config.model.max_positions)
 
-    def _open(self):
+    def _open(self) -> Any:
         """Open the model with as many workers as there are streams, or one, newly seeded, where tokens are drawn."""
         library().set_random_seed(self.search.seed)  # of workers that are yet to start
         workers = 1 if self.search.temperature else STREAMS
@@ -127,7 +129,9 @@ class CTranslate2Translator(Translator):
         numbers = Hypotheses(
             np.array(found.ids), found.score, found.logs.sum(), found.logs, np.array(len(found.ids)), np.array(ended)
         )
-        mean = found.attention[np.newaxis, np.newaxis] if part.shown else None  # of one layer and head
+        mean = None
+        if part.shown and found.attention is not None:
+            mean = found.attention[np.newaxis, np.newaxis]  # of one layer and head
         return self._translation(part, text, numbers, mean, False)
 
     def _found(
@@ -186,7 +190,7 @@ class CTranslate2Translator(Translator):
         }
 
     @staticmethod
-    def _first_attention(engine, source: list[list[str]]) -> list[np.ndarray]:
+    def _first_attention(engine: Any, source: list[list[str]]) -> list[np.ndarray]:
         """Return the attention (S,) of each sentence's first token, which is the same for all its hypotheses.
 
         The beam search of CTranslate2 4.8 gives the first tokens of a batch the attention of other sentences.
@@ -196,7 +200,7 @@ class CTranslate2Translator(Translator):
         )
         return [np.array(result.attention[0][0], np.float32) for result in results]
 
-    def _ranked(self, result, first: np.ndarray | None) -> list[_Found]:
+    def _ranked(self, result: Any, first: np.ndarray | None) -> list[_Found]:
         """Return the hypotheses of a result, best first by our score; `first` is the attention of the first token."""
         found = []
         attentions = result.attention or [None] * len(result.hypotheses)
@@ -208,7 +212,7 @@ class CTranslate2Translator(Translator):
             found.append(_Found(ids, self._score(total, len(ids), attention), attention))
         return sorted(found, key=lambda hypothesis: hypothesis.score, reverse=True)
 
-    def _scored(self, engine, source: list[list[str]], found: Sequence[list[_Found]]) -> list[list[_Found]]:
+    def _scored(self, engine: Any, source: list[list[str]], found: Sequence[list[_Found]]) -> list[list[_Found]]:
         """Return hypotheses with the log-probabilities of their tokens and the score that follows, best first."""
         targets = [[self._pieces[1][i] for i in one.ids if i != END_ID] for of in found for one in of]
         sources = [pieces for pieces, of in zip(source, found, strict=True) for _ in of]
@@ -226,7 +230,7 @@ class CTranslate2Translator(Translator):
         if search.temperature:
             return total
         score = total / self._penalty(length)
-        if search.coverage_penalty:
+        if search.coverage_penalty and attention is not None:
             received = attention.sum(axis=0)[np.newaxis, np.newaxis]
             real = np.ones((1, attention.shape[1]), bool)
             score += float(coverage_penalty(received, search.coverage_penalty, real)[0, 0])

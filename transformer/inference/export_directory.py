@@ -15,6 +15,7 @@ import os
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from transformer.checkpoints import EXPORT
 from transformer.config import EXPORT_FORMATS, UserError
@@ -120,7 +121,7 @@ def describe(folder: Path, facts: Mapping[str, object]) -> None:
     (folder / EXPORT).write_text(text + "\n", encoding="utf-8")
 
 
-def read_description(export: Path) -> dict[str, object]:
+def read_description(export: Path) -> dict[str, Any]:
     """Read an export's description. No file is ever opened by a name that stands in it.
 
     Raises:

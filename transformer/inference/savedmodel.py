@@ -8,18 +8,20 @@ Axes: B sentences, S source tokens, N hypotheses returned, T output tokens, W be
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from transformer.config import END_ID, PAD_ID, START_ID, SearchConfig, UserError
 from transformer.inference.aside import Aside
-from transformer.inference.constraints import rules_of
+from transformer.inference.constraints import Rule, rules_of
 from transformer.inference.search import Hypotheses, State, advance, begin, finish, open_axes, with_room
 from transformer.inference.strategies import Beam, Choice, Sample, Strategy
 from transformer.inference.translator import Translator
+from transformer.models.translation import Transformer
 
 TEXT, IDS = "text", "ids"  # the directories
 TEXT_SIGNATURE, IDS_SIGNATURE = "serving_default", "ids"
@@ -34,7 +36,7 @@ class _AnyBeam(Beam):
         super().__init__(width, alpha, form)
         self.branches, self.widest = True, Beam(most, alpha, form)
 
-    def choose(self, *arguments):
+    def choose(self, *arguments: Any) -> Choice:
         choice = self.widest.choose(*arguments)  # best first
         return Choice(*(part[:, : self.width] for part in choice))
 
@@ -54,7 +56,14 @@ def _checked(tensor: tf.Tensor, *rules: tuple[tf.Tensor, str]) -> tf.Tensor:
         return tf.identity(tensor)
 
 
-def _decode(models, source_ids, limits, strategy, rules, coverage) -> Hypotheses:
+def _decode(
+    models: Sequence[Transformer],
+    source_ids: tf.Tensor,
+    limits: tf.Tensor,
+    strategy: Strategy,
+    rules: Sequence[Rule],
+    coverage: float,
+) -> Hypotheses:
     """Do what `search.decode` does, with room that grows: attention over empty places costs as much as over tokens."""
     memories, start = begin(models, source_ids, strategy, HALF_ROOM, coverage)
     end = tf.while_loop(
@@ -74,7 +83,7 @@ def _ids_function(translator: Translator, max_beam: int) -> Callable[..., dict[s
     vocabulary = translator.tokenizers.source.vocabulary_size
     limits = np.stack(translator._limits(np.arange(longest + 1)))  # for every source length there is
 
-    def checked(ids, beam_size, n_best, length_penalty):
+    def checked(ids: tf.Tensor, beam_size: tf.Tensor, n_best: tf.Tensor, length_penalty: tf.Tensor) -> tf.Tensor:
         ids = _checked(ids, (tf.shape(ids)[0] > 0, "give at least one row of ids"))
         lengths = tf.reduce_sum(tf.cast(ids != PAD_ID, tf.int32), axis=1)
         last = tf.gather(ids, tf.maximum(lengths - 1, 0), batch_dims=1)
@@ -94,7 +103,9 @@ def _ids_function(translator: Translator, max_beam: int) -> Callable[..., dict[s
             ),
         )
 
-    def function(ids, beam_size, n_best, length_penalty):
+    def function(
+        ids: tf.Tensor, beam_size: tf.Tensor, n_best: tf.Tensor, length_penalty: tf.Tensor
+    ) -> dict[str, tf.Tensor]:
         ids = checked(ids, beam_size, n_best, length_penalty)
         lengths = tf.reduce_sum(tf.cast(ids != PAD_ID, tf.int32), axis=1)
         ids = ids[:, :longest]
@@ -131,7 +142,9 @@ def _text_function(translator: Translator, max_beam: int) -> Callable[..., dict[
         for tokenizer in (source, target)
     ]
 
-    def function(sentences, beam_size, n_best, length_penalty):
+    def function(
+        sentences: tf.Tensor, beam_size: tf.Tensor, n_best: tf.Tensor, length_penalty: tf.Tensor
+    ) -> dict[str, tf.Tensor]:
         sentences = _checked(sentences, (tf.size(sentences) > 0, "give at least one sentence"))
         rows = source.tokenize(sentences)
         start, end = (tf.fill((rows.nrows(), 1), token) for token in (START_ID, END_ID))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 
@@ -137,7 +137,7 @@ def advance(
     padding_mask, room = create_padding_mask(source_ids), state.room
     real = padding_mask[:, 0, 0]  # (B, S)
 
-    def expand(*parts) -> State:
+    def expand(*parts: Any) -> State:
         s = State(*parts)
         last = tf.where(s.position == 0, tf.fill((batch, width), START_ID), s.ids[:, :, s.position - 1])
         here = tf.range(room) == s.position  # (T,)
@@ -156,7 +156,7 @@ def advance(
         bonus = coverage_penalty(covered, coverage, real) if coverage else 0.0
         choice = strategy.choose(logits, normalisers, s.log_probabilities, lengths, s.finished, s.position, bonus)
 
-        def follow(part):
+        def follow(part: tf.Tensor) -> tf.Tensor:
             return tf.gather(part, choice.parent, batch_dims=1) if strategy.branches else part
 
         lengths = follow(lengths)
@@ -214,7 +214,16 @@ def with_room(state: State) -> State:
     return state._replace(**grown, caches=tf.nest.map_structure(wider, state.caches))
 
 
-def _step(models, last, caches, position, memories, padding_mask, authors, compiled):
+def _step(
+    models: Sequence[Transformer],
+    last: tf.Tensor,
+    caches: list,
+    position: tf.Tensor,
+    memories: list,
+    padding_mask: tf.Tensor,
+    authors: tf.Tensor | None,
+    compiled: bool,
+) -> tuple[tf.Tensor, list, tf.Tensor]:
     """Return the logits (B, W, V) after the last tokens, the caches, and the attention (B, W, S) of the last layers."""
     scores, new_caches, weights = [], [], []
     for model, cache, memory in zip(models, caches, memories, strict=True):

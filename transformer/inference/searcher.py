@@ -8,7 +8,7 @@ from __future__ import annotations
 import collections
 import threading
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -16,7 +16,7 @@ import tensorflow as tf
 from transformer.config import PAD_ID, SearchConfig
 from transformer.inference.aside import strategy_for
 from transformer.inference.constraints import begins_with, rules_of
-from transformer.inference.search import Hypotheses, advance, begin, finish, open_axes, with_room
+from transformer.inference.search import Hypotheses, State, advance, begin, finish, open_axes, with_room
 from transformer.models.translation import Transformer
 
 FIRST_ROOM = 32  # tokens that the cache has room for at the start; it doubles when they are used up
@@ -25,11 +25,11 @@ COMPILED_ROWS = 64  # hypotheses that compiled code takes at once: with more, th
 COMPILED_STEP = 8  # source lengths of compiled code are multiples of this
 
 
-class _Graphs(NamedTuple):
-    """The beginning, the way on in the room there is, and the way on in twice as much.
+_Found = tuple[tf.Tensor, Hypotheses, list, State]  # whether all is finished; memory and state are to go on from
 
-    The last two return whether all hypotheses are finished, the hypotheses, and the memory and state to go on from.
-    """
+
+class _Graphs(NamedTuple):
+    """The beginning, the way on in the room there is, and the way on in twice as much; the last two return `_Found`."""
 
     begin: Callable
     go_on: Callable
@@ -62,7 +62,9 @@ class Searcher:
     def traces(self) -> int:
         """Number of graphs made so far; lengths are open in them, so it does not grow with use."""
         made = [graph for graphs in self._graphs.values() for graph in graphs]
-        return sum(graph.experimental_get_tracing_count() for graph in made if hasattr(graph, "get_concrete_function"))
+        return sum(
+            graph.experimental_get_tracing_count() for graph in made if hasattr(graph, "experimental_get_tracing_count")
+        )
 
     def __call__(
         self, source_ids: np.ndarray, limits: np.ndarray, least: np.ndarray, prefix: np.ndarray | None = None
@@ -108,7 +110,14 @@ class Searcher:
         longest = max(parts[0].shape[2] for parts in found)
         return Hypotheses(*(np.concatenate([_wider(part, longest) for part in of]) for of in zip(*found, strict=True)))
 
-    def _run(self, compiled: bool, source_ids, limits, least, prefix) -> Hypotheses:
+    def _run(
+        self,
+        compiled: bool,
+        source_ids: np.ndarray,
+        limits: np.ndarray,
+        least: np.ndarray,
+        prefix: np.ndarray | None,
+    ) -> Hypotheses:
         prefixed, longest = prefix is not None, int(limits.max())
         if not prefixed:
             prefix = np.zeros((len(limits), 0), np.int32)
@@ -123,7 +132,9 @@ class Searcher:
         length = found.lengths.max()  # there may be more room than the model has positions
         return Hypotheses(*(part[:, :, :length] if part.ndim == 3 else part for part in found))
 
-    def _graph(self, compiled: bool, prefixed: bool, source_ids, room: int) -> tuple[_Graphs, list | None]:
+    def _graph(
+        self, compiled: bool, prefixed: bool, source_ids: np.ndarray, room: int
+    ) -> tuple[_Graphs, tuple[list, State] | None]:
         """Return the graphs, and what their `begin` would return where that is known from making them.
 
         They are made when they are first asked for, from a beginning without a graph: a single sentence does not wait
@@ -136,29 +147,35 @@ class Searcher:
             self._graphs[compiled, prefixed] = self._make(compiled, prefixed, begun)
             return self._graphs[compiled, prefixed], None if compiled else begun
 
-    def _make(self, compiled: bool, prefixed: bool, begun: tuple) -> _Graphs:
+    def _make(self, compiled: bool, prefixed: bool, begun: tuple[list, State]) -> _Graphs:
         search, strategy, coverage = self.search, self.strategy, self.search.coverage_penalty
         numbers, ids = tf.TensorSpec((None,), tf.int32), tf.TensorSpec((None, None), tf.int32)
         open_specs = tf.nest.map_structure(lambda part: tf.TensorSpec(open_axes(part), part.dtype), begun)
 
         # Nothing here is Python control flow over tensors, and converting it would take seconds.
-        def graph(*signature):
+        def graph(*signature: Any) -> Callable[[Callable], Callable]:
             return tf.function(input_signature=signature, autograph=False, jit_compile=compiled or None)
 
-        def beginning(source_ids, room):
+        def beginning(source_ids: tf.Tensor, room: tf.Tensor) -> tuple[list, State]:
             return begin(self.models, source_ids, strategy, room, coverage)
 
-        def going_on(source_ids, limits, least, prefix, memories, state):
+        def going_on(
+            source_ids: tf.Tensor, limits: tf.Tensor, least: tf.Tensor, prefix: tf.Tensor, memories: list, state: State
+        ) -> _Found:
             rules = [begins_with(prefix)] if prefixed else []
             rules += rules_of(search, least)
             state = advance(self.models, source_ids, memories, limits, strategy, rules, coverage, state, compiled)
             return tf.reduce_all(state.finished), finish(source_ids, strategy, coverage, state), memories, state
 
-        def going_further(*given):
-            return going_on(*given[:-1], with_room(given[-1]))
+        def going_further(
+            source_ids: tf.Tensor, limits: tf.Tensor, least: tf.Tensor, prefix: tf.Tensor, memories: list, state: State
+        ) -> _Found:
+            return going_on(source_ids, limits, least, prefix, memories, with_room(state))
 
-        def whole(*given):
-            return going_on(*given[:-1], *beginning(given[0], given[-1]))
+        def whole(
+            source_ids: tf.Tensor, limits: tf.Tensor, least: tf.Tensor, prefix: tf.Tensor, room: tf.Tensor
+        ) -> _Found:
+            return going_on(source_ids, limits, least, prefix, *beginning(source_ids, room))
 
         given, number = (ids, numbers, numbers, ids), tf.TensorSpec((), tf.int32)
         further = graph(*given, *open_specs)(going_further)

@@ -12,9 +12,15 @@ import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from transformer.command_line import Parser, exit_code, import_tensorflow
 from transformer.config import END_ID, PAD_ID, START_ID, UNKNOWN_ID, SearchConfig, UserError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from transformer.inference.translator import Translator
 
 SENTENCES = 20
 TOLERANCE = 1e-3  # nats of a token's log-probability; float32 leaves some 1e-5
@@ -38,7 +44,7 @@ class Check:
     broken: int
 
 
-def some_sentences(translator, seed: int = 1) -> list[str]:
+def some_sentences(translator: Translator, seed: int = 1) -> list[str]:
     """Return sentences of random words of the run's own vocabulary, of 1 to about 20 tokens."""
     import numpy as np
     import tensorflow as tf
@@ -51,7 +57,7 @@ def some_sentences(translator, seed: int = 1) -> list[str]:
     return [text for text in texts if text]
 
 
-def token_log_probabilities(translator, row: list[int], ids: list[int], padding: int = 0):
+def token_log_probabilities(translator: Translator, row: list[int], ids: list[int], padding: int = 0) -> np.ndarray:
     """Return log P of each id after the ones before it, computed at once without a cache: (T,)."""
     import tensorflow as tf
 
@@ -62,7 +68,7 @@ def token_log_probabilities(translator, row: list[int], ids: list[int], padding:
     return tf.gather(logs, ids, batch_dims=1).numpy()
 
 
-def found_ids(translator, row: list[int]) -> tuple[list[int], list[float], float]:
+def found_ids(translator: Translator, row: list[int]) -> tuple[list[int], list[float], float]:
     """Return the ids of the best hypothesis, their log-probabilities and its score."""
     _, found = translator._find([row], [[]])
     length = int(found.lengths[0, 0])
@@ -70,7 +76,7 @@ def found_ids(translator, row: list[int]) -> tuple[list[int], list[float], float
     return found.ids[0, 0, :length].tolist(), tokens, float(found.scores[0, 0])
 
 
-def greedy_without_cache(translator, row: list[int]) -> list[int]:
+def greedy_without_cache(translator: Translator, row: list[int]) -> list[int]:
     """Return the tokens of greedy search that computes every position anew at each step."""
     import numpy as np
     import tensorflow as tf
@@ -91,7 +97,7 @@ def plain_search() -> dict[str, int | float]:
     return {name: defaults[name] for name in ("temperature", "no_repeat_ngram", "min_length", "min_length_ratio")}
 
 
-def usable(translator, sentences: list[str] | None) -> tuple[tuple[str, ...], tuple[list[int], ...]]:
+def usable(translator: Translator, sentences: list[str] | None) -> tuple[tuple[str, ...], tuple[list[int], ...]]:
     """Return the sentences, or `some_sentences`, that the model reads in one piece, and their ids.
 
     Raises:
@@ -102,7 +108,7 @@ def usable(translator, sentences: list[str] | None) -> tuple[tuple[str, ...], tu
     found = [(text, row) for text, row in encoded if 2 < len(row) <= translator.max_positions]
     if not found:
         raise UserError("there is no sentence that the model reads in one piece; give others with --input")
-    return tuple(zip(*found, strict=True))
+    return tuple(text for text, _ in found), tuple(row for _, row in found)
 
 
 def check_export(load: Callable, sentences: list[str] | None = None) -> Check:
@@ -146,7 +152,7 @@ def run_checks(load: Callable, sentences: list[str] | None = None) -> list[Check
         count = sum(not difference <= TOLERANCE for difference in differences) if broken is None else broken
         checks.append(Check(name, len(differences), max(differences), count))
 
-    def gap(ours, theirs) -> float:
+    def gap(ours: Any, theirs: Any) -> float:
         return float(np.max(np.abs(np.subtract(ours, theirs))))
 
     whole = [token_log_probabilities(translator, row, ids) for row, (ids, *_) in zip(rows, found, strict=True)]
@@ -186,7 +192,7 @@ def main(argv: list[str] | None = None) -> int:
         from transformer.data import textfiles
         from transformer.inference.translator import Translator
 
-        def load(**search):
+        def load(**search: Any) -> Translator:
             return Translator.load(args.run, **search)
 
         sentences = list(textfiles.lines(Path(args.input))) if args.input else None

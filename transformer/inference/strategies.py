@@ -108,15 +108,24 @@ class Beam(Strategy):
     def __init__(self, width: int, alpha: tf.Tensor | float = 0.0, form: str = "gnmt") -> None:
         self.width, self.alpha, self.form, self.branches = width, alpha, form, width > 1
 
-    def start(self, batch):
+    def start(self, batch: tf.Tensor) -> tf.Tensor:
         # All hypotheses start alike; only the first may be extended at the first step, or there would be W copies.
         first_only = tf.where(tf.range(self.width) == 0, 0.0, IMPOSSIBLE)
         return tf.tile(first_only[tf.newaxis], (batch, 1))
 
-    def score(self, log_probabilities, lengths):
+    def score(self, log_probabilities: tf.Tensor, lengths: tf.Tensor) -> tf.Tensor:
         return log_probabilities / length_penalty(lengths, self.alpha, self.form)
 
-    def choose(self, logits, normalisers, log_probabilities, lengths, finished, position, bonus):
+    def choose(
+        self,
+        logits: tf.Tensor,
+        normalisers: tf.Tensor,
+        log_probabilities: tf.Tensor,
+        lengths: tf.Tensor,
+        finished: tf.Tensor,
+        position: tf.Tensor,
+        bonus: tf.Tensor | float,
+    ) -> Choice:
         batch, width = tf.shape(logits)[0], logits.shape[1] or tf.shape(logits)[1]
         candidates = min(self.width, logits.shape[-1] or self.width)  # more of one cannot be among the W best of all
         likely, tokens = likeliest(logits, candidates)  # (B, W, C)
@@ -174,13 +183,22 @@ class Sample(Strategy):
     def __init__(self, width: int, temperature: float = 1.0, top_k: int = 0, top_p: float = 1.0, seed: int = 0) -> None:
         self.width, self.temperature, self.top_k, self.top_p, self.seed = width, temperature, top_k, top_p, seed
 
-    def start(self, batch):
+    def start(self, batch: tf.Tensor) -> tf.Tensor:
         return tf.zeros((batch, self.width))
 
-    def score(self, log_probabilities, lengths):
+    def score(self, log_probabilities: tf.Tensor, lengths: tf.Tensor) -> tf.Tensor:
         return log_probabilities
 
-    def choose(self, logits, normalisers, log_probabilities, lengths, finished, position, bonus):
+    def choose(
+        self,
+        logits: tf.Tensor,
+        normalisers: tf.Tensor,
+        log_probabilities: tf.Tensor,
+        lengths: tf.Tensor,
+        finished: tf.Tensor,
+        position: tf.Tensor,
+        bonus: tf.Tensor | float,
+    ) -> Choice:
         batch, width, vocabulary = tf.unstack(tf.shape(logits))
         drawn_from = tf.reshape(logits / self.temperature, (batch * width, vocabulary))
         tokens = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -54,7 +55,7 @@ def one_line(text: str) -> str:
     return text.replace("\r", " ").replace("\n", " ")
 
 
-def joined(parts: Sequence[Sequence[Translation]], warning: str) -> Sequence[Translation]:
+def joined(parts: Sequence[list[Translation]], warning: str) -> list[Translation]:
     """Return the hypotheses of a sentence from those of its parts: the k-th of each make the k-th of all.
 
     Args:
@@ -84,7 +85,7 @@ def _kinds(warnings: Iterable[str]) -> tuple[str, ...]:
     return tuple(first.values())
 
 
-def described(source: str, hypotheses: Sequence[Translation]) -> dict[str, object]:
+def described(source: str, hypotheses: Sequence[Translation]) -> dict[str, Any]:
     """Return a sentence and its translations as JSON shows them, without attention weights; numbers are rounded."""
     return {
         "source": source,

@@ -58,7 +58,7 @@ class Translator:
         search: SearchConfig,
         max_positions: int,
     ) -> None:
-        self.models = list(transformer) if isinstance(transformer, (list, tuple)) else [transformer]
+        self.models = [transformer] if isinstance(transformer, Transformer) else list(transformer)
         self.transformer = self.models[0]
         self.tokenizers = tokenizers
         self.search = search
@@ -236,7 +236,7 @@ class Translator:
                     part,
                     texts[b * n_best + w],
                     Hypotheses(*(of[b, w] for of in found)),
-                    heads[:, b, w] if part.shown else None,
+                    heads[:, b, w] if heads is not None and part.shown else None,
                     with_heads,
                 )
                 for w in range(n_best)
@@ -264,16 +264,18 @@ class Translator:
     ) -> Translation:
         row, length, finished = part.row, int(found.lengths), bool(found.finished)
         words = found.ids[: length - finished]
+        mean = None
         if heads is not None:
             heads = heads[:, :, :length, : len(row)]
-        shown = heads is not None
+            mean = heads[-1].mean(axis=0)
+        shown = mean is not None
         return Translation(
             text,
             float(found.scores),
             float(found.log_probabilities),
             tuple(self.tokenizers.target.pieces(words)) if shown else (),
             tuple(["[start]", *self.tokenizers.source.pieces(row[1:-1]), "[end]"]) if shown else (),
-            heads[-1].mean(axis=0) if shown else None,
+            mean,
             finished,
             (*self._warnings(row), *doubts(part.text, text, row[1:-1], words.tolist(), finished)),
             tuple(map(float, found.token_log_probabilities[:length])),

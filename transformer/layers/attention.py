@@ -3,10 +3,12 @@
 Axes: B batch, T target/query, S source/key, H heads, D model width, K head width (D / H).
 """
 
+from typing import Any
+
 import keras
 import tensorflow as tf
 
-from transformer.layers.checks import check_heads, check_mask
+from transformer.layers.checks import Shape, check_heads, check_mask
 from transformer.layers.lean import Dense, Dropout
 from transformer.layers.positional_call import PositionalCallMixin
 
@@ -78,7 +80,7 @@ class MultiHeadAttention(PositionalCallMixin, keras.layers.Layer):
         stable at high learning rates.
     """
 
-    def __init__(self, d_model: int, num_heads: int, rate: float = 0.0, **kwargs):
+    def __init__(self, d_model: int, num_heads: int, rate: float = 0.0, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         check_heads(d_model, num_heads)
         self.d_model = d_model
@@ -97,7 +99,7 @@ class MultiHeadAttention(PositionalCallMixin, keras.layers.Layer):
         self.dense = Dense(d_model, dtype=self.dtype_policy, name="dense")
         self.dropout = Dropout(rate, dtype=self.dtype_policy, name="dropout") if rate else None
 
-    def build(self, v_shape, k_shape=None, q_shape=None):
+    def build(self, v_shape: Shape, k_shape: Shape | None = None, q_shape: Shape | None = None) -> None:
         k_shape, q_shape = k_shape or v_shape, q_shape or v_shape
         self.wv.build(v_shape)
         self.wk.build(k_shape)
@@ -151,9 +153,16 @@ class MultiHeadAttention(PositionalCallMixin, keras.layers.Layer):
         shape = (-1, self.d_model) if rows else (tf.shape(heads)[0], -1, self.d_model)
         return self.dense(tf.reshape(heads, shape)), weights
 
-    def call(self, v, k, q, mask=None, training=None):
+    def call(
+        self,
+        v: tf.Tensor,
+        k: tf.Tensor,
+        q: tf.Tensor,
+        mask: tf.Tensor | None = None,
+        training: bool | None = None,
+    ) -> tuple[tf.Tensor, tf.Tensor]:
         keys, values = self.project_keys_values(k, v)
         return self.attend(self.project_queries(q), keys, values, mask, training)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "d_model": self.d_model, "num_heads": self.num_heads, "rate": self.rate}

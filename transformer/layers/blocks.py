@@ -3,13 +3,13 @@
 Axes: B batch, T target/query, S source/key, H heads, D model width, F feed-forward width, K head width.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import keras
 import tensorflow as tf
 
 from transformer.layers.attention import KeysValues, MultiHeadAttention
-from transformer.layers.checks import check_sizes
+from transformer.layers.checks import Shape, check_sizes
 from transformer.layers.lean import Dense, Dropout, LayerNormalization
 from transformer.layers.positional_call import PositionalCallMixin
 
@@ -31,7 +31,12 @@ class Memory(NamedTuple):
 
 
 def point_wise_feed_forward_network(
-    d_model: int, dff: int, activation: str = "relu", rate: float = 0.0, dtype=None, name: str = "ffn"
+    d_model: int,
+    dff: int,
+    activation: str = "relu",
+    rate: float = 0.0,
+    dtype: str | keras.DTypePolicy | None = None,
+    name: str = "ffn",
 ) -> keras.Sequential:
     """Return FFN(x) = activation(x W_1 + b_1) W_2 + b_2, applied to each position alone: (B, T, D) -> (B, T, D).
 
@@ -78,8 +83,8 @@ class _ResidualLayer(PositionalCallMixin, keras.layers.Layer):
         attention_rate: float = 0.0,
         feed_forward_rate: float = 0.0,
         norm_first: bool = False,
-        **kwargs,
-    ):
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self.d_model, self.num_heads, self.dff, self.rate = d_model, num_heads, dff, rate
         self.activation, self.norm_first = activation, norm_first
@@ -103,23 +108,32 @@ class _ResidualLayer(PositionalCallMixin, keras.layers.Layer):
             layer.build((None, None, self.d_model))
         self.built = True
 
-    def _enter(self, norm, x):
+    def _enter(self, norm: LayerNormalization, x: tf.Tensor) -> tf.Tensor:
         """What the sub-layer sees."""
         return norm(x) if self.norm_first else x
 
-    def _leave(self, norm, dropout, x, output, training):
+    def _leave(
+        self,
+        norm: LayerNormalization,
+        dropout: Dropout,
+        x: tf.Tensor,
+        output: tf.Tensor,
+        training: bool | None,
+    ) -> tf.Tensor:
         """The residual connection around the sub-layer's output."""
         x = x + dropout(output, training=training)
         return x if self.norm_first else norm(x)
 
-    def _feed_forward(self, norm, dropout, x, training):
+    def _feed_forward(
+        self, norm: LayerNormalization, dropout: Dropout, x: tf.Tensor, training: bool | None
+    ) -> tf.Tensor:
         """The sub-layer of the feed-forward network, for x (B, T, D) or (B * T, D)."""
         output = self._enter(norm, x)
         for layer in self.ffn.layers:  # the Sequential itself takes three axes only
             output = layer(output, training=training) if isinstance(layer, Dropout) else layer(output)
         return self._leave(norm, dropout, x, output, training)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "d_model": self.d_model,
@@ -156,16 +170,16 @@ class EncoderLayer(_ResidualLayer):
     Source: Vaswani et al. 2017, sections 3.1 and 5.4; document 000, section 5.2.3. Pre-norm: Xiong et al. 2020.
     """
 
-    def __init__(self, d_model: int, num_heads: int, dff: int, rate: float = 0.1, **kwargs):
+    def __init__(self, d_model: int, num_heads: int, dff: int, rate: float = 0.1, **kwargs: Any) -> None:
         super().__init__(d_model, num_heads, dff, rate, **kwargs)
         self.mha = self._attention("mha")
         self.layernorm1, self.layernorm2 = self._norms(2)
         self.dropout1, self.dropout2 = self._dropouts(2)
 
-    def build(self, input_shape=None):
+    def build(self, input_shape: Shape | None = None) -> None:
         self._build_on(self.mha, self.ffn, self.layernorm1, self.layernorm2)
 
-    def call(self, x, training=None, mask=None):
+    def call(self, x: tf.Tensor, training: bool | None = None, mask: tf.Tensor | None = None) -> tf.Tensor:
         entered = self._enter(self.layernorm1, x)
         attn_output, _ = self.mha(entered, entered, entered, mask=mask, training=training)
         x = self._leave(self.layernorm1, self.dropout1, x, attn_output, training)
@@ -191,17 +205,24 @@ class DecoderLayer(_ResidualLayer):
     Source: Vaswani et al. 2017, sections 3.1 and 5.4; document 000, section 5.2.3. Pre-norm: Xiong et al. 2020.
     """
 
-    def __init__(self, d_model: int, num_heads: int, dff: int, rate: float = 0.1, **kwargs):
+    def __init__(self, d_model: int, num_heads: int, dff: int, rate: float = 0.1, **kwargs: Any) -> None:
         super().__init__(d_model, num_heads, dff, rate, **kwargs)
         self.mha1 = self._attention("mha1")
         self.mha2 = self._attention("mha2")
         self.layernorm1, self.layernorm2, self.layernorm3 = self._norms(3)
         self.dropout1, self.dropout2, self.dropout3 = self._dropouts(3)
 
-    def build(self, x_shape=None, enc_output_shape=None):
+    def build(self, x_shape: Shape | None = None, enc_output_shape: Shape | None = None) -> None:
         self._build_on(self.mha1, self.mha2, self.ffn, self.layernorm1, self.layernorm2, self.layernorm3)
 
-    def call(self, x, enc_output, training=None, look_ahead_mask=None, padding_mask=None):
+    def call(
+        self,
+        x: tf.Tensor,
+        enc_output: tf.Tensor,
+        training: bool | None = None,
+        look_ahead_mask: tf.Tensor | None = None,
+        padding_mask: tf.Tensor | None = None,
+    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         entered = self._enter(self.layernorm1, x)
         attn1, weights1 = self.mha1(entered, entered, entered, mask=look_ahead_mask, training=training)
         x = self._leave(self.layernorm1, self.dropout1, x, attn1, training)

@@ -4,8 +4,10 @@ import numbers
 
 import tensorflow as tf
 
+Shape = tuple[int | None, ...]  # as Keras hands it to `build`; None: of any length
 
-def check_sizes(**sizes: int) -> None:
+
+def check_sizes(**sizes: object) -> None:
     """Refuse a size that is not a positive integer.
 
     Args:

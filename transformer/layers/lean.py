@@ -6,6 +6,8 @@ These layers are Keras' own by weights, arguments and results; only `call` is wr
 Axes: ... any, N their product, D width.
 """
 
+from collections.abc import Callable
+
 import keras
 import tensorflow as tf
 
@@ -17,7 +19,7 @@ class Dense(keras.layers.Dense):
     Call: `dense(x)` with x (..., D). Returns (..., units).
     """
 
-    def call(self, inputs):
+    def call(self, inputs: tf.Tensor) -> tf.Tensor:
         kernel, width, flat = tf.convert_to_tensor(self.kernel), inputs.shape[-1], inputs.shape.rank == 2
         x = tf.matmul(inputs if flat else tf.reshape(inputs, (-1, width)), kernel)  # (N, units)
         if self.use_bias:
@@ -40,7 +42,7 @@ class Dropout(keras.layers.Dropout):
     Call: `dropout(x, training)` with x of any shape. Returns the same shape.
     """
 
-    def call(self, inputs, training=False):
+    def call(self, inputs: tf.Tensor, training: bool | None = False) -> tf.Tensor:
         if not training or not self.rate or self.noise_shape:
             return super().call(inputs, training=training)
         seed = tf.cast(self.seed_generator.next(), tf.int32)
@@ -58,7 +60,7 @@ def _dropped(x: tf.Tensor, seed: tf.Tensor, dropped: int) -> tf.Tensor:
     factors = tf.cast(places >= dropped - 2**15, x.dtype) * scale
 
     @tf.custom_gradient
-    def times_factors(x):
+    def times_factors(x: tf.Tensor) -> tuple[tf.Tensor, Callable]:
         return x * factors, lambda upstream: upstream * factors
 
     return times_factors(x)
@@ -73,22 +75,21 @@ class LayerNormalization(keras.layers.LayerNormalization):
     Source: Ba et al. 2016, equation 3; the gradient by hand.
     """
 
-    def call(self, inputs):
-        x = tf.cast(inputs, tf.float32)
-        weights = (tf.cast(tf.convert_to_tensor(weight), tf.float32) for weight in (self.gamma, self.beta))
-        return tf.cast(_normalised(x, *weights, self.epsilon), self.compute_dtype)
+    def call(self, inputs: tf.Tensor) -> tf.Tensor:
+        x, gamma, beta = (tf.cast(tf.convert_to_tensor(part), tf.float32) for part in (inputs, self.gamma, self.beta))
+        return tf.cast(_normalised(x, gamma, beta, self.epsilon), self.compute_dtype)
 
 
 def _normalised(x: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor, epsilon: float) -> tf.Tensor:
     """Return gamma (x - mean) / sqrt(variance + epsilon) + beta over the last axis; gamma and beta are (D,)."""
 
     @tf.custom_gradient
-    def forward(x, gamma, beta):
+    def forward(x: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor) -> tuple[tf.Tensor, Callable]:
         centred = x - tf.reduce_mean(x, axis=-1, keepdims=True)
         inverse = tf.math.rsqrt(tf.reduce_mean(tf.square(centred), axis=-1, keepdims=True) + epsilon)
         unit = centred * inverse
 
-        def gradient(upstream):
+        def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
             axes = tf.range(tf.rank(x) - 1)
             d_unit = upstream * gamma
             d_mean = tf.reduce_mean(d_unit, axis=-1, keepdims=True)

@@ -1,6 +1,8 @@
 """The documents' call order under Keras 3, and no implicit masks."""
 
 import inspect
+from collections.abc import Callable
+from typing import Any
 
 
 class PositionalCallMixin:
@@ -20,14 +22,18 @@ class PositionalCallMixin:
     Deviation: the documents run on Keras 2, which took the arguments as they came.
     """
 
-    def __init_subclass__(cls, **kwargs):
+    call: Callable[..., Any]  # of the class that this is mixed into
+    _call_names: tuple[str, ...]
+    _first_keyword: int
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         names = tuple(inspect.signature(cls.call).parameters)[1:]
         keyword = [name == "training" or name.endswith("mask") for name in names]
         cls._call_names = names
         cls._first_keyword = keyword.index(True) if True in keyword else len(names)
 
-    def __call__(self, *args, **kwargs):
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
         names, first = self._call_names, self._first_keyword
         if len(args) > len(names):
             raise TypeError(
@@ -44,8 +50,8 @@ class PositionalCallMixin:
                         f"{name} of {type(self).__name__} carries Keras' implicit mask, which is not used here; "
                         "pass a boolean mask (True = may attend), and build the embedding without mask_zero"
                     )
-        return super().__call__(*args[:first], **kwargs)
+        return super().__call__(*args[:first], **kwargs)  # type: ignore[misc]  # of the Keras class
 
-    def compute_mask(self, *args, **kwargs) -> None:
+    def compute_mask(self, *args: Any, **kwargs: Any) -> None:
         """Return None: no implicit mask leaves the layer."""
         return None

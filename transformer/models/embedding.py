@@ -3,10 +3,12 @@
 Axes: B batch, T target/query, D model width, V vocabulary.
 """
 
+from typing import Any
+
 import keras
 import tensorflow as tf
 
-from transformer.layers.checks import check_sizes
+from transformer.layers.checks import Shape, check_sizes
 
 
 @keras.saving.register_keras_serializable(package="transformer")
@@ -27,12 +29,12 @@ class TokenEmbedding(keras.layers.Layer):
         vectors and the tied logits of a normalised state are both of unit variance.
     """
 
-    def __init__(self, vocab_size: int, d_model: int, **kwargs):
+    def __init__(self, vocab_size: int, d_model: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         check_sizes(vocab_size=vocab_size, d_model=d_model)
         self.vocab_size, self.d_model = vocab_size, d_model
 
-    def build(self, input_shape=None):
+    def build(self, input_shape: Shape | None = None) -> None:
         self.embeddings = self.add_weight(
             shape=(self.vocab_size, self.d_model),
             initializer=keras.initializers.RandomNormal(stddev=self.d_model**-0.5),
@@ -40,7 +42,7 @@ class TokenEmbedding(keras.layers.Layer):
         )
         self.built = True
 
-    def call(self, ids):
+    def call(self, ids: tf.Tensor) -> tf.Tensor:
         table = tf.convert_to_tensor(self.embeddings)
         return tf.gather(table, ids) * tf.cast(self.d_model**0.5, table.dtype)
 
@@ -50,5 +52,5 @@ class TokenEmbedding(keras.layers.Layer):
         logits = tf.matmul(tf.reshape(x, (-1, self.d_model)), table, transpose_b=True)  # (N, V)
         return tf.reshape(logits, tf.concat([tf.shape(x)[:-1], [self.vocab_size]], axis=0))
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "vocab_size": self.vocab_size, "d_model": self.d_model}

@@ -4,12 +4,14 @@ Axes: B batch, T target/query, S source/key, H heads, D model width, K head widt
 W hypotheses per sentence.
 """
 
+from typing import Any
+
 import keras
 import tensorflow as tf
 
 from transformer.layers.attention import KeysValues
 from transformer.layers.blocks import NORM_EPSILON, DecoderLayer, EncoderLayer, Memory
-from transformer.layers.checks import check_sizes
+from transformer.layers.checks import Shape, check_sizes
 from transformer.layers.lean import Dropout, LayerNormalization
 from transformer.layers.positional_call import PositionalCallMixin
 from transformer.layers.positions import sinusoids
@@ -36,8 +38,8 @@ class _Stack(PositionalCallMixin, keras.layers.Layer):
         attention_rate: float = 0.0,
         feed_forward_rate: float = 0.0,
         norm_first: bool = False,
-        **kwargs,
-    ):
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         check_sizes(num_layers=num_layers, maximum_position_encoding=maximum_position_encoding)
         self.num_layers, self.d_model, self.num_heads, self.dff, self.rate = num_layers, d_model, num_heads, dff, rate
@@ -100,7 +102,7 @@ class _Stack(PositionalCallMixin, keras.layers.Layer):
         """Apply the final norm of a pre-norm stack."""
         return self.final_norm(x) if self.final_norm else x
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         if self.borrows_embedding:
             raise ValueError(f"{self.name} borrows its embedding, so it is saved by the model that holds it, not alone")
         return {
@@ -150,22 +152,22 @@ class Encoder(_Stack):
         input_vocab_size: int,
         maximum_position_encoding: int,
         rate: float = 0.1,
-        **options,
-    ):
+        **options: Any,
+    ) -> None:
         super().__init__(
             num_layers, d_model, num_heads, dff, input_vocab_size, maximum_position_encoding, rate, **options
         )
 
-    def build(self, x_shape=None):
+    def build(self, x_shape: Shape | None = None) -> None:
         self._build_all()
 
-    def call(self, x, training=None, mask=None):
+    def call(self, x: tf.Tensor, training: bool | None = None, mask: tf.Tensor | None = None) -> tf.Tensor:
         x = self.embed(x, training)
         for layer in self.stack:
             x = layer(x, training=training, mask=mask)
         return self.finish(x)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "input_vocab_size": self.vocab_size}
 
 
@@ -202,16 +204,23 @@ class Decoder(_Stack):
         target_vocab_size: int,
         maximum_position_encoding: int,
         rate: float = 0.1,
-        **options,
-    ):
+        **options: Any,
+    ) -> None:
         super().__init__(
             num_layers, d_model, num_heads, dff, target_vocab_size, maximum_position_encoding, rate, **options
         )
 
-    def build(self, x_shape=None, enc_output_shape=None):
+    def build(self, x_shape: Shape | None = None, enc_output_shape: Shape | None = None) -> None:
         self._build_all()
 
-    def call(self, x, enc_output, training=None, look_ahead_mask=None, padding_mask=None):
+    def call(
+        self,
+        x: tf.Tensor,
+        enc_output: tf.Tensor,
+        training: bool | None = None,
+        look_ahead_mask: tf.Tensor | None = None,
+        padding_mask: tf.Tensor | None = None,
+    ) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
         attention_weights = {}
         x = self.embed(x, training)
         for i, layer in enumerate(self.stack, start=1):
@@ -283,5 +292,5 @@ class Decoder(_Stack):
             new_cache.append(layer_cache)
         return tf.reshape(self.finish(x), (batch, hypotheses, self.d_model)), new_cache, weights
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "target_vocab_size": self.vocab_size}

@@ -3,10 +3,12 @@
 Axes: B batch, T target/query, S source/key, D model width, V vocabulary.
 """
 
+from typing import Any
+
 import keras
 import tensorflow as tf
 
-from transformer.layers.checks import check_mask
+from transformer.layers.checks import Shape, check_mask
 from transformer.layers.lean import Dense
 from transformer.layers.masks import create_masks
 from transformer.layers.positional_call import PositionalCallMixin
@@ -66,8 +68,8 @@ class Transformer(PositionalCallMixin, keras.Model):
         feed_forward_rate: float = 0.0,
         norm_first: bool = False,
         embeddings: str = "separate",
-        **kwargs,
-    ):
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         if embeddings not in ("separate", "target", "shared"):
             raise ValueError(f"embeddings must be 'separate', 'target' or 'shared', got {embeddings!r}")
@@ -76,7 +78,7 @@ class Transformer(PositionalCallMixin, keras.Model):
                 "embeddings='shared' needs input_vocab_size and target_vocab_size to be equal, got "
                 f"{input_vocab_size} and {target_vocab_size}"
             )
-        both = {
+        both: dict[str, Any] = {
             "num_layers": num_layers,
             "d_model": d_model,
             "num_heads": num_heads,
@@ -115,7 +117,7 @@ class Transformer(PositionalCallMixin, keras.Model):
         if embeddings == "separate":
             self.final_layer = Dense(target_vocab_size, dtype=policy, name="final_layer")
 
-    def build(self, inp_shape=None, tar_shape=None):
+    def build(self, inp_shape: Shape | None = None, tar_shape: Shape | None = None) -> None:
         self.encoder.build()
         self.decoder.build()
         if self.final_layer:
@@ -152,11 +154,20 @@ class Transformer(PositionalCallMixin, keras.Model):
             tar, enc_output, training=training, look_ahead_mask=look_ahead_mask, padding_mask=dec_padding_mask
         )
 
-    def call(self, inp, tar=None, training=None, enc_padding_mask=None, look_ahead_mask=None, dec_padding_mask=None):
+    def call(
+        self,
+        inp: tf.Tensor | tuple[tf.Tensor, tf.Tensor],
+        tar: tf.Tensor | None = None,
+        training: bool | None = None,
+        enc_padding_mask: tf.Tensor | None = None,
+        look_ahead_mask: tf.Tensor | None = None,
+        dec_padding_mask: tf.Tensor | None = None,
+    ) -> tf.Tensor | tuple[tf.Tensor, dict[str, tf.Tensor]]:
         if tar is None:
             if not isinstance(inp, (tuple, list)) or len(inp) != 2:
                 raise ValueError(f"inp must be the pair (source_ids, target_in) where tar is left out, got {inp!r}")
-            outputs, _ = self.decode(*inp, training=training)
+            source_ids, target_in = inp
+            outputs, _ = self.decode(source_ids, target_in, training=training)
             return self.project(outputs)
         masks = (enc_padding_mask, look_ahead_mask, dec_padding_mask)
         for name, mask in zip(("enc_padding_mask", "look_ahead_mask", "dec_padding_mask"), masks, strict=True):
@@ -164,5 +175,5 @@ class Transformer(PositionalCallMixin, keras.Model):
         outputs, attention_weights = self.decode(inp, tar, training=training, masks=masks)
         return self.project(outputs), attention_weights
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), **self.arguments}

@@ -71,7 +71,9 @@ def learning_rates(
         UserError: matplotlib is not installed, or the file cannot be written.
     """
     shown = np.unique(np.linspace(0, steps - 1, min(steps, 500)).astype(int))
-    lines = {name: (shown + 1, [float(schedule(step)) for step in shown]) for name, schedule in schedules.items()}
+    lines = {
+        name: ((shown + 1).tolist(), [float(schedule(step)) for step in shown]) for name, schedule in schedules.items()
+    }
     return curves(lines, "optimizer step", "learning rate", path=path)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from itertools import zip_longest
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -19,6 +19,7 @@ PER_ROW = 3  # pictures of heads
 WEIGHT = "attention weight"
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
     from transformer.inference.translation import Translation
@@ -39,16 +40,21 @@ def attention_map(
         UserError: matplotlib is not installed, or the file cannot be written.
         ValueError: the translation has no such attention weights.
     """
-    for name, weights in (("with_attention", translation.attention), ("with_heads", translation.heads))[: 1 + heads]:
-        if weights is None:
-            raise ValueError(f"translation must be made with {name}=True, got one without attention weights")
-    rows = [*translation.tokens, "[end]"][: len(translation.attention)]
-    weights, titles, wide = translation.attention[np.newaxis], [""], 1
+    mean = _present(translation.attention, "with_attention")
+    rows = [*translation.tokens, "[end]"][: len(mean)]
+    weights, titles, wide = mean[np.newaxis], [""], 1
     if heads:
-        weights, wide = np.concatenate(translation.heads), translation.heads.shape[1]
+        layers = _present(translation.heads, "with_heads")
+        weights, wide = np.concatenate(layers), layers.shape[1]
         titles = [f"layer {i // wide + 1}, head {i % wide + 1}" for i in range(len(weights))]
     marks = [(source + 1, target) for source, target in translation.alignment] if alignment else []
     return finish(_weight_grid(weights, rows, translation.source_tokens, titles, wide, marks), path)
+
+
+def _present(weights: np.ndarray | None, name: str) -> np.ndarray:
+    if weights is None:
+        raise ValueError(f"translation must be made with {name}=True, got one without attention weights")
+    return weights
 
 
 def attention_heads(
@@ -84,7 +90,14 @@ def attention_heads(
 
 
 def _weight_grid(
-    weights, rows, columns, titles, wide: int, marks=(), numbers: bool = False, label: str = WEIGHT
+    weights: np.ndarray,
+    rows: Sequence[str],
+    columns: Sequence[str],
+    titles: Sequence[str],
+    wide: int,
+    marks: Sequence[tuple[int, int]] = (),
+    numbers: bool = False,
+    label: str = WEIGHT,
 ) -> Figure:
     """Draw weights (N, T, S), `wide` of them in a row, all on the scale from 0 to 1, with marks at (column, row)."""
     wide = min(wide, len(weights))
@@ -111,10 +124,10 @@ def _weight_grid(
     return figure
 
 
-def _write_tokens(axes, rows: Sequence[str], columns: Sequence[str], letters: Lettering) -> None:
+def _write_tokens(axes: Axes, rows: Sequence[str], columns: Sequence[str], letters: Lettering) -> None:
     family = list(letters.families)
     shown = [letters.show(token) for token in columns]
-    slanted = {"rotation": 45, "ha": "left", "rotation_mode": "anchor"}
+    slanted: dict[str, Any] = {"rotation": 45, "ha": "left", "rotation_mode": "anchor"}
     axes.set_xticks(range(len(columns)), shown, fontfamily=family, **slanted)
     axes.xaxis.tick_top()
     axes.set_yticks(range(len(rows)), [letters.show(token) for token in rows], fontfamily=family)
@@ -143,7 +156,7 @@ def mask_maps(
     from matplotlib import colormaps
     from matplotlib.patches import Patch
 
-    tables = {}
+    tables: dict[str, np.ndarray] = {}
     for title, mask in masks.items():
         mask = np.asarray(mask)
         if mask.dtype != bool or mask.ndim < 2 or max(mask.shape[:-2], default=1) > 1:

@@ -6,7 +6,7 @@ import contextlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from transformer.config import UserError
 from transformer.plots.style import finish, label_axes, line_style, new_figure, show_legend
@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 # What is drawn of a run: the event and field of its metrics, the axis, whether the axis is logarithmic.
-PANELS = (
+Curve = tuple[str, str]
+PANELS: tuple[tuple[Curve | None, Curve | None, str, bool], ...] = (
     (("train", "loss"), ("validation", "loss"), "loss (nats per target token)", False),
     (None, ("validation", "bleu"), "BLEU (validation)", False),
     (("train", "learning_rate"), None, "learning rate", False),
@@ -23,7 +24,7 @@ PANELS = (
 )
 
 
-def read_metrics(run: str | Path) -> list[dict[str, float]]:
+def read_metrics(run: str | Path) -> list[dict[str, Any]]:
     """Return the records of a run's metrics.jsonl; a last line that is not complete is left out.
 
     Raises:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -34,7 +34,7 @@ def token_probabilities(
     width = 0.8 / len(distributions)
     for number, (name, probabilities) in enumerate(distributions.items()):
         places = np.arange(len(tokens)) + (number - (len(distributions) - 1) / 2) * width
-        style = {"facecolor": COLOURS[number % len(COLOURS)], "hatch": HATCHES[number % len(HATCHES)]}
+        style: dict[str, Any] = {"facecolor": COLOURS[number % len(COLOURS)], "hatch": HATCHES[number % len(HATCHES)]}
         axes.bar(places, probabilities, width, label=letters.show(name), edgecolor="white", **style)
     label_axes(axes, "next token", "probability")
     axes.grid(visible=False, axis="x")
@@ -74,14 +74,18 @@ def beam_tree(
                 colour, line = ("black", 2.5) if won else ("#999999", 0.8)
                 axes.plot([place - 1, place], [parent, rank], color=colour, linewidth=line, zorder=1)
             text = f"{letters.show(tokens[-1])}\n{score:.2f}"
-            box = {"boxstyle": "round", "facecolor": "white", "edgecolor": "black" if won else "#999999"}
+            box: dict[str, Any] = {
+                "boxstyle": "round",
+                "facecolor": "white",
+                "edgecolor": "black" if won else "#999999",
+            }
             box["linewidth"] = 2.0 if won else 0.8
             family = list(letters.families)
             axes.text(place, rank, text, ha="center", va="center", fontsize=8, bbox=box, fontfamily=family)
     axes.set_xlim(-0.6, len(steps) - 0.4)
     axes.set_ylim(max(map(len, steps)) - 0.5, -0.5)
-    axes.set_xticks(range(len(steps)), range(1, len(steps) + 1))
-    axes.set_yticks(range(max(map(len, steps))), range(1, max(map(len, steps)) + 1))
+    for ticks, count in ((axes.set_xticks, len(steps)), (axes.set_yticks, max(map(len, steps)))):
+        ticks(range(count), [str(number + 1) for number in range(count)])
     axes.set_xlabel("step")
     axes.set_ylabel("rank")
     for side in ("top", "right"):

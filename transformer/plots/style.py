@@ -7,7 +7,7 @@ Okabe and Ito (2008), dark and light in turn, and differ in marker, dashes or ha
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from transformer.config import UserError
 
@@ -50,7 +50,7 @@ def finish(figure: Figure, path: str | Path | None) -> Figure:
     return figure
 
 
-def line_style(number: int) -> dict[str, object]:
+def line_style(number: int) -> dict[str, Any]:
     """Return colour, marker and dashes of the n-th line, which differ from those of its neighbours."""
     return {
         "color": COLOURS[number % len(COLOURS)],

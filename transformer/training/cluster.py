@@ -88,8 +88,8 @@ class Cluster:
             return value
 
         @tf.function
-        def total(part):
-            def of_all_replicas():
+        def total(part: tf.Tensor) -> tf.Tensor:
+            def of_all_replicas() -> tf.Tensor:
                 context = tf.distribute.get_replica_context()
                 first = tf.equal(context.replica_id_in_sync_group, 0)  # the chief's first device
                 return context.all_reduce(tf.distribute.ReduceOp.SUM, tf.where(first, part, 0.0))

@@ -3,6 +3,8 @@
 Axes: B batch, T target, D model width, V vocabulary, N real tokens.
 """
 
+from collections.abc import Callable
+
 import keras
 import tensorflow as tf
 
@@ -65,7 +67,9 @@ def projected_loss(
     return _chunked_logsumexp(hidden, *weights) - _linear_part(hidden, table, bias, labels, label_smoothing)
 
 
-def _linear_part(hidden, table, bias, labels, label_smoothing):
+def _linear_part(
+    hidden: tf.Tensor, table: tf.Tensor, bias: tf.Tensor | None, labels: tf.Tensor, label_smoothing: float
+) -> tf.Tensor:
     """Return the sum of (1 - e) z_label + e mean(z) over all tokens, without their logits z."""
     hidden = tf.cast(hidden, table.dtype)
     label_logits = tf.reduce_sum(hidden * tf.gather(table, labels))
@@ -85,7 +89,7 @@ def _check_smoothing(label_smoothing: float) -> None:
 
 
 @tf.custom_gradient
-def _chunked_logsumexp(hidden, table, *bias):
+def _chunked_logsumexp(hidden: tf.Tensor, table: tf.Tensor, *bias: tf.Tensor) -> tuple[tf.Tensor, Callable]:
     """Sum log(sum(exp(logits))) over tokens: (N, D), (V, D), (V,) or nothing -> scalar. The gradients come with it.
 
     With e = exp(z - max z) and s its sum, the gradient to the logits z is e / s. The division is done on the narrow
@@ -94,7 +98,9 @@ def _chunked_logsumexp(hidden, table, *bias):
     count = tf.maximum(tf.shape(hidden)[0], 1)  # one empty chunk where there is no token, so that shapes stay known
     vectors = tf.cast(table, hidden.dtype)  # (V, D)
 
-    def body(start, total, d_hidden, d_table, *d_bias):
+    def body(
+        start: tf.Tensor, total: tf.Tensor, d_hidden: tf.TensorArray, d_table: tf.Tensor, *d_bias: tf.Tensor
+    ) -> tuple[tf.Tensor, ...]:
         rows = hidden[start : start + CHUNK]  # (C, D)
         logits = tf.matmul(rows, vectors, transpose_b=True)
         logits = tf.cast(tf.nn.bias_add(logits, tf.cast(bias[0], logits.dtype)) if bias else logits, tf.float32)
@@ -118,7 +124,7 @@ def _chunked_logsumexp(hidden, table, *bias):
     )
     d_hidden = d_hidden.concat()
 
-    def gradient(upstream):
+    def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, ...]:
         return tf.cast(upstream, hidden.dtype) * d_hidden, *(upstream * d_weight for d_weight in d_weights)
 
     return total, gradient
@@ -155,7 +161,7 @@ def projected_r_drop(
     return _chunked_pairs(weight / 4.0)(hidden, other, *weights) - sum(likelihoods) / 2.0
 
 
-def _chunked_pairs(weight: float):
+def _chunked_pairs(weight: float) -> Callable[..., tf.Tensor]:
     """Return a function that sums (logsumexp(y) + logsumexp(z)) / 2 + weight (KL(p || q) + KL(q || p)) over tokens.
 
     Its arguments: two states of each token (N, D) each, the table (V, D) and perhaps the bias (V,); y and z are the
@@ -164,11 +170,18 @@ def _chunked_pairs(weight: float):
     """
 
     @tf.custom_gradient
-    def total_of(hidden, other, table, *bias):
+    def total_of(hidden: tf.Tensor, other: tf.Tensor, table: tf.Tensor, *bias: tf.Tensor) -> tuple[tf.Tensor, Callable]:
         count = tf.maximum(tf.shape(hidden)[0], 1)
         vectors = tf.cast(table, hidden.dtype)  # (V, D)
 
-        def body(start, total, d_hidden, d_other, d_table, *d_bias):
+        def body(
+            start: tf.Tensor,
+            total: tf.Tensor,
+            d_hidden: tf.TensorArray,
+            d_other: tf.TensorArray,
+            d_table: tf.Tensor,
+            *d_bias: tf.Tensor,
+        ) -> tuple[tf.Tensor, ...]:
             rows = [states[start : start + CHUNK] for states in (hidden, other)]  # (C, D) each
             logits = [tf.matmul(part, vectors, transpose_b=True) for part in rows]
             if bias:
@@ -208,7 +221,7 @@ def _chunked_pairs(weight: float):
         )
         d_states = d_hidden.concat(), d_other.concat()
 
-        def gradient(upstream):
+        def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, ...]:
             scaled = (tf.cast(upstream, hidden.dtype) * d for d in d_states)
             return *scaled, *(upstream * d_weight for d_weight in d_weights)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -17,15 +18,17 @@ class Adam(keras.optimizers.Adam):
     Keras would sum the gradients over replicas again, and makes some fifteen operations for each weight.
     """
 
-    def _all_reduce_sum_gradients(self, grads_and_vars):
+    def _all_reduce_sum_gradients(self, grads_and_vars: Any) -> Any:
         return grads_and_vars
 
-    def _backend_update_step(self, grads, trainable_variables, learning_rate):
+    def _backend_update_step(
+        self, grads: Sequence[tf.Tensor], trainable_variables: Sequence[keras.Variable], learning_rate: tf.Tensor
+    ) -> None:
         step = tf.cast(tf.convert_to_tensor(self.iterations) + 1, tf.float32)
         correction = tf.sqrt(1.0 - tf.pow(self.beta_2, step)) / (1.0 - tf.pow(self.beta_1, step))
         super()._backend_update_step(grads, trainable_variables, learning_rate * correction)
 
-    def update_step(self, gradient, variable, learning_rate):
+    def update_step(self, gradient: tf.Tensor, variable: tf.Variable, learning_rate: tf.Tensor) -> None:
         """Update one weight; `learning_rate` has the bias correction of both moments in it."""
         index = self._get_variable_index(variable)
         tf.raw_ops.ResourceApplyAdam(

@@ -36,7 +36,7 @@ class Progress:
         training: its length.
     """
 
-    def __init__(self, position: Position, training: TrainingConfig):
+    def __init__(self, position: Position, training: TrainingConfig) -> None:
         self.position, self.training = position, training
         self._begin()
 

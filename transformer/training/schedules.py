@@ -1,5 +1,7 @@
 """Learning-rate schedules."""
 
+from typing import Any
+
 import keras
 import tensorflow as tf
 
@@ -23,18 +25,18 @@ class TransformerSchedule(keras.optimizers.schedules.LearningRateSchedule):
     Deviation: the paper counts steps from 1 and Keras from 0; 1 is added, so that the first update is not lost.
     """
 
-    def __init__(self, d_model: int, warmup_steps: int = 4000):
+    def __init__(self, d_model: int, warmup_steps: int = 4000) -> None:
         for name, value in (("d_model", d_model), ("warmup_steps", warmup_steps)):
             if value < 1:
                 raise ValueError(f"{name} must be at least 1, got {value!r}")
         self.d_model = d_model
         self.warmup_steps = warmup_steps
 
-    def __call__(self, step):
+    def __call__(self, step: tf.Tensor | int) -> tf.Tensor:
         step = tf.cast(step, tf.float32) + 1.0
         return self.d_model**-0.5 * tf.minimum(tf.math.rsqrt(step), step * self.warmup_steps**-1.5)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {"d_model": self.d_model, "warmup_steps": self.warmup_steps}
 
 
@@ -58,7 +60,7 @@ class WarmupSchedule(keras.optimizers.schedules.LearningRateSchedule):
         ValueError: `decay` is unknown, `peak` is not above 0, or `warmup_steps` is not from 1 to `max_steps`.
     """
 
-    def __init__(self, decay: str, peak: float, warmup_steps: int, max_steps: int):
+    def __init__(self, decay: str, peak: float, warmup_steps: int, max_steps: int) -> None:
         if decay not in ("inverse_sqrt", "cosine", "linear"):
             raise ValueError(f"decay must be 'inverse_sqrt', 'cosine' or 'linear', got {decay!r}")
         if peak <= 0:
@@ -67,7 +69,7 @@ class WarmupSchedule(keras.optimizers.schedules.LearningRateSchedule):
             raise ValueError(f"warmup_steps must be from 1 to max_steps={max_steps}, got {warmup_steps!r}")
         self.decay, self.peak, self.warmup_steps, self.max_steps = decay, peak, warmup_steps, max_steps
 
-    def __call__(self, step):
+    def __call__(self, step: tf.Tensor | int) -> tf.Tensor:
         step = tf.cast(step, tf.float32) + 1.0
         warmup = step / self.warmup_steps
         if self.decay == "inverse_sqrt":
@@ -77,7 +79,7 @@ class WarmupSchedule(keras.optimizers.schedules.LearningRateSchedule):
             rest = 0.5 - 0.5 * tf.cos(rest * 3.141592653589793)
         return self.peak * tf.minimum(warmup, rest)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             "decay": self.decay,
             "peak": self.peak,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import keras
 import tensorflow as tf
@@ -143,7 +143,9 @@ class Steps:
         elif self.good_steps % GROW_AFTER == 0:
             self.scale *= 2
 
-    def loss(self, source_ids, target_in, target_out, training: bool, smoothing: float) -> tuple[tf.Tensor, tf.Tensor]:
+    def loss(
+        self, source_ids: tf.Tensor, target_in: tf.Tensor, target_out: tf.Tensor, training: bool, smoothing: float
+    ) -> tuple[tf.Tensor, tf.Tensor]:
         """Return the summed loss in nats and the number of real target tokens of a batch.
 
         With `r_drop`, every row of a training batch is passed through the model twice under dropout, and the loss is
@@ -156,7 +158,15 @@ class Steps:
         total, tokens = (tf.add_n(part) for part in zip(*parts, strict=True))
         return total, tokens
 
-    def _stream_loss(self, source_ids, target_in, target_out, table, training, smoothing):
+    def _stream_loss(
+        self,
+        source_ids: tf.Tensor,
+        target_in: tf.Tensor,
+        target_out: tf.Tensor,
+        table: tuple[tf.Tensor, tf.Tensor | None],
+        training: bool,
+        smoothing: float,
+    ) -> tuple[tf.Tensor, tf.Tensor]:
         """Return `loss` of one part of a batch."""
         twice = bool(training and self.training.r_drop)
         if twice:
@@ -169,13 +179,13 @@ class Steps:
         one, other = (tf.boolean_mask(part, real) for part in tf.split(outputs, 2))
         return projected_r_drop(one, other, *table, labels, smoothing, self.training.r_drop), tokens
 
-    def _rows(self, *batch: tf.Tensor) -> tuple[tf.Tensor, ...]:
+    def _rows(self, *batch: tf.Tensor) -> Batch:
         """Return this replica's rows of a global batch."""
         context = tf.distribute.get_replica_context()
         return _share(batch, context.replica_id_in_sync_group, context.num_replicas_in_sync)
 
     @staticmethod
-    def _sum_over_replicas(parts):
+    def _sum_over_replicas(parts: Any) -> Any:
         return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, parts)
 
     def _apply(self, gradients: list[tf.Tensor], norm: tf.Tensor) -> None:
@@ -184,16 +194,18 @@ class Steps:
             gradients, _ = tf.clip_by_global_norm(gradients, self.training.clip_norm, use_norm=norm)
         self.optimizer.apply(gradients, self.model.trainable_variables)
 
-    def _run(self, step: Callable, *arguments: tf.Tensor):
+    def _run(self, step: Callable, *arguments: tf.Tensor) -> Any:
         """Run a step on every replica; its results are sums over replicas, the same on each."""
         results = self.strategy.run(step, arguments)
         return tf.nest.map_structure(lambda part: self.strategy.experimental_local_results(part)[0], results)
 
     @tf.function(input_signature=[IDS, IDS, IDS])
-    def train_step(self, source_ids, target_in, target_out):
+    def train_step(
+        self, source_ids: tf.Tensor, target_in: tf.Tensor, target_out: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         """Make one optimizer step of a batch; returns summed loss, target tokens and gradient norm."""
 
-        def step(*batch):
+        def step(*batch: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
             weights = self.model.trainable_variables
             with tf.GradientTape() as tape:
                 total, tokens = self.loss(*self._rows(*batch), True, self.training.label_smoothing)
@@ -209,10 +221,14 @@ class Steps:
         return self._run(step, source_ids, target_in, target_out)
 
     @tf.function(input_signature=[IDS, IDS, IDS, NUMBER])
-    def gather_step(self, source_ids, target_in, target_out, scale):
+    def gather_step(
+        self, source_ids: tf.Tensor, target_in: tf.Tensor, target_out: tf.Tensor, scale: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
         """Add a batch's gradient of `scale` times its summed loss to the sums; returns summed loss and tokens."""
 
-        def step(source_ids, target_in, target_out, scale):
+        def step(
+            source_ids: tf.Tensor, target_in: tf.Tensor, target_out: tf.Tensor, scale: tf.Tensor
+        ) -> tuple[tf.Tensor, tf.Tensor]:
             weights = self.model.trainable_variables
             with tf.GradientTape() as tape:
                 batch = self._rows(source_ids, target_in, target_out)
@@ -225,10 +241,10 @@ class Steps:
         return self._run(step, source_ids, target_in, target_out, scale)
 
     @tf.function(input_signature=[NUMBER])
-    def mean_step(self, divisor):
+    def mean_step(self, divisor: tf.Tensor) -> tf.Tensor:
         """Turn the gathered gradients into the mean's, on every replica, and return their global norm."""
 
-        def step(divisor):
+        def step(divisor: tf.Tensor) -> tf.Tensor:
             gradients = self._sum_over_replicas([target.read_value() for target in self._sums])
             gradients = [gradient / divisor for gradient in gradients]
             for target, gradient in zip(self._sums, gradients, strict=True):
@@ -238,27 +254,29 @@ class Steps:
         return self._run(step, divisor)
 
     @tf.function(input_signature=[])
-    def apply_step(self):
+    def apply_step(self) -> None:
         """Update the weights with the mean's gradients."""
 
-        def step():
+        def step() -> None:
             gradients = [target.read_value() for target in self._sums]
             self._apply(gradients, tf.linalg.global_norm(gradients))
 
         self.strategy.run(step)
 
     @tf.function(input_signature=[])
-    def clear_step(self):
+    def clear_step(self) -> None:
         """Begin new sums of gradients."""
 
-        def step():
+        def step() -> None:
             for target in self._sums:
                 target.assign(tf.zeros_like(target))
 
         self.strategy.run(step)
 
     @tf.function(input_signature=[IDS, IDS, IDS])
-    def validation_step(self, source_ids, target_in, target_out):
+    def validation_step(
+        self, source_ids: tf.Tensor, target_in: tf.Tensor, target_out: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
         """Return a batch's summed loss, without dropout and smoothing, and its target tokens."""
         return self._run(
             lambda *batch: self._sum_over_replicas(self.loss(*self._rows(*batch), training=False, smoothing=0.0)),

@@ -50,7 +50,7 @@ class Trainer:
         UserError: bad input, an unusable directory, another run in it, or another process at work in it.
     """
 
-    def __init__(self, config: Config, run: RunDirectory, strategy: tf.distribute.Strategy | None = None):
+    def __init__(self, config: Config, run: RunDirectory, strategy: tf.distribute.Strategy | None = None) -> None:
         self.config, self.run, self.cluster = config, run, Cluster(strategy)
         if self.cluster.workers > 1 and config.training.max_minutes:
             raise UserError("training.max_minutes does not go with several workers, whose clocks differ; set max_steps")

@@ -7,6 +7,7 @@ import dataclasses
 import math
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -96,7 +97,7 @@ class Validation:
             if path not in chosen:
                 path.unlink()
 
-    def _kept(self) -> Iterator[tuple[Path, dict[str, object]]]:
+    def _kept(self) -> Iterator[tuple[Path, dict[str, Any]]]:
         for path in self.run.all_kept_weights():
             yield path, load_arrays(path, {})
 

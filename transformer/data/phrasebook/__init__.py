@@ -9,10 +9,14 @@ import collections
 import functools
 import hashlib
 from importlib import resources
+from typing import TYPE_CHECKING
 
 from transformer.data.phrasebook.grammar import Sentence, load_patterns
 from transformer.data.phrasebook.lexicon import LANGUAGES, load_types
 from transformer.data.phrasebook.splits import SPLITS, build_splits
+
+if TYPE_CHECKING:
+    from transformer.data.phrasebook.phrasebook_dataset_builder import Phrasebook
 
 DIRECTIONS = tuple(f"{source}_to_{target}" for source in LANGUAGES for target in LANGUAGES if source != target)
 
@@ -64,7 +68,7 @@ def digest() -> str:
     return result.hexdigest()
 
 
-def load_builder(direction: str, data_dir: str | None = None):
+def load_builder(direction: str, data_dir: str | None = None) -> "Phrasebook":
     """Return the TFDS builder `phrasebook/<direction>`, prepared on disk without network.
 
     Safe when several processes call it at once: each prepares in a folder of its own, the first to finish moves it

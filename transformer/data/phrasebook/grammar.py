@@ -18,7 +18,7 @@ import hashlib
 import itertools
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from transformer.data.phrasebook.lexicon import LANGUAGES, Entry, load_types, read_tables
@@ -96,7 +96,8 @@ class Pattern:
 
     def _compile(self, language: str, template: str) -> list[tuple]:
         """Return segments (text,) or (slot, texts) or (slot, other slot, texts of pairs)."""
-        segments, position, used = [], 0, set()
+        segments: list[tuple] = []
+        position, used = 0, set()
         for match in SLOT.finditer(template):
             segments.append((template[position : match.start()],))
             position = match.end()
@@ -151,7 +152,7 @@ class Pattern:
                     parts.append(part[2][combination[part[0]]][combination[part[1]]])
             text = "".join(parts)
             texts.append(text[0].upper() + text[1:])
-        return Sentence(*texts, self.name)
+        return Sentence._make([*texts, self.name])
 
     def combinations(self, held: list[int], limit: int) -> Iterator[tuple[int, ...]]:
         """Yield distinct combinations, in a stable random order, whose held slot takes one of `held`.
@@ -164,6 +165,7 @@ class Pattern:
         """
         pools = [list(range(len(entries))) for entries in self.entries]
         pools[self.held_slot] = held
+        drawn: Iterable[tuple[int, ...]]
         if math.prod(map(len, pools)) <= limit:
             drawn = sorted(itertools.product(*pools), key=lambda indices: stable_hash(self.name, *indices))
         else:

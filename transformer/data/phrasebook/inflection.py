@@ -50,7 +50,7 @@ def portuguese_plural(noun: str) -> str:
     return plural + blank + rest
 
 
-def portuguese_adjective(fields: list[str]) -> tuple[str, str, str, str]:
+def portuguese_adjective(fields: list[str]) -> tuple[str, ...]:
     """Return the (m, f, m plural, f plural) forms from one, two (singular, plural) or four written forms."""
     if len(fields) == 4:
         return tuple(fields)

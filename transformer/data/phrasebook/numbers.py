@@ -3,6 +3,7 @@
 import datetime
 import functools
 from collections.abc import Callable
+from typing import Any
 
 from transformer.data.phrasebook.lexicon import Entry
 
@@ -77,7 +78,7 @@ def _plain(value: int) -> Entry:
 
 
 # type -> (the entry of a value, all values); a pattern uses at most ten of them
-VALUES = {
+VALUES: dict[str, tuple[Callable[[Any], Entry], list]] = {
     "small_price": (_price, [whole + cents for whole in range(4, 45) for cents in (0.0, 0.5, 0.9)]),
     "price": (_price, [whole + cents for whole in range(25, 200, 5) for cents in (0.0, 0.5, 0.9)]),
     "large_price": (_price, [float(value) for value in range(120, 3000, 60)]),

@@ -57,7 +57,7 @@ def partition_entries(patterns: list[Pattern]) -> dict[str, Partition]:
     Raises:
       ValueError: a pattern has too few entries to hold any out.
     """
-    uses = collections.Counter()
+    uses: collections.Counter[tuple[str, str]] = collections.Counter()
     for pattern in patterns:
         for slot, entries in enumerate(pattern.entries):
             for index in range(len(entries)):
@@ -75,7 +75,7 @@ def partition_entries(patterns: list[Pattern]) -> dict[str, Partition]:
             "test": max(math.ceil(1.5 * TEST_PAIRS / others), share),
             "validation": max(math.ceil(1.5 * VALIDATION_PAIRS / others), share),
         }
-        held = {"test": [], "validation": []}
+        held: dict[str, list[int]] = {"test": [], "validation": []}
         ranked = sorted(range(len(entries)), key=lambda index: stable_hash(pattern.name, entries[index].key))
         for index in ranked:
             open_splits = [split for split in quota if len(held[split]) < quota[split]]
@@ -151,5 +151,5 @@ def read_free() -> list[Sentence]:
         columns = line.split("\t")
         if len(columns) != 3 or not all(columns):
             raise ValueError(f"free.tsv, line {number}: must have three columns (pt, en, zh), has {len(columns)}")
-        sentences.append(Sentence(*columns, "free"))
+        sentences.append(Sentence._make([*columns, "free"]))
     return sentences

@@ -6,7 +6,8 @@ import asyncio
 import dataclasses
 import email.message
 import importlib.resources
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
+from typing import Any
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -46,7 +47,7 @@ class JsonRoute(APIRoute):
     Browsers let any web page send other types here without asking, so this is also what keeps those pages out.
     """
 
-    def get_route_handler(self) -> Callable[[Request], Awaitable[Response]]:
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handler = super().get_route_handler()
 
         async def check_type(request: Request) -> Response:
@@ -139,11 +140,12 @@ def make_app(
 
     Wanted = request_model(limits, beam_size)
 
-    async def translate(wanted: Wanted, request: Request) -> Response:
+    async def translate(wanted: Wanted, request: Request) -> Response:  # type: ignore[valid-type]  # for FastAPI to read
         """Translate one sentence or many. Requests that wait are translated together."""
-        kind = Kind(wanted.beam_size, wanted.n_best, wanted.attention)
+        asked: Any = wanted
+        kind = Kind(asked.beam_size, asked.n_best, asked.attention)
         try:
-            answer = asyncio.wrap_future(batcher.submit(kind, wanted.sentences))
+            answer = asyncio.wrap_future(batcher.submit(kind, asked.sentences))
             if not await _wait(request, answer):
                 return Response()  # nobody is there to read it
             return Response(answer.result(), media_type="application/json")

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import Future
+from typing import Any
 
 
 class Busy(Exception):
@@ -18,7 +19,7 @@ class Busy(Exception):
         seconds: after which it is worth trying again.
     """
 
-    def __init__(self, seconds: int):
+    def __init__(self, seconds: int) -> None:
         super().__init__(f"too much is waiting; try again in {seconds} s")
         self.seconds = seconds
 
@@ -61,7 +62,7 @@ class Batcher:
 
     def __init__(
         self,
-        answer: Callable[[Hashable, list[Sequence], float], Sequence],
+        answer: Callable[[Any, list, float], Sequence],
         max_waiting: int,
         max_together: int,
         timeout: float,
@@ -130,7 +131,8 @@ class Batcher:
         """Wait for jobs and return those to answer together; none at the end."""
         with self._changed:
             self._changed.wait_for(lambda: self._jobs or self._stopped)
-            taken, size = [], 0
+            taken: list[_Job] = []
+            size = 0
             for job in self._jobs:
                 if taken and (job.kind != taken[0].kind or size + len(job.items) > self._max_together):
                     continue

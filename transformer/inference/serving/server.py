@@ -70,9 +70,10 @@ class Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Say where the server is to be found once it answers."""
         await super().startup(sockets)
-        host, port = sockets[0].getsockname()[:2]
-        host = f"[{host}]" if ":" in host else host
-        print(f"serving at http://{host}:{port}/ (Ctrl-C stops)", file=sys.stderr, flush=True)
+        for listener in sockets or ():
+            host, port = listener.getsockname()[:2]
+            host = f"[{host}]" if ":" in host else host
+            print(f"serving at http://{host}:{port}/ (Ctrl-C stops)", file=sys.stderr, flush=True)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Refuse what waits, then let uvicorn finish the rest."""

@@ -8,6 +8,7 @@ import json
 import math
 from collections.abc import Callable, Sequence
 from time import monotonic
+from typing import Any
 
 from transformer.config import UserError
 from transformer.inference.serving.batcher import Late
@@ -122,7 +123,7 @@ def _beyond(sizes: Sequence[int], weights: Sequence[float], limit: int) -> list[
     """Return the places that make an answer hold more than `limit` weights; `sizes` are the answers' sentences."""
     beyond, places = [], iter(range(len(weights)))
     for size in sizes:
-        total = 0
+        total = 0.0
         for place in itertools.islice(places, size):
             if total + weights[place] > limit:
                 beyond.append(place)
@@ -134,7 +135,7 @@ def _beyond(sizes: Sequence[int], weights: Sequence[float], limit: int) -> list[
 def _groups(places: Sequence[int], weights: Sequence[float], limit: int) -> list[list[int]]:
     """Return places in groups, in order; a group's weights are `limit` at most in all."""
     groups: list[list[int]] = []
-    total = 0
+    total = 0.0
     for place in places:
         total += weights[place]
         if not groups or total > limit:
@@ -149,7 +150,7 @@ def _to_json(sentences: Sequence[tuple[str, Sequence[Translation]]]) -> bytes:
     return json.dumps(answer, ensure_ascii=False, allow_nan=False).encode()
 
 
-def _with_weights(sentence: str, hypotheses: Sequence[Translation]) -> dict[str, object]:
+def _with_weights(sentence: str, hypotheses: Sequence[Translation]) -> dict[str, Any]:
     entry = described(sentence, hypotheses)
     for found, hypothesis in zip(entry["hypotheses"], hypotheses, strict=True):
         weights = hypothesis.attention
