@@ -123,9 +123,8 @@ class Beam(Strategy):
 
     def choose(self, logits, normalisers, log_probabilities, lengths, finished, position, bonus):
         batch, width = tf.shape(logits)[0], logits.shape[1] or tf.shape(logits)[1]
-        candidates = min(
-            self.candidates, logits.shape[-1] or self.candidates
-        )  # more of one cannot be among the W best of all
+        # More of one hypothesis cannot be among the W best of all.
+        candidates = min(self.candidates, logits.shape[-1] or self.candidates)
         likely, tokens = likeliest(logits, candidates)  # (B, W, C)
         # A finished hypothesis has one candidate.
         frozen = tf.where(tf.range(candidates) == 0, 0.0, IMPOSSIBLE)
