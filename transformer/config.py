@@ -17,7 +17,8 @@ from transformer.rules import nearest, require, require_choice, require_positive
 
 DEFAULT_RUN = "runs/phrasebook_pt_to_en"
 DEFAULT_DATASET = "phrasebook/pt_to_en"
-CORPUS_FIELDS = ("dataset", "source", "target", "tsv", "valid_source", "valid_target")  # of DataConfig
+PAIR_FILES = ("tsv",)  # fields of DataConfig that name one file of pairs; `data/corpora.py` knows how each is read
+CORPUS_FIELDS = ("dataset", "source", "target", *PAIR_FILES, "valid_source", "valid_target")  # of DataConfig
 
 POSITIONS = ("sinusoidal",)  # each is a class of `layers/positions.py`
 PENALTIES = ("gnmt", "length")
