@@ -67,8 +67,9 @@ def resolve(args: Namespace) -> tuple[Config, Path]:
     settings = ("seed", "max_steps", "max_minutes", "init_from")
     training = {n: getattr(args, n) for n in settings if getattr(args, n) is not None}
     config = config.override({"data": corpus | languages, "training": training}, "command line")
-    files = Path(config.data.source or config.data.tsv).name.split(".")[0]
-    name = Path(args.config).stem if args.config else config.data.dataset.replace("/", "_") or files
+    first = next((getattr(config.data, n) for n in CORPUS_FIELDS if getattr(config.data, n)), "")
+    corpus_name = config.data.dataset.replace("/", "_") or Path(first).name.split(".")[0]
+    name = Path(args.config).stem if args.config else corpus_name
     return config, Path(args.run or Path("runs") / name)
 
 

@@ -1,4 +1,4 @@
-"""What all tests share: quiet TensorFlow, and where the data for experiments lie."""
+"""What all tests share: quiet TensorFlow, and where the data for experiments and the documents lie."""
 
 import os
 from pathlib import Path
@@ -22,3 +22,16 @@ def data_folder():
         return folder
 
     return find
+
+
+@pytest.fixture(scope="session")
+def document():
+    """Return a function from a document's number, such as '000', to its text; it skips the test where it is absent."""
+
+    def read(number):
+        found = list((ROOT.parent / "shared" / "documents").glob(f"{number}_*.txt"))
+        if not found:
+            pytest.skip("needs the documents folder, ../shared/documents")
+        return found[0].read_text(encoding="utf-8")
+
+    return read

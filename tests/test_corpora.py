@@ -10,9 +10,9 @@ import pytest
 import tensorflow_datasets as tfds
 import tiny_dataset
 
-from transformer.config import DataConfig, UserError
+from transformer.config import PAIR_FILES, DataConfig, UserError
 from transformer.data import textfiles
-from transformer.data.corpora import check_language, open_corpus
+from transformer.data.corpora import READERS, check_language, open_corpus
 
 
 @pytest.fixture(scope="module")
@@ -71,6 +71,10 @@ def test_aligned_files_and_tsv_give_the_same_pairs(write, suffix):
         assert list(corpus.pairs("train")) == pairs
         assert list(corpus.pairs("validation")) == [("v", "w")]
         assert corpus.splits == ("train", "validation")
+
+
+def test_every_file_of_pairs_has_a_reader():
+    assert tuple(READERS) == PAIR_FILES
 
 
 def test_name_and_languages(write):

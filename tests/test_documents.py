@@ -2,7 +2,6 @@
 
 import re
 import textwrap
-from pathlib import Path
 
 import keras
 import numpy as np
@@ -15,9 +14,6 @@ from reference import randomised
 
 import transformer
 from transformer import create_masks, positional_encoding, preprocess_text
-
-ROOT = Path(__file__).parents[1]
-DOCUMENT = ROOT.parent / "shared" / "documents" / "000_5a9505a55266be42.txt"
 
 PAIRS = [
     ("o trem sai", "the train leaves"),
@@ -163,18 +159,16 @@ def lines(code):
 
 
 @pytest.fixture(scope="module")
-def document():
+def code(document):
     """Return the document's code of section 5, as lines."""
-    if not DOCUMENT.is_file():
-        pytest.skip("needs the documents folder, ../shared/documents")
-    section = DOCUMENT.read_text(encoding="utf-8").split("\n## 5.")[1].split("\n## 6.")[0]
+    section = document("000").split("\n## 5.")[1].split("\n## 6.")[0]
     return lines("\n".join(re.findall(r"```python\n(.*?)```", section, re.DOTALL)))
 
 
-def test_all_other_lines_are_verbatim(document):
+def test_all_other_lines_are_verbatim(code):
     bodies = {theirs for theirs, _, _ in ADAPTED if theirs}
     expected, inside = [], False
-    for line in document:
+    for line in code:
         if not line.startswith(" "):
             inside = line in bodies
         if not inside or line in bodies:
@@ -189,17 +183,17 @@ def test_all_other_lines_are_verbatim(document):
             expected[expected.index(theirs)] = ours
     head = len([theirs for theirs, _, _ in ADAPTED if theirs is None])
     assert [*reversed(expected[:head]), *expected[head:]] == lines("\n".join(SNIPPETS))
-    indented = {line.strip() for line in document}
+    indented = {line.strip() for line in code}
     assert [line for line in lines(INSIDE) if line not in indented] == []
 
 
-def test_the_documents_own_classes_give_the_same_numbers(document):
+def test_the_documents_own_classes_give_the_same_numbers(code):
     """The class bodies we replace, run on Keras 3 with keyword arguments, equal ours with the same weights."""
-    first = document.index("class MultiHeadAttention(tf.keras.layers.Layer):")
-    last = document.index("train_dataset = tf.data.Dataset.from_tensor_slices((train_inputs, train_outputs))")
+    first = code.index("class MultiHeadAttention(tf.keras.layers.Layer):")
+    last = code.index("train_dataset = tf.data.Dataset.from_tensor_slices((train_inputs, train_outputs))")
     theirs = {"tf": tf}
     exec(IMPORT, theirs)
-    exec(textwrap.dedent("\n".join(document[first:last])), theirs)
+    exec(textwrap.dedent("\n".join(code[first:last])), theirs)
     x, memory = (np.random.default_rng(seed).normal(size=(2, n, 8)).astype(np.float32) for seed, n in ((1, 3), (2, 4)))
     padding, look_ahead, _ = create_masks(tf.constant([[4, 4, 4, 0]] * 2), tf.constant([[4, 4, 0]] * 2))
     calls = {

@@ -2,11 +2,14 @@
 
 import math
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from transformer.layers.positions import positional_encoding
+from transformer.config import POSITIONS, ModelConfig
+from transformer.layers.positions import KINDS, positional_encoding
+from transformer.models.translation import Encoder
 
 
 def test_values_worked_out_by_hand():
@@ -50,3 +53,21 @@ def test_bad_sizes(arguments):
     name, value = ("d_model", arguments[1]) if arguments[0] == 5 else ("pos", arguments[0])
     with pytest.raises(ValueError, match=f"{name} must be an integer of at least 1, got {value}"):
         positional_encoding(*arguments)
+
+
+def test_the_table_of_a_kind_is_the_encoding_of_each_position():
+    assert tuple(KINDS) == POSITIONS
+    layer = KINDS[ModelConfig().positions](5, 8)
+    layer.build()
+    np.testing.assert_array_equal(layer.table(), positional_encoding(5, 8)[0])
+    assert layer.count_params() == layer.weights_for(5, 8) == 0
+    copy = keras.layers.deserialize(keras.layers.serialize(layer))
+    np.testing.assert_array_equal(copy.table(), layer.table())
+
+
+def test_unknown_kinds_and_bad_counts_are_refused():
+    for refused in (lambda kind: ModelConfig(positions=kind), lambda kind: Encoder(1, 8, 2, 8, 9, 5, positions=kind)):
+        with pytest.raises(ValueError, match="positions must be one of 'sinusoidal', got 'cosine'"):
+            refused("cosine")
+    with pytest.raises(ValueError, match="count must be an integer of at least 1, got 0"):
+        KINDS["sinusoidal"](0, 8)

@@ -44,14 +44,14 @@ def test_inspect_counts_and_hashes_the_text(tmp_path):
     content = b"a\r\n" * 3000 + b"last"
     expected = hashlib.sha256(b"a\n" * 3000 + b"last\n").hexdigest()
     for name in ("plain.txt", "packed.gz"):
-        assert textfiles.inspect(write(tmp_path / name, content), is_tsv=False) == (3001, expected)
+        assert textfiles.inspect(write(tmp_path / name, content)) == (3001, expected)
 
 
 @pytest.mark.parametrize("content", [b"", b"\n\n", b" \n\xe3\x80\x80\n", b"\xef\xbb\xbf"])
 def test_a_file_without_text_is_refused(tmp_path, content):
     path = write(tmp_path / "empty.txt", content)
     with pytest.raises(UserError, match=rf"^{path} holds no text; give"):
-        textfiles.inspect(path, is_tsv=False)
+        textfiles.inspect(path)
 
 
 def test_invalid_utf8_names_file_line_and_position(tmp_path):

@@ -25,6 +25,7 @@ import keras
 from transformer.arrays import load_arrays, stored_shapes, write_atomically
 from transformer.config import Config, ModelConfig, UserError
 from transformer.data.tokenizers import TokenizerPair
+from transformer.layers.positions import KINDS
 from transformer.models.translation import Transformer
 from transformer.presets import stored_config
 from transformer.runfiles import hold, own_path, read_own
@@ -59,7 +60,8 @@ def count_weights(config: ModelConfig, tokenizers: TokenizerPair) -> int:
     layers = config.num_layers * (3 * attention + 2 * feed_forward + 5 * norm)  # of the encoder and the decoder
     source, target = tokenizers.source.vocabulary_size, tokenizers.target.vocabulary_size
     tables = {"shared": 0, "target": target * width, "separate": target * (2 * width + 1)}
-    return layers + source * width + tables[config.embeddings] + 2 * norm * config.norm_first
+    positions = 2 * KINDS[config.positions].weights_for(config.max_positions, width)
+    return layers + source * width + tables[config.embeddings] + positions + 2 * norm * config.norm_first
 
 
 def build_model(config: ModelConfig, tokenizers: TokenizerPair, precision: str = "float32") -> Transformer:
@@ -89,6 +91,7 @@ def build_model(config: ModelConfig, tokenizers: TokenizerPair, precision: str =
         feed_forward_rate=config.feed_forward_dropout_rate,
         norm_first=config.norm_first,
         embeddings=config.embeddings,
+        positions=config.positions,
         dtype=precision if precision == "float32" else f"mixed_{precision}",
         name="transformer",
     )

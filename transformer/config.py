@@ -17,8 +17,10 @@ from transformer.rules import nearest, require, require_choice, require_positive
 
 DEFAULT_RUN = "runs/phrasebook_pt_to_en"
 DEFAULT_DATASET = "phrasebook/pt_to_en"
-CORPUS_FIELDS = ("dataset", "source", "target", "tsv", "valid_source", "valid_target")  # of DataConfig
+PAIR_FILES = ("tsv",)  # fields of DataConfig that name one file of pairs; `data/corpora.py` knows how each is read
+CORPUS_FIELDS = ("dataset", "source", "target", *PAIR_FILES, "valid_source", "valid_target")  # of DataConfig
 
+POSITIONS = ("sinusoidal",)  # each is a class of `layers/positions.py`
 PENALTIES = ("gnmt", "length")
 FINISHED = ("compete", "aside")
 EXPORT_FORMATS = ("savedmodel", "ctranslate2")
@@ -50,6 +52,7 @@ class ModelConfig:
     feed_forward_dropout_rate: float = 0.0  # after the feed-forward network's activation
     norm_first: bool = False  # False: post-norm, as in the paper; True: pre-norm (Xiong et al. 2020)
     embeddings: str = "separate"  # 'separate'; 'target': decoder input = output projection; 'shared': all three
+    positions: str = "sinusoidal"  # one of `POSITIONS`, added to the embeddings (section 3.5)
     max_positions: int = 512  # longest sequence in tokens, start and end included
 
     def __post_init__(self) -> None:
@@ -62,6 +65,7 @@ class ModelConfig:
         for name in ("dropout_rate", "attention_dropout_rate", "feed_forward_dropout_rate"):
             require_rate(name, getattr(self, name))
         require_choice("embeddings", self.embeddings, ("separate", "target", "shared"))
+        require_choice("positions", self.positions, POSITIONS)
 
 
 @dataclass(frozen=True)
@@ -231,15 +235,10 @@ class Config:
     search: SearchConfig = field(default_factory=SearchConfig)
 
     def __post_init__(self) -> None:
-        step = self.data.length_step
+        step, most = self.data.length_step, self.model.max_positions
         padded = (self.data.max_tokens + step - 1) // step * step
-        require(
-            padded <= self.model.max_positions,
-            "data.max_tokens",
-            f"at most model.max_positions={self.model.max_positions} when rounded up to a multiple of "
-            f"data.length_step={step}",
-            self.data.max_tokens,
-        )
+        rule = f"at most model.max_positions={most} when rounded up to a multiple of data.length_step={step}"
+        require(padded <= most, "data.max_tokens", rule, self.data.max_tokens)
 
     def override(self, changes: Mapping[str, Mapping[str, object]], origin: str = "config") -> Config:
         """Return a copy with `changes` ({section: {key: value}}) applied and validated.

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import tensorflow as tf
 
-from transformer.config import DEFAULT_DATASET, DataConfig, UserError
+from transformer.config import DEFAULT_DATASET, PAIR_FILES, DataConfig, UserError
 from transformer.data import textfiles
 from transformer.data.downloads import ALTERNATIVES, prepare
 from transformer.data.held_out import Pair, hold_out, pair_hash
@@ -20,6 +20,7 @@ from transformer.data.held_out import Pair, hold_out, pair_hash
 if typing.TYPE_CHECKING:
     import tensorflow_datasets
 
+READERS: dict[str, textfiles.Reader] = {"tsv": textfiles.rows}  # by their names in `PAIR_FILES`
 _EXAMPLES_TOGETHER = 1024  # fetched in one go; bounds the memory
 
 
@@ -100,28 +101,34 @@ class Corpus(abc.ABC):
 
 
 class FileCorpus(Corpus):
-    """A user's own files: two aligned texts, one sentence a line, or one TSV of source TAB target.
+    """A user's own files: two aligned texts, one sentence a line, or one file of pairs, such as a TSV.
 
     Files ending in `.gz` are read through gzip. Text is UTF-8; a byte order mark at its start is dropped. A line ends
     at U+000A only, a U+000D before it is dropped; every other separator Unicode knows is text. In a TSV, further
     columns are ignored and an empty line is an empty pair.
 
     Args:
-        files: paths by split, 'train' and perhaps 'validation': (source, target) or (TSV,).
+        files: paths by split, 'train' and perhaps 'validation': (source, target) or (file of pairs,).
         source_language: code or empty.
         target_language: code or empty.
         validation_pairs: see `Corpus`.
+        read: reads a file of pairs.
 
     Raises:
         UserError: a path that is missing or no file.
     """
 
     def __init__(
-        self, files: dict[str, tuple[Path, ...]], source_language: str, target_language: str, validation_pairs: int
+        self,
+        files: dict[str, tuple[Path, ...]],
+        source_language: str,
+        target_language: str,
+        validation_pairs: int,
+        read: textfiles.Reader = textfiles.rows,
     ) -> None:
         name = " + ".join(path.name for path in files["train"])
         super().__init__(name, source_language, target_language, files, validation_pairs)
-        self._files = files
+        self._files, self._read_pairs = files, read
         self._digests: list[str] = []
         for path in itertools.chain(*files.values()):
             if path.is_dir():
@@ -145,7 +152,7 @@ class FileCorpus(Corpus):
         for split, paths in self._files.items():
             counts = []
             for path in paths:
-                lines, digest = textfiles.inspect(path, is_tsv=len(paths) == 1)
+                lines, digest = textfiles.inspect(path, self._read_pairs if len(paths) == 1 else None)
                 counts.append(lines)
                 digests.append(f"{split} {lines} {digest}")
             if min(counts) != max(counts):
@@ -164,7 +171,7 @@ class FileCorpus(Corpus):
         self.check()
         paths = self._files[split]
         if len(paths) == 1:
-            return ((source, target) for source, target, *_ in textfiles.rows(paths[0]))
+            return ((source, target) for source, target, *_ in self._read_pairs(paths[0]))
         return zip(textfiles.lines(paths[0]), textfiles.lines(paths[1]), strict=True)
 
 
@@ -240,27 +247,30 @@ def open_corpus(config: DataConfig) -> Corpus:
         UserError: more than one source or half of one; an unknown language or dataset; a file that is missing or
             no file; a dataset that cannot be downloaded. What is wrong inside files is found by `Corpus.check`.
     """
-    named = [bool(config.dataset), bool(config.source or config.target), bool(config.tsv)]
-    if sum(named) > 1:
-        raise UserError("give one source only: --dataset NAME, or --source F --target F, or --tsv F")
+    pair_files = [name for name in PAIR_FILES if getattr(config, name)]
+    pair_flags = " or ".join(f"--{name}" for name in PAIR_FILES)
+    if bool(config.dataset) + bool(config.source or config.target) + len(pair_files) > 1:
+        raise UserError(f"give one source only: --dataset NAME, or --source F --target F, or {pair_flags} F")
     for one, other in (("source", "target"), ("valid_source", "valid_target")):
         if bool(getattr(config, one)) != bool(getattr(config, other)):
             given, missing = (one, other) if getattr(config, one) else (other, one)
             given, missing = (f"--{name.replace('_', '-')}" for name in (given, missing))
             raise UserError(f"{given} {getattr(config, given[2:].replace('-', '_'))} needs {missing} beside it")
-    if not (config.source or config.tsv):
+    if not (config.source or pair_files):
         if config.valid_source:
-            raise UserError("--valid-source and --valid-target go with --source and --target or --tsv, not --dataset")
+            raise UserError(
+                f"--valid-source and --valid-target go with --source and --target or {pair_flags}, not --dataset"
+            )
         builder = prepare(config.dataset or DEFAULT_DATASET)
         return TfdsCorpus(builder, config.source_language, config.target_language, config.validation_pairs)
     for language in filter(None, (config.source_language, config.target_language)):
         check_language(language)
-    files: dict[str, tuple[Path, ...]] = {
-        "train": (Path(config.tsv),) if config.tsv else (Path(config.source), Path(config.target))
-    }
+    train = [getattr(config, name) for name in pair_files or ("source", "target")]
+    files: dict[str, tuple[Path, ...]] = {"train": tuple(map(Path, train))}
     if config.valid_source:
         files["validation"] = (Path(config.valid_source), Path(config.valid_target))
-    return FileCorpus(files, config.source_language, config.target_language, config.validation_pairs)
+    read = READERS[pair_files[0]] if pair_files else textfiles.rows
+    return FileCorpus(files, config.source_language, config.target_language, config.validation_pairs, read)
 
 
 def check_language(code: str) -> None:

@@ -7,12 +7,14 @@ import hashlib
 import io
 import itertools
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
 from transformer.config import UserError
 from transformer.data.cleaning import BLANKS
+
+Reader = Callable[[Path], Iterator[list[str]]]  # of a file of pairs: source, target and perhaps more of each
 
 LONGEST_LINE = 4_000_000  # bytes, a million characters of any script: a line is held in memory as a whole
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
@@ -73,14 +75,18 @@ def rows(path: Path) -> Iterator[list[str]]:
         yield row
 
 
-def inspect(path: Path, is_tsv: bool) -> tuple[int, str]:
+def inspect(path: Path, read: Reader | None = None) -> tuple[int, str]:
     """Return the number of lines and the SHA-256, in hexadecimal, of their text.
 
+    Args:
+        path: the file.
+        read: reads its columns; None: its lines are sentences.
+
     Raises:
-        UserError: a file without text, or what `lines` and `rows` raise.
+        UserError: a file without text, or what `lines` or `read` raises.
     """
     count, has_text, digest = 0, False, hashlib.sha256()
-    stream = ("\t".join(row) for row in rows(path)) if is_tsv else lines(path)
+    stream = ("\t".join(row) for row in read(path)) if read else lines(path)
     while block := list(itertools.islice(stream, _LINES_TOGETHER)):
         count += len(block)
         text = "\n".join(block) + "\n"

@@ -32,8 +32,8 @@ class Aside(Beam):
     def __init__(
         self, beam_size: tf.Tensor | int, alpha: tf.Tensor | float = 0.0, form: str = "gnmt", most: int = 0
     ) -> None:
-        super().__init__(2 * beam_size, alpha, form)
-        self.beam_size, self.candidates, self.branches = beam_size, 2 * (most or beam_size), True
+        super().__init__(2 * beam_size, alpha, form, 2 * most)
+        self.beam_size = beam_size
 
     def choose(
         self,
@@ -81,9 +81,23 @@ class Aside(Beam):
         return Choice(tf.where(idle, places, parent), token, gain)
 
 
-def strategy_for(search: SearchConfig) -> Strategy:
-    """Return what a config asks for."""
+def strategy_for(
+    search: SearchConfig,
+    width: tf.Tensor | int | None = None,
+    alpha: tf.Tensor | float | None = None,
+    most: int = 0,
+) -> Strategy:
+    """Return what a config asks for.
+
+    Args:
+        search: the config.
+        width: number of hypotheses where it is known only when a graph runs; None: the config's `beam_size`.
+        alpha: exponent of the length penalty, likewise; None: the config's.
+        most: upper bound of `width`, where that is a tensor.
+    """
+    width = search.beam_size if width is None else width
+    alpha = search.length_penalty if alpha is None else alpha
     if search.temperature:
-        return Sample(search.beam_size, search.temperature, search.top_k, search.top_p, search.seed)
-    beam = Aside if search.finished == "aside" and search.beam_size > 1 else Beam
-    return beam(search.beam_size, search.length_penalty, search.penalty)
+        return Sample(width, search.temperature, search.top_k, search.top_p, search.seed)
+    beam = Aside if search.finished == "aside" and (most or search.beam_size) > 1 else Beam
+    return beam(width, alpha, search.penalty, most)

@@ -23,7 +23,6 @@ from transformer.inference.translator import Translator
 from transformer.layers.attention import MultiHeadAttention
 from transformer.layers.blocks import NORM_EPSILON
 from transformer.layers.lean import Dense, LayerNormalization
-from transformer.layers.positions import sinusoids
 from transformer.models.translation import Transformer
 
 ACTIVATIONS = {  # Keras' names and the library's
@@ -104,8 +103,9 @@ def specification(model: Transformer) -> Any:
     spec.encoder.embeddings[0].weight = _array(encoder.embedding.embeddings)
     spec.decoder.embeddings.weight = _array(decoder.embedding.embeddings)
     for stack, ours in ((spec.encoder, encoder), (spec.decoder, decoder)):
-        # One more than the model reads: a translation that was cut at the limit is scored with what comes after it.
-        stack.position_encodings.encodings = sinusoids(ours.maximum_position_encoding + 1, ours.d_model)
+        # One more than the model reads: the library scores a translation that was cut at the limit with an end token
+        # after it, which changes nothing before and is left out.
+        stack.position_encodings.encodings = np.pad(_array(ours.positions.table()), ((0, 1), (0, 0)), mode="edge")
         if ours.final_norm:
             _fill_norm(stack.layer_norm, ours.final_norm)
     for layer, ours in zip(spec.encoder.layer, encoder.stack, strict=True):

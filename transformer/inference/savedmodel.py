@@ -10,16 +10,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from transformer.config import END_ID, PAD_ID, START_ID, SearchConfig, UserError
-from transformer.inference.aside import Aside
+from transformer.config import END_ID, PAD_ID, START_ID, UserError
+from transformer.inference.aside import strategy_for
 from transformer.inference.constraints import Rule, rules_of
 from transformer.inference.search import Hypotheses, State, advance, begin, finish, open_axes, with_room
-from transformer.inference.strategies import Beam, Choice, Sample, Strategy
+from transformer.inference.strategies import Strategy
 from transformer.inference.translator import Translator
 from transformer.models.translation import Transformer
 
@@ -27,27 +26,6 @@ TEXT, IDS = "text", "ids"  # the directories
 TEXT_SIGNATURE, IDS_SIGNATURE = "serving_default", "ids"
 LARGEST_PENALTY = 10.0  # as in `SearchConfig`
 HALF_ROOM = 8  # half the tokens that a search has room for at first; it doubles when they are used up
-
-
-class _AnyBeam(Beam):
-    """`Beam` whose width is a tensor of at most `most`."""
-
-    def __init__(self, width: tf.Tensor, most: int, alpha: tf.Tensor, form: str) -> None:
-        super().__init__(width, alpha, form)
-        self.branches, self.widest = True, Beam(most, alpha, form)
-
-    def choose(self, *arguments: Any) -> Choice:
-        choice = self.widest.choose(*arguments)  # best first
-        return Choice(*(part[:, : self.width] for part in choice))
-
-
-def _strategy(search: SearchConfig, width: tf.Tensor, most: int, alpha: tf.Tensor) -> Strategy:
-    """Return what `strategy_for` does, for a beam size and a length penalty that are known when the graph runs."""
-    if search.temperature:
-        return Sample(width, search.temperature, search.top_k, search.top_p, search.seed)
-    if search.finished == "aside":
-        return Aside(width, alpha, search.penalty, most)
-    return _AnyBeam(width, most, alpha, search.penalty)
 
 
 def _checked(tensor: tf.Tensor, *rules: tuple[tf.Tensor, str]) -> tf.Tensor:
@@ -112,7 +90,7 @@ def _ids_function(translator: Translator, max_beam: int) -> Callable[..., dict[s
         cut = (lengths > longest)[:, tf.newaxis] & (tf.range(tf.shape(ids)[1]) == longest - 1)
         ids = tf.where(cut, END_ID, ids)
         most, least = tf.unstack(tf.gather(limits, tf.minimum(lengths, longest), axis=1))
-        strategy = _strategy(search, beam_size, max_beam, length_penalty)
+        strategy = strategy_for(search, beam_size, length_penalty, max_beam)
         found = _decode(translator.models, ids, most, strategy, rules_of(search, least), search.coverage_penalty)
         found = Hypotheses(*(part[:, :n_best] for part in found))
         written = found.ids[:, :, : tf.reduce_max(found.lengths)]  # room may go beyond what the model reads

@@ -101,12 +101,17 @@ class Beam(Strategy):
         width: W.
         alpha: exponent of `length_penalty`.
         form: of `length_penalty`.
+        most: upper bound of W, where W is a tensor.
 
     Source: Wu et al. 2016, section 7; Vaswani et al. 2017, section 6.1.
     """
 
-    def __init__(self, width: int, alpha: tf.Tensor | float = 0.0, form: str = "gnmt") -> None:
-        self.width, self.alpha, self.form, self.branches = width, alpha, form, width > 1
+    def __init__(
+        self, width: tf.Tensor | int, alpha: tf.Tensor | float = 0.0, form: str = "gnmt", most: int = 0
+    ) -> None:
+        self.width, self.alpha, self.form = width, alpha, form
+        self.candidates = most or width
+        self.branches = self.candidates > 1
 
     def start(self, batch: tf.Tensor) -> tf.Tensor:
         # All hypotheses start alike; only the first may be extended at the first step, or there would be W copies.
@@ -127,7 +132,8 @@ class Beam(Strategy):
         bonus: tf.Tensor | float,
     ) -> Choice:
         batch, width = tf.shape(logits)[0], logits.shape[1] or tf.shape(logits)[1]
-        candidates = min(self.width, logits.shape[-1] or self.width)  # more of one cannot be among the W best of all
+        # More of one hypothesis cannot be among the W best of all.
+        candidates = min(self.candidates, logits.shape[-1] or self.candidates)
         likely, tokens = likeliest(logits, candidates)  # (B, W, C)
         # A finished hypothesis has one candidate.
         frozen = tf.where(tf.range(candidates) == 0, 0.0, IMPOSSIBLE)

@@ -1,5 +1,9 @@
-"""Sinusoidal position encodings."""
+"""What tells a model where its tokens stand."""
 
+import abc
+from typing import Any
+
+import keras
 import numpy as np
 import tensorflow as tf
 
@@ -35,3 +39,53 @@ def sinusoids(pos: int, d_model: int) -> np.ndarray:
     angles[:, 0::2] = np.sin(angles[:, 0::2])
     angles[:, 1::2] = np.cos(angles[:, 1::2])
     return angles.astype(np.float32)
+
+
+class Positions(keras.layers.Layer, abc.ABC):
+    """A table of vectors, one for each position, that a stack adds to its embeddings; the base of all kinds.
+
+    Args:
+        count: number of positions, in tokens.
+        d_model: width D.
+
+    Raises:
+        ValueError: an argument is below 1.
+    """
+
+    def __init__(self, count: int, d_model: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        check_sizes(count=count, d_model=d_model)
+        self.count, self.d_model = count, d_model
+
+    @staticmethod
+    def weights_for(count: int, d_model: int) -> int:
+        """Return how many numbers the weights hold."""
+        return 0
+
+    def build(self, input_shape: Any = None) -> None:
+        self.built = True
+
+    @abc.abstractmethod
+    def table(self) -> tf.Tensor:
+        """Return the vectors: (count, D)."""
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "count": self.count, "d_model": self.d_model}
+
+
+@keras.saving.register_keras_serializable(package="transformer")
+class Sinusoidal(Positions):
+    """The fixed vectors of `positional_encoding`.
+
+    Source: Vaswani et al. 2017, section 3.5.
+    """
+
+    def __init__(self, count: int, d_model: int, **kwargs: Any) -> None:
+        super().__init__(count, d_model, **kwargs)
+        self.encodings = sinusoids(count, d_model)
+
+    def table(self) -> tf.Tensor:
+        return tf.constant(self.encodings)
+
+
+KINDS: dict[str, type[Positions]] = {"sinusoidal": Sinusoidal}  # by their names in `config.POSITIONS`

@@ -14,8 +14,9 @@ from transformer.layers.blocks import NORM_EPSILON, DecoderLayer, EncoderLayer, 
 from transformer.layers.checks import Shape, check_sizes
 from transformer.layers.lean import Dropout, LayerNormalization
 from transformer.layers.positional_call import PositionalCallMixin
-from transformer.layers.positions import sinusoids
+from transformer.layers.positions import KINDS
 from transformer.models.embedding import TokenEmbedding
+from transformer.rules import require_choice
 
 
 class _Stack(PositionalCallMixin, keras.layers.Layer):
@@ -38,18 +39,20 @@ class _Stack(PositionalCallMixin, keras.layers.Layer):
         attention_rate: float = 0.0,
         feed_forward_rate: float = 0.0,
         norm_first: bool = False,
+        positions: str = "sinusoidal",
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        require_choice("positions", positions, tuple(KINDS))
         check_sizes(num_layers=num_layers, maximum_position_encoding=maximum_position_encoding)
         self.num_layers, self.d_model, self.num_heads, self.dff, self.rate = num_layers, d_model, num_heads, dff, rate
         self.vocab_size, self.maximum_position_encoding = vocab_size, maximum_position_encoding
-        self.activation, self.norm_first = activation, norm_first
+        self.activation, self.norm_first, self.position_kind = activation, norm_first, positions
         self.attention_rate, self.feed_forward_rate = attention_rate, feed_forward_rate
         policy = self.dtype_policy
         self.borrows_embedding = embedding is not None
         self.embedding = embedding or TokenEmbedding(vocab_size, d_model, dtype=policy, name="embedding")
-        self.positions = sinusoids(maximum_position_encoding, d_model)  # (positions, D)
+        self.positions = KINDS[positions](maximum_position_encoding, d_model, dtype=policy, name="positions")
         self.dropout = Dropout(rate, dtype=policy, name="dropout")
         self.stack = [
             self.layer_class(
@@ -73,6 +76,7 @@ class _Stack(PositionalCallMixin, keras.layers.Layer):
     def _build_all(self) -> None:
         if not self.embedding.built:
             self.embedding.build()
+        self.positions.build()
         for layer in self.stack:
             layer.build()
         if self.final_norm:
@@ -95,7 +99,7 @@ class _Stack(PositionalCallMixin, keras.layers.Layer):
                 f"long, got {ids.shape[1]}"
             )
         x = self.embedding(ids)
-        positions = tf.constant(self.positions)[: tf.shape(ids)[1]]  # (T, D)
+        positions = self.positions.table()[: tf.shape(ids)[1]]  # (T, D)
         return self.dropout(x + tf.cast(positions, x.dtype), training=training)
 
     def finish(self, x: tf.Tensor) -> tf.Tensor:
@@ -117,6 +121,7 @@ class _Stack(PositionalCallMixin, keras.layers.Layer):
             "attention_rate": self.attention_rate,
             "feed_forward_rate": self.feed_forward_rate,
             "norm_first": self.norm_first,
+            "positions": self.position_kind,
         }
 
 
@@ -131,6 +136,7 @@ class Encoder(_Stack):
         maximum_position_encoding: longest sequence, in tokens.
         embedding: a `TokenEmbedding` to share, or None for its own.
         activation, attention_rate, feed_forward_rate, norm_first: as `EncoderLayer`.
+        positions: name of what tells positions, one of `layers.positions.KINDS`.
 
     Call: `encoder(x, training, mask)` with ids x (B, S) and a boolean mask broadcastable to (B, H, S, S).
     Returns (B, S, D).
@@ -178,7 +184,7 @@ class Decoder(_Stack):
     Args:
         target_vocab_size: number of target tokens V.
         num_layers, d_model, num_heads, dff, maximum_position_encoding, rate, embedding, activation, attention_rate,
-            feed_forward_rate, norm_first: as `Encoder`.
+            feed_forward_rate, norm_first, positions: as `Encoder`.
 
     Call: `decoder(x, enc_output, training, look_ahead_mask, padding_mask)` with ids x (B, T), enc_output (B, S, D) and
     boolean masks broadcastable to (B, H, T, T) and (B, H, T, S).
@@ -277,7 +283,7 @@ class Decoder(_Stack):
         """
         batch, hypotheses = tf.shape(ids)[0], ids.shape[1] or tf.shape(ids)[1]
         x = self.embedding(tf.reshape(ids, (-1,)))  # (B * W, D)
-        x += tf.cast(tf.constant(self.positions)[position], x.dtype)  # every hypothesis is at the same position
+        x += tf.cast(self.positions.table()[position], x.dtype)  # every hypothesis is at the same position
         columns, length = tf.range(hypotheses), tf.shape(cache[0][0])[2] // hypotheses
         visible = (tf.range(length) <= position)[:, tf.newaxis]  # (T, 1)
         if ids.shape[1] != 1:

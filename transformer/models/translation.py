@@ -34,6 +34,7 @@ class Transformer(PositionalCallMixin, keras.Model):
         activation, attention_rate, feed_forward_rate, norm_first: as `EncoderLayer`.
         embeddings: 'separate'; 'target': the decoder's embedding is also the output projection; 'shared': it is the
             encoder's embedding too.
+        positions: as `Encoder`.
 
     Call, two forms:
         `transformer((source_ids, target_in))` with ids (B, S) and (B, T) builds its own masks and returns logits
@@ -43,8 +44,8 @@ class Transformer(PositionalCallMixin, keras.Model):
     Logits are float32 under every dtype policy.
 
     Raises:
-        ValueError: a size, rate or head count out of range, `embeddings` unknown, 'shared' with two vocabulary sizes,
-            ids that are too long, an input that is no pair, or a mask that is not boolean.
+        ValueError: a size, rate or head count out of range, `embeddings` or `positions` unknown, 'shared' with two
+            vocabulary sizes, ids that are too long, an input that is no pair, or a mask that is not boolean.
 
     Source: Vaswani et al. 2017, section 3; document 000, sections 5.2 and 5.3.2.
     Deviation: the documents never define this class; its arguments are those of their call. With tied embeddings the
@@ -68,6 +69,7 @@ class Transformer(PositionalCallMixin, keras.Model):
         feed_forward_rate: float = 0.0,
         norm_first: bool = False,
         embeddings: str = "separate",
+        positions: str = "sinusoidal",
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -88,6 +90,7 @@ class Transformer(PositionalCallMixin, keras.Model):
             "attention_rate": attention_rate,
             "feed_forward_rate": feed_forward_rate,
             "norm_first": norm_first,
+            "positions": positions,
         }
         self.arguments = {
             **both,
