@@ -1,7 +1,9 @@
-"""The README keeps its word: its commands parse, its paths exist, and `.ci/run` installs and tests by its commands."""
+"""The README and the pages of docs/ keep their word: commands parse, configs are read, paths and names exist.
+
+`.ci/run` installs and tests by the README's commands.
+"""
 
 import configparser
-import importlib
 import re
 import shlex
 
@@ -10,51 +12,96 @@ from conftest import ROOT
 
 import train
 import translate
-from transformer import evaluation
+from transformer import evaluation, presets
+from transformer.config import Config
+from transformer.inference import export, selfcheck, serve
+from transformer.plots import command as plots_command
 
-README = (ROOT / "README.md").read_text(encoding="utf-8")
-SHELL = "".join(re.findall(r"^```sh\n(.*?)^```$", README, flags=re.MULTILINE | re.DOTALL))
-PARSERS = {"train.py": train.parser(), "translate.py": translate.parser()}
+PAGES = {path.name: path.read_text(encoding="utf-8") for path in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]}
+README = PAGES["README.md"]
+PARSERS = {
+    "train.py": train.parser(),
+    "translate.py": translate.parser(),
+    **{module.__name__: module.parser() for module in (evaluation, export, selfcheck, serve)},
+    "transformer.plots": plots_command.parser(),
+}
+
+
+def blocks(page, language):
+    return re.findall(rf"^```{language}\n(.*?)^```$", PAGES[page], flags=re.MULTILINE | re.DOTALL)
+
+
+def calls(page, script):
+    """Yield the arguments of each call in the shell blocks of a page and in the commands that its text quotes."""
+    quoted = re.findall(r"`(python [^`]*)`", PAGES[page])
+    text = "\n".join([*blocks(page, "sh"), *quoted]).replace("\\\n", " ")
+    for command in re.split(r"\n| && | \| | [<>] |; ", text):
+        words = shlex.split(command, comments=True)
+        if script in words:
+            yield words[words.index(script) + 1 :]
 
 
 def test_ci_runs_the_readmes_commands():
     run, check = ((ROOT / ".ci" / name).read_text(encoding="utf-8") for name in ("run", "check"))
     run = run.replace('"$venv"', ".venv").replace("$venv", ".venv").replace('"$python"', "python3").splitlines()
     check = check.replace(".ci/tool ", ".venv/bin/").replace(' "$@"', "").splitlines()
-    *installing, testing = next(line for line in SHELL.splitlines() if line.endswith("-m pytest")).split(" && ")
-    for step in (*installing, '.venv/bin/pip install -e ".[parity]"'):
+    *installing, testing = next(
+        line for line in "".join(blocks("README.md", "sh")).splitlines() if line.endswith("-m pytest")
+    ).split(" && ")
+    for step in (*installing, *(f'.venv/bin/pip install -e ".[{extra}]"' for extra in ("parity", "docs"))):
         assert step in run
     assert run[-1] == "VENV=.venv .ci/check" and check[-1] == testing  # pytest's closing line is the last one
 
 
 @pytest.mark.parametrize("script", PARSERS)
 def test_commands_parse(script):
-    commands = re.split(r"\n| && | \| | > ", SHELL)
-    calls = [words for command in commands if script in (words := shlex.split(command, comments=True))]
-    assert calls
-    for words in calls:
-        PARSERS[script].parse_args(words[words.index(script) + 1 :])  # leaves the process where a flag is unknown
+    found = [arguments for page in PAGES for arguments in calls(page, script)]
+    assert found
+    for arguments in found:
+        PARSERS[script].parse_args(arguments)  # leaves the process where a flag is unknown
 
 
-def test_score_command_parses():
-    module, arguments = re.search(r"`python -m (transformer\.evaluation) (.*?)`", README).groups()
-    assert module == evaluation.__name__
-    evaluation.parser().parse_args(arguments.split())
+@pytest.mark.parametrize("page", ["own_corpus.md", "adapting.md"])
+def test_configs_are_read(page, tmp_path):
+    texts = blocks(page, "toml")
+    assert texts
+    for text in texts:
+        (tmp_path / "config.toml").write_text(text, encoding="utf-8")
+        assert presets.read_config(tmp_path / "config.toml") != Config()
+
+
+def test_dropped_pairs_are_shown(tmp_path, monkeypatch, capsys):
+    """The example of own_corpus.md, run on four pairs of which two break a rule."""
+    (example,) = blocks("own_corpus.md", "python")
+    (tmp_path / "train.en").write_text(f"A dog.\nA cat.\n{'so ' * 31}\n\n", encoding="utf-8")
+    (tmp_path / "train.de").write_text(f"Ein Hund.\nEine Katze.\n{'so ' * 31}\nNichts.\n", encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    exec(compile(example, "own_corpus.md", "exec"), {})
+    rows = [line.split("\t")[:2] for line in capsys.readouterr().out.splitlines()]
+    assert rows == [["3", "max_words"], ["4", "drop_empty"]]
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_links_lead_to_files(page):
+    """As on GitHub; that the site's lead somewhere is in test_site.py."""
+    folder = ROOT if page == "README.md" else ROOT / "docs"
+    links = [target.partition("#")[0] for target in re.findall(r"\]\(([^)\s]+)\)", PAGES[page])]
+    assert [path for path in links if "://" not in path and not (folder / path).exists()] == []
 
 
 def test_named_paths_exist():
-    links = [target for target in re.findall(r"\]\(([^)]+)\)", README) if "://" not in target]
     table = re.findall(r"`((?:transformer|configs|tests|docs|benchmarks)/[\w/.]*)`", README)
     assert len(table) > 5
-    assert [path for path in (*links, *table) if not (ROOT / path).exists()] == []
+    assert [path for path in table if not (ROOT / path).exists()] == []
 
 
-def test_imported_names_exist():
-    found = re.findall(r"^from (transformer[\w.]*) import (.+)$", README, flags=re.MULTILINE)
+@pytest.mark.parametrize("page", ["README.md", "own_corpus.md", "adapting.md"])
+def test_imported_names_exist(page):
+    found = re.findall(r"^from (transformer[\w.]*) import (.+)$", PAGES[page], flags=re.MULTILINE)
     assert found
     for module, names in found:
         for name in names.split(", "):
-            assert hasattr(importlib.import_module(module), name), (module, name)
+            assert hasattr(__import__(module, fromlist=[name]), name), (module, name)
 
 
 def test_python_versions_are_those_of_the_package():

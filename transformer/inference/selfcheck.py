@@ -180,12 +180,17 @@ def run_checks(load: Callable, sentences: list[str] | None = None) -> list[Check
     return checks
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Run the command line; returns the exit code."""
+def parser() -> Parser:
+    """Return the command line."""
     p = Parser(prog="python -m transformer.inference.selfcheck", description=__doc__.splitlines()[0])
     p.add_argument("run", metavar="RUN")
     p.add_argument("--input", metavar="F", help="check with these sentences (default: random words of the vocabulary)")
-    args = p.parse_args(argv)
+    return p
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command line; returns the exit code."""
+    args = parser().parse_args(argv)
 
     def job() -> None:
         import_tensorflow()

@@ -183,8 +183,8 @@ class Decoder(_Stack):
 
     Args:
         target_vocab_size: number of target tokens V.
-        num_layers, d_model, num_heads, dff, maximum_position_encoding, rate, embedding, activation, attention_rate,
-            feed_forward_rate, norm_first, positions: as `Encoder`.
+        num_layers, d_model, num_heads, dff, maximum_position_encoding, rate: as `Encoder`.
+        embedding, activation, attention_rate, feed_forward_rate, norm_first, positions: as `Encoder`.
 
     Call: `decoder(x, enc_output, training, look_ahead_mask, padding_mask)` with ids x (B, T), enc_output (B, S, D) and
     boolean masks broadcastable to (B, H, T, T) and (B, H, T, S).

@@ -39,8 +39,10 @@ class Transformer(PositionalCallMixin, keras.Model):
     Call, two forms:
         `transformer((source_ids, target_in))` with ids (B, S) and (B, T) builds its own masks and returns logits
         (B, T, V), so `fit` takes `((source_ids, target_in), target_out)`.
+
         `transformer(inp, tar, training, enc_padding_mask, look_ahead_mask, dec_padding_mask)`, the documents' six
         arguments, returns `(logits, attention_weights)`, the dict of `Decoder`. A mask left out is built from the ids.
+
     Logits are float32 under every dtype policy.
 
     Raises:

@@ -8,8 +8,8 @@ from transformer.plots.heat_maps import attention_map
 from transformer.plots.runs import training_curves
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Draw the curves of runs, or the attention map of a sentence; returns the exit code."""
+def parser() -> Parser:
+    """Return the command line."""
     p = Parser(
         prog="python -m transformer.plots",
         description="Draw the training curves of runs or, with --sentence, the attention map of a translation.",
@@ -19,6 +19,12 @@ def main(argv: list[str] | None = None) -> int:
     p.add_argument("--heads", action="store_true", help="draw every layer and head instead of the last layer's mean")
     p.add_argument("--alignment", action="store_true", help="mark the source token that each token attends to most")
     p.add_argument("--output", metavar="PNG", help="(default: curves.png, or attention.png)")
+    return p
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Draw the curves of runs, or the attention map of a sentence; returns the exit code."""
+    p = parser()
     args = p.parse_args(argv)
     if args.sentence is not None and len(args.runs) > 1:
         p.error("--sentence goes with one RUN")

@@ -1,0 +1,105 @@
+"""The site, from the pages of docs/, the README, the notebooks and the docstrings.
+
+    python -m sphinx -W --keep-going -b html docs docs/_build/html
+
+Building needs no network, and the pages load nothing from elsewhere: the theme brings its own files, there is no
+intersphinx, and formulas are MathML, which browsers draw without a script.
+"""
+
+import re
+import sys
+from pathlib import Path
+
+DOCS = Path(__file__).resolve().parent
+ROOT = DOCS.parent
+sys.path.insert(0, str(ROOT))
+
+from docutils import nodes  # noqa: E402 - Sphinx' own dependency
+from docutils.utils.math.latex2mathml import tex2mathml  # noqa: E402
+
+from transformer.command_line import import_tensorflow  # noqa: E402
+
+import_tensorflow()  # without its messages
+
+project = "transformer"
+copyright = "the authors; Apache-2.0"
+extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode"]
+exclude_patterns = ["_build", "**/.ipynb_checkpoints"]
+
+html_theme = "furo"
+html_title = project
+html_copy_source = False
+html_math_renderer = "mathml"
+
+nb_execution_mode = "off"  # they are committed executed
+nb_ipywidgets_js = {}  # these would come from another host
+myst_enable_extensions = ["dollarmath"]
+myst_heading_anchors = 4  # as on GitHub
+
+default_role = "literal"  # docstrings quote code as `code`
+autodoc_inherit_docstrings = False  # of Keras: the class docstring owns the behaviour
+autodoc_member_order = "bysource"
+autodoc_typehints_format = "short"
+napoleon_numpy_docstring = False
+napoleon_use_ivar = True
+autodoc_default_options = {"members": True}
+
+# Files that a page includes whole.
+INCLUDED = {"README": "/index.md", "CONTRIBUTING": "/contributing.md", "CHANGELOG": "/changelog.md"}
+# What the links of files name, and the pages made of it.
+PAGES = {
+    path.resolve(): "/" + path.relative_to(DOCS).as_posix().removesuffix(".ipynb")
+    for folder in (DOCS, DOCS / "notebooks")
+    for path in folder.iterdir()
+    if path.suffix in (".md", ".ipynb")
+} | {ROOT / f"{name}.md": page for name, page in INCLUDED.items()}
+
+
+def follow_links(text: str, folder: Path) -> str:
+    """Let links that lead from file to file, as on GitHub, lead from page to page."""
+
+    def follow(match: re.Match[str]) -> str:
+        page = PAGES.get((folder / match["path"]).resolve())
+        return f"]({page}{match['anchor']})" if page else match[0]
+
+    return re.sub(r"\]\((?P<path>[\w./-]+)(?P<anchor>(?:#[\w-]+)?)\)", follow, text)
+
+
+def follow_page_links(app, page: str, text: list[str]) -> None:
+    """Mend the links of a page; those of a notebook lead from where it really is."""
+    text[0] = follow_links(text[0], (DOCS / page).resolve().parent)
+
+
+def follow_included_links(app, path: Path, page: str, text: list[str]) -> None:
+    """Mend the links of a file that a page includes."""
+    text[0] = follow_links(text[0], (DOCS / path).resolve().parent)
+
+
+def mark_fields(app, what: str, name: str, thing, options, lines: list[str]) -> None:
+    """Make fields of a docstring's sections of one paragraph, such as `Source: Vaswani et al. 2017`."""
+    made, inside = [], False
+    for line in lines:
+        begins = re.match(r"(Axes|Call|Deviation|Keys|Source|Splits|Use): ", line)
+        inside = bool(begins or (inside and line.strip()))
+        made += ["", f":{line}"] if begins else [f"    {line.strip()}" if inside else line]
+    lines[:] = made
+
+
+def skip_fields_of_tuples(app, what: str, name: str, thing, skip: bool, options) -> bool:
+    """Leave out `Alias for field number 0`: the class says what its fields are."""
+    return skip or type(thing).__name__ == "_tuplegetter"
+
+
+def write_formula(self, node) -> None:
+    """Write a formula as MathML."""
+    self.body.append(tex2mathml(node.astext(), as_block=isinstance(node, nodes.math_block)))
+    raise nodes.SkipNode
+
+
+def setup(app) -> None:
+    """Tell Sphinx of the above."""
+    app.add_html_math_renderer("mathml", (write_formula, None), (write_formula, None))
+    app.connect("source-read", follow_page_links)
+    app.connect("include-read", follow_included_links)
+    app.connect("autodoc-skip-member", skip_fields_of_tuples)
+    app.connect("autodoc-process-docstring", mark_fields, priority=400)  # before napoleon, whose priority is 500
