@@ -1,12 +1,15 @@
 """The self-check: quiet on a sound translator, loud on a broken one."""
 
 import dataclasses
+from pathlib import Path
 
 import pytest
 import tensorflow as tf
-from tiny_run import spread_parts
+from tiny_run import pairs, spread_parts, tiny_config
 
+from transformer.checkpoints import build_model
 from transformer.config import SearchConfig, UserError
+from transformer.data.tokenizers import train_tokenizers
 from transformer.inference import selfcheck
 from transformer.inference.selfcheck import check_export, run_checks, some_sentences
 from transformer.inference.translator import Translator
@@ -35,11 +38,41 @@ def test_a_sound_translator_passes(parts):
     assert [check.cases for check in checks[:4]] == [3] * 4
 
 
-def test_random_sentences_are_the_same_at_each_call(parts):
+def test_random_sentences_are_the_same_at_each_call_and_can_be_read(parts):
     translator = loader(parts)()
     sentences = some_sentences(translator)
-    assert 10 < len(sentences) <= 20 and sentences == some_sentences(translator)
-    assert sum(2 < len(row) <= 32 for row in translator.encode(sentences)) > 5
+    assert len(sentences) == 20 and sentences == some_sentences(translator)
+    assert all(2 < len(row) <= 32 for row in translator.encode(sentences))
+
+
+@pytest.mark.parametrize("positions", [3, 32])
+def test_few_positions_are_enough(positions, monkeypatch):
+    monkeypatch.setattr(selfcheck, "SENTENCES", 4)
+    sizes = {"max_positions": positions}
+    config = tiny_config(Path("unused"), model=sizes, data={"max_tokens": positions, "length_step": 1})
+    tokenizers = train_tokenizers(lambda: iter(pairs(60)), config.text)
+    model = build_model(config.model, tokenizers)
+    checks = run_checks(lambda **search: Translator(model, tokenizers, SearchConfig(**search), positions))
+    assert not any(check.broken for check in checks) and [check.cases for check in checks[:4]] == [4] * 4
+
+
+@pytest.mark.parametrize("positions", [1, 2])
+def test_a_model_that_reads_no_sentence_is_told(parts, positions):
+    with pytest.raises(UserError, match="no sentence that the model reads in one piece"):
+        run_checks(lambda **search: Translator(*parts, SearchConfig(**search), positions))
+
+
+def test_a_beam_beyond_the_vocabulary(parts, monkeypatch):
+    monkeypatch.setattr(selfcheck, "TOGETHER", 2)
+    model, tokenizers = spread_parts(text={"tokenizer": "wordpiece"})
+    assert tokenizers.target.vocabulary_size < 64
+    wide = SearchConfig(beam_size=64, max_extra_length=1)
+
+    def load(**search):
+        return Translator(model, tokenizers, dataclasses.replace(wide, **search), 32)
+
+    check = check_export(load, ["sol mar", "um", "lua"])
+    assert (check.cases, check.broken) == (3, 0)
 
 
 def test_what_does_not_agree_is_found(parts, monkeypatch):
@@ -74,7 +107,10 @@ def test_the_command_prints_a_table_and_an_exit_code(parts, monkeypatch, capsys,
     monkeypatch.setattr(Translator, "load", classmethod(lambda cls, run, **search: loader(parts)(**search)))
     (tmp_path / "in").write_text("sol mar\num\n", encoding="utf-8")
     assert selfcheck.main(["run", "--input", str(tmp_path / "in")]) == 0
-    lines = capsys.readouterr().out.splitlines()
+    out, err = capsys.readouterr()
+    counts = [f"\r{done} of 2 sentences checked" for done in range(3)]
+    assert err == "".join(counts) + "\nexporting the run to a temporary directory and loading it again\n"
+    lines = out.splitlines()
     assert len(lines) == 7 and all(line.endswith("ok") for line in lines[1:])
     assert lines[-1].split()[:4] == ["exported", "=", "original", "2"]
     monkeypatch.setattr(selfcheck, "TOLERANCE", -1.0)

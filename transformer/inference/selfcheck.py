@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from transformer.inference.translator import Translator
 
 SENTENCES = 20
+DRAWN = 50 * SENTENCES  # random sentences, of which a model with few positions can read few
+PADDING = 7  # tokens by which a sentence and its translation are padded, where there are positions for them
+TOGETHER = 64  # sentences given to the export at once
 TOLERANCE = 1e-3  # nats of a token's log-probability; float32 leaves some 1e-5
 NEAR_TIE = 1e-2  # nats of a translation's score: two hypotheses as near as that may change places
 
@@ -45,24 +48,37 @@ class Check:
 
 
 def some_sentences(translator: Translator, seed: int = 1) -> list[str]:
-    """Return sentences of random words of the run's own vocabulary, of 1 to about 20 tokens."""
+    """Return sentences of random words of the run's own vocabulary, of 1 to about 20 tokens, that the model reads."""
     import numpy as np
     import tensorflow as tf
 
     generator, size = np.random.default_rng(seed), translator.tokenizers.source.vocabulary_size
     most = min(20, translator.max_positions - 2)
-    rows = [generator.integers(END_ID + 1, size, generator.integers(1, most + 1)).tolist() for _ in range(SENTENCES)]
+    if most < 1:
+        return []
+    rows = [generator.integers(END_ID + 1, size, generator.integers(1, most + 1)).tolist() for _ in range(DRAWN)]
     texts = translator.tokenizers.source.detokenize(tf.ragged.constant(rows, tf.int32)).numpy()
     texts = [" ".join(text.decode("utf-8", "replace").split()) for text in texts]
-    return [text for text in texts if text]
+    return [text for text, _ in readable(translator, texts)][:SENTENCES]
+
+
+def readable(translator: Translator, sentences: list[str]) -> list[tuple[str, list[int]]]:
+    """Return those sentences that the model reads in one piece, and their ids."""
+    encoded = zip(sentences, translator.encode(sentences), strict=True)
+    return [(text, row) for text, row in encoded if 2 < len(row) <= translator.max_positions]
 
 
 def token_log_probabilities(translator: Translator, row: list[int], ids: list[int], padding: int = 0) -> np.ndarray:
-    """Return log P of each id after the ones before it, computed at once without a cache: (T,)."""
+    """Return log P of each id after the ones before it, computed at once without a cache: (T,).
+
+    Both sides are padded by so many tokens, or by fewer where the model has no more positions.
+    """
     import tensorflow as tf
 
-    source = tf.constant([[*row, *[PAD_ID] * padding]])
-    target_in = tf.constant([[START_ID, *ids[:-1], *[PAD_ID] * padding]])
+    def padded(tokens: list[int]) -> tf.Tensor:
+        return tf.constant([[*tokens, *[PAD_ID] * min(padding, translator.max_positions - len(tokens))]])
+
+    source, target_in = padded(row), padded([START_ID, *ids[:-1]])
     outputs, _ = translator.transformer.decode(source, target_in, training=False)
     logs = tf.nn.log_softmax(translator.transformer.project(outputs))[0, : len(ids)]
     return tf.gather(logs, ids, batch_dims=1).numpy()
@@ -103,9 +119,7 @@ def usable(translator: Translator, sentences: list[str] | None) -> tuple[tuple[s
     Raises:
         UserError: there is none.
     """
-    sentences = sentences or some_sentences(translator)
-    encoded = zip(sentences, translator.encode(sentences), strict=True)
-    found = [(text, row) for text, row in encoded if 2 < len(row) <= translator.max_positions]
+    found = readable(translator, sentences or some_sentences(translator))
     if not found:
         raise UserError("there is no sentence that the model reads in one piece; give others with --input")
     return tuple(text for text, _ in found), tuple(row for _, row in found)
@@ -118,6 +132,9 @@ def check_export(load: Callable, sentences: list[str] | None = None) -> Check:
     from transformer.inference import savedmodel
 
     translator = load(**plain_search())
+    vocabulary = translator.tokenizers.target.vocabulary_size
+    if translator.search.beam_size > vocabulary:  # more than an export can be asked for
+        translator = load(**plain_search(), beam_size=vocabulary)
     texts, _ = usable(translator, sentences)
     beam_size = translator.search.beam_size
     options = {"beam_size": beam_size, "n_best": 1, "length_penalty": translator.search.length_penalty}
@@ -125,59 +142,65 @@ def check_export(load: Callable, sentences: list[str] | None = None) -> Check:
         path = Path(folder, savedmodel.TEXT)
         savedmodel.save(translator, path, savedmodel.TEXT, beam_size)
         signature = tf.saved_model.load(str(path)).signatures[savedmodel.TEXT_SIGNATURE]
-        inputs = {"sentences": tf.constant(texts), **{name: tf.constant(value) for name, value in options.items()}}
-        scores = signature(**inputs)["scores"][:, 0].numpy()
+        inputs = {name: tf.constant(value) for name, value in options.items()}
+        groups = [texts[first : first + TOGETHER] for first in range(0, len(texts), TOGETHER)]
+        found = [signature(sentences=tf.constant(group), **inputs)["scores"] for group in groups]
+        scores = tf.concat(found, axis=0)[:, 0].numpy()
     pairs = zip(scores, translator.translate(texts), strict=True)
     differences = [abs(float(theirs) - ours[0].score) for theirs, ours in pairs]
     broken = sum(not difference <= NEAR_TIE for difference in differences)
     return Check("exported = original", len(texts), max(differences), broken)
 
 
-def run_checks(load: Callable, sentences: list[str] | None = None) -> list[Check]:
+def run_checks(
+    load: Callable, sentences: list[str] | None = None, progress: Callable[[int, int], None] | None = None
+) -> list[Check]:
     """Return the rows of the table that need no export.
 
     Args:
         load: returns the translator of the run; keyword arguments override its search. Called several times.
         sentences: what to check with; None: `some_sentences`.
+        progress: called with the number of sentences done and that of all.
     """
     import numpy as np
 
     plain = plain_search()
     translator, greedy = load(**plain), load(**plain, beam_size=1)
     texts, rows = usable(translator, sentences)
-    found = [found_ids(translator, row) for row in rows]
-    checks = []
-
-    def add(name: str, differences: list[float], broken: int | None = None) -> None:
-        count = sum(not difference <= TOLERANCE for difference in differences) if broken is None else broken
-        checks.append(Check(name, len(differences), max(differences), count))
+    tell = progress or (lambda done, count: None)
+    tell(0, len(texts))
 
     def gap(ours: Any, theirs: Any) -> float:
         return float(np.max(np.abs(np.subtract(ours, theirs))))
 
-    whole = [token_log_probabilities(translator, row, ids) for row, (ids, *_) in zip(rows, found, strict=True)]
-    padded = [token_log_probabilities(translator, row, ids, 7) for row, (ids, *_) in zip(rows, found, strict=True)]
-    add("padded = unpadded", [gap(*pair) for pair in zip(padded, whole, strict=True)])
-    add("cached = uncached", [gap(tokens, at_once) for (_, tokens, _), at_once in zip(found, whole, strict=True)])
-
+    padded, cached, alone, greedily, unlike = [], [], [], [], 0
     together = translator.translate(texts)
-    alone = [translator.translate([text])[0][0] for text in texts]
-    scores = [abs(ours[0].score - theirs.score) for ours, theirs in zip(together, alone, strict=True)]
-    add("batched = single", scores, sum(difference > NEAR_TIE for difference in scores))
-
-    differences, broken = [], 0
-    for row in rows:
+    for number, (text, row) in enumerate(zip(texts, rows, strict=True)):
+        ids, tokens, _ = found_ids(translator, row)
+        whole = token_log_probabilities(translator, row, ids)
+        padded.append(gap(token_log_probabilities(translator, row, ids, PADDING), whole))
+        cached.append(gap(tokens, whole))
+        alone.append(abs(together[number][0].score - translator.translate([text])[0][0].score))
         ids, tokens, _ = found_ids(greedy, row)
         expected = greedy_without_cache(greedy, row)
-        difference = abs(sum(tokens) - float(sum(token_log_probabilities(greedy, row, expected))))
-        broken += ids != expected and difference > NEAR_TIE
-        differences.append(difference)
-    add("beam 1 = greedy", differences, broken)
+        greedily.append(abs(sum(tokens) - float(sum(token_log_probabilities(greedy, row, expected)))))
+        unlike += ids != expected and not greedily[-1] <= NEAR_TIE
+        tell(number + 1, len(texts))
 
     again = load(**plain)
     pairs = zip(translator.transformer.weights, again.transformer.weights, strict=True)
-    add("reloaded = original", [gap(ours.numpy(), theirs.numpy()) for ours, theirs in pairs])
-    return checks
+    reloaded = [gap(ours.numpy(), theirs.numpy()) for ours, theirs in pairs]
+
+    def above(differences: list[float], most: float) -> int:
+        return sum(not difference <= most for difference in differences)
+
+    return [
+        Check("padded = unpadded", len(texts), max(padded), above(padded, TOLERANCE)),
+        Check("cached = uncached", len(texts), max(cached), above(cached, TOLERANCE)),
+        Check("batched = single", len(texts), max(alone), above(alone, NEAR_TIE)),
+        Check("beam 1 = greedy", len(texts), max(greedily), unlike),
+        Check("reloaded = original", len(reloaded), max(reloaded), above(reloaded, TOLERANCE)),
+    ]
 
 
 def parser() -> Parser:
@@ -186,6 +209,11 @@ def parser() -> Parser:
     p.add_argument("run", metavar="RUN")
     p.add_argument("--input", metavar="F", help="check with these sentences (default: random words of the vocabulary)")
     return p
+
+
+def show(done: int, count: int) -> None:
+    """Say on stderr, in place, how many sentences are done."""
+    print(f"\r{done:,} of {count:,} sentences checked", end="", file=sys.stderr, flush=True)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -201,8 +229,8 @@ def main(argv: list[str] | None = None) -> int:
             return Translator.load(args.run, **search)
 
         sentences = list(textfiles.lines(Path(args.input))) if args.input else None
-        checks = run_checks(load, sentences)
-        print("exporting the run to a temporary directory and loading it again", file=sys.stderr)
+        checks = run_checks(load, sentences, show)
+        print("\nexporting the run to a temporary directory and loading it again", file=sys.stderr)
         checks.append(check_export(load, sentences))
         print(f"{'check':<22}{'cases':>6}  {'largest difference':>18}  result")
         for check in checks:
