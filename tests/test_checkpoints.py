@@ -310,6 +310,10 @@ def test_metrics_behind_the_position_are_dropped(run):
     run.metrics.write_text("".join(lines) + '{"event": "tra')
     run.cut_metrics(4)
     assert run.metrics.read_text() == "".join(lines[:3])
+    strange = ["[1]", "{}", "null", '{"step": null}', '{"step": [4]}', '{"step": NaN}', '{"step": 1' + "0" * 400 + "}"]
+    run.metrics.write_text("".join(lines) + "\n".join(strange) + "\n" + "[" * 100_000)
+    run.cut_metrics(4)
+    assert run.metrics.read_text() == "".join(lines[:3])
 
 
 def test_models_that_cannot_be_built_are_refused_with_the_setting(tmp_path, tokenizers):

@@ -11,6 +11,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from safetensors import safe_open
+from safetensors.numpy import save_file
 
 import train
 import translate
@@ -225,6 +227,32 @@ def test_a_truncated_checkpoint_is_named_and_the_one_before_is_used(run, capsys)
     before = contents(run)
     message = error_line(call(capsys, train, "--config", "config.toml", "--run", "run", "--max-steps", "9"), 1)
     assert "last.safetensors is damaged" in message
+    assert contents(run) == before
+
+
+def forge_facts(path, **changes):
+    """Change what a checkpoint says of where its run stands."""
+    with safe_open(path, framework="numpy") as file:
+        saved = json.loads(file.metadata()["saved"])
+        arrays = {name: file.get_tensor(name) for name in file.keys()}
+    saved["facts"].update(changes)
+    save_file(arrays, path, {"saved": json.dumps(saved)})
+
+
+def test_a_checkpoint_that_lies_about_where_its_run_stands_is_refused(run, capsys):
+    command = ("--config", "config.toml", "--run", "run", "--max-steps", "4")
+    forge_facts(run / "last.safetensors", step="3")
+    shutil.copytree(run, run.parent / "copy")
+    code, _, err = call(capsys, train, *command)
+    assert code == 0
+    assert "warning: run/last.safetensors is damaged (step must be of type int, got '3')" in err
+    assert "Going on from previous.safetensors" in err
+    shutil.rmtree(run)
+    (run.parent / "copy").rename(run)
+    forge_facts(run / "previous.safetensors", batch=-1)
+    before = contents(run)
+    message = error_line(call(capsys, train, *command), 1)
+    assert message.startswith("run/last.safetensors is damaged (step must be of type int")
     assert contents(run) == before
 
 

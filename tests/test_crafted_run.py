@@ -1,5 +1,7 @@
 """A run directory that somebody forged: told in one line; nothing is run, read from outside, or made large for it."""
 
+import dataclasses
+import functools
 import hashlib
 import io
 import json
@@ -22,10 +24,13 @@ from tiny_run import save_run, spread_parts, tiny_config
 
 import translate
 from transformer import checkpoints
-from transformer.arrays import DamagedError, _digest, load_arrays
+from transformer.arrays import DamagedError, _digest, load_arrays, save_arrays
 from transformer.checkpoints import RunDirectory, build_model, count_weights
 from transformer.data.subwords import RESERVED_TOKENS
 from transformer.data.tokenizers import train_tokenizers
+from transformer.rules import from_facts
+from transformer.training.progress import Position
+from transformer.training.validation import Kept
 
 MOST_MEMORY = 2**27  # bytes by which a refusal may raise the most memory that the process has held
 
@@ -255,6 +260,51 @@ class Harm:
 
     def __reduce__(self):
         return Path.touch, (Path("harm").absolute(),)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        *({"step": value} for value in ("3", 3.0, True, None, [3], {}, -1, 10**19, 10**400)),
+        *({"seconds": value} for value in ("1", 1, None, -0.5, 1e300, float("nan"), float("inf"))),
+        *({"best_score": value} for value in ("1", None, float("nan"), float("inf"))),
+        *({"loss_sum": value} for value in (-1e300, float("nan"), float("-inf"))),
+        *({name: -1} for name in ("epoch", "batch", "best_step", "worse", "skipped", "good_steps", "averaged_at")),
+        *({name: 6} for name in ("best_step", "skipped", "averaged_at")),
+        {"scale": -1.0},
+        {"token_sum": float("nan")},
+        {"x" * 10**6: 1},
+        {"step": "x" * 10**6},
+        "no batch",
+        "no object",
+    ],
+    ids=lambda changes: str(changes)[:30],
+)
+def test_facts_of_a_checkpoint_that_no_training_saved(tmp_path, changes):
+    honest = dataclasses.asdict(Position(step=5))
+    path, variable = tmp_path / "last.safetensors", keras.Variable(np.zeros(2, np.float32))
+    read = functools.partial(from_facts, Position)
+    save_arrays(path, {"a": variable}, honest)
+    assert load_arrays(path, {"a": variable}, read) == Position(step=5)
+    facts = {**honest, **changes} if isinstance(changes, dict) else [honest]
+    if changes == "no batch":
+        facts = {name: value for name, value in honest.items() if name != "batch"}
+    save_arrays(path, {"a": keras.Variable(np.ones(2, np.float32))}, facts)
+    with pytest.raises(DamagedError) as error:
+        load_arrays(path, {"a": variable}, read)
+    assert str(error.value).startswith(f"{path} is damaged (") and len(str(error.value)) < 1000
+    assert variable.numpy().tolist() == [0, 0]
+
+
+@pytest.mark.parametrize("step, value", [(2, "1"), (-2, 1.0), (2, float("nan")), (2, float("inf")), (2.0, 1.0)])
+def test_facts_of_kept_weights_that_no_training_saved(tmp_path, step, value):
+    path, read = tmp_path / "2.safetensors", functools.partial(from_facts, Kept)
+    save_arrays(path, {}, {"step": 2, "value": 1.0})
+    assert load_arrays(path, {}, read) == Kept(2, 1.0)
+    for facts in ({"step": step, "value": value}, {"step": 2}):
+        save_arrays(path, {}, facts)
+        with pytest.raises(DamagedError, match="2.safetensors is damaged"):
+            load_arrays(path, {}, read)
 
 
 def keras_archive():

@@ -9,7 +9,7 @@ import contextlib
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -109,11 +109,19 @@ def _digest(array: np.ndarray) -> str:
     return hashlib.blake2b(np.ascontiguousarray(array).tobytes(), digest_size=16).hexdigest()
 
 
-def load_arrays(path: Path, variables: Mapping[str, keras.Variable]) -> dict[str, Any]:
+def load_arrays(
+    path: Path, variables: Mapping[str, keras.Variable], read: Callable[[Any], Any] = lambda facts: facts
+) -> Any:
     """Assign the arrays of a file to the variables of the same names and return the file's facts.
 
     Every variable must be in the file, unharmed and with its shape, or none is assigned; what else the file holds is
     not read.
+
+    Args:
+        path: the file.
+        variables: by their names in it.
+        read: returns the facts, which may be any JSON, as the caller wants them; a ValueError says that they are not
+            what was saved.
 
     Raises:
         DamagedError: the file is truncated, torn or changed, or holds what is no finite number.
@@ -129,7 +137,7 @@ def load_arrays(path: Path, variables: Mapping[str, keras.Variable]) -> dict[str
                     f"the config wants {tuple(variable.shape)}; restore its config.json or train the run again"
                 )
         saved = json.loads(file.metadata()["saved"])
-        facts, digests = saved["facts"], saved["digests"]
+        facts, digests = read(saved["facts"]), saved["digests"]
         arrays = {name: _array(file, name, variable.dtype, digests[name]) for name, variable in variables.items()}
         for name, variable in variables.items():
             variable.assign(arrays[name])

@@ -111,8 +111,14 @@ def numbered(prefix: str, variables: Iterable[keras.Variable]) -> dict[str, kera
 
 def _step_of(line: bytes) -> float:
     try:
-        return json.loads(line)["step"]
-    except ValueError:  # the last line of a process that was killed while it wrote
+        return float(json.loads(line)["step"])
+    except (
+        ValueError,
+        KeyError,
+        TypeError,
+        OverflowError,
+        RecursionError,
+    ):  # half a line, or forged
         return math.inf
 
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import difflib
+import reprlib
 import typing
+
+T = typing.TypeVar("T")
 
 
 def nearest(name: str, known: typing.Iterable[str]) -> str:
@@ -31,3 +34,18 @@ def require_rate(name: str, value: float) -> None:
 def require_positive(name: str, value: float) -> None:
     """Refuse a value that is not above 0."""
     require(value > 0, name, "above 0", value)
+
+
+def from_facts(kind: type[T], facts: object) -> T:
+    """Return a dataclass of plain values, made from the JSON object that somebody says it was saved as.
+
+    Raises:
+        ValueError: it is not the class's fields, all and no other, each of its type, or the class refuses a value.
+    """
+    types = typing.get_type_hints(kind)
+    if not isinstance(facts, dict) or facts.keys() != types.keys():
+        raise ValueError(f"its facts must be {', '.join(types)}")
+    for name, wanted in types.items():
+        if type(facts[name]) is not wanted:
+            raise ValueError(f"{name} must be of type {wanted.__name__}, got {reprlib.repr(facts[name])}")
+    return kind(**facts)

@@ -6,6 +6,9 @@ import sys
 import time
 
 from transformer.config import TrainingConfig
+from transformer.rules import require
+
+MOST = 2.0**62  # of any number in a position: a 64-bit integer holds it
 
 
 @dataclasses.dataclass
@@ -26,6 +29,13 @@ class Position:
     scale: float = 0.0  # of the loss in float16; 0: not set yet
     good_steps: int = 0  # since that scale last changed
     averaged_at: int = 0  # step at whose end kept weights were averaged
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            least = {"best_score": -math.inf, "loss_sum": -MOST}.get(name, 0)
+            require(least <= value <= MOST, name, f"from {least:g} to {MOST:g}", value)
+        for name in ("best_step", "skipped", "averaged_at"):
+            require(getattr(self, name) <= self.step, name, f"at most step={self.step}", getattr(self, name))
 
 
 class Progress:

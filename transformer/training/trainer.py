@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import sys
 import time
 from collections.abc import Iterator
@@ -23,6 +24,7 @@ from transformer.checkpoints import (
 )
 from transformer.config import Config, UserError
 from transformer.data.pipeline import batches
+from transformer.rules import from_facts
 from transformer.training.cluster import Cluster
 from transformer.training.interruption import Interruption
 from transformer.training.metrics import Metrics, check_tensorboard
@@ -94,7 +96,8 @@ class Trainer:
             if not self.run.weights(which).exists():
                 continue
             try:
-                self.position = Position(**load_arrays(self.run.weights(which), self._state()))
+                read = functools.partial(from_facts, Position)
+                self.position = load_arrays(self.run.weights(which), self._state(), read)
             except DamagedError as error:
                 damaged.append(error)
                 continue

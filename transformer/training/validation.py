@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import math
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -17,12 +17,25 @@ from transformer.config import Config, UserError
 from transformer.data.pipeline import batches
 from transformer.evaluation import bleu
 from transformer.inference.translator import Translator
+from transformer.rules import from_facts, require
 from transformer.training.cluster import Cluster
 from transformer.training.preparation import TrainingData
 from transformer.training.progress import Position
 from transformer.training.steps import Steps
 
 REMEDY = "lower training.peak_learning_rate or raise training.warmup_steps, and start again in another --run"
+
+
+@dataclasses.dataclass(frozen=True)
+class Kept:
+    """What is saved with the weights of a validation that are kept for averaging."""
+
+    step: int
+    value: float  # by which the best are chosen
+
+    def __post_init__(self) -> None:
+        require(self.step >= 0, "step", "at least 0", self.step)
+        require(-math.inf < self.value < math.inf, "value", "a finite number", self.value)
 
 
 class Validation:
@@ -69,7 +82,7 @@ class Validation:
         position.worse += 1
         value = self._keep_if_best(scores, position)
         if wanted := self.config.training.average_checkpoints:
-            self._save(self.run.kept_weights(position.step), {"step": position.step, "value": value})
+            self._save(self.run.kept_weights(position.step), dataclasses.asdict(Kept(position.step, value)))
             if self.cluster.chief:
                 self._prune(wanted, position.step)
 
@@ -90,16 +103,16 @@ class Validation:
 
     def _prune(self, wanted: int, step: int) -> None:
         """Drop all but the wanted weights, and those that an interrupted process left behind this step."""
-        kept = {path: facts for path, facts in self._kept() if facts["step"] <= step}
+        kept = {path: facts for path, facts in self._kept() if facts.step <= step}
         by = "value" if self.config.training.average_which == "best" else "step"
-        chosen = sorted(kept, key=lambda path: (kept[path][by], kept[path]["step"]))[-wanted:]
+        chosen = sorted(kept, key=lambda path: (getattr(kept[path], by), kept[path].step))[-wanted:]
         for path, _ in self._kept():
             if path not in chosen:
                 path.unlink()
 
-    def _kept(self) -> Iterator[tuple[Path, dict[str, Any]]]:
+    def _kept(self) -> Iterator[tuple[Path, Kept]]:
         for path in self.run.all_kept_weights():
-            yield path, load_arrays(path, {})
+            yield path, load_arrays(path, {}, functools.partial(from_facts, Kept))
 
     def average(self, position: Position) -> dict[str, float] | None:
         """Give the model the mean of the kept weights, score and judge it; returns the scores, or None without any."""
