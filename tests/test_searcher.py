@@ -101,6 +101,16 @@ def test_a_shape_is_compiled_when_it_has_come_often_enough(model):
     assert searcher.traces == compiled  # one graph for all shapes
 
 
+@pytest.mark.parametrize("compile_after", [0, 99])
+def test_draws_are_as_the_seed_says_before_and_after_compiling(model, compile_after):
+    draws = {}
+    for seed in (1, 2):
+        searcher = Searcher([model], search_of(beam_size=6, temperature=1.0, seed=seed), compile_after)
+        draws[seed], again = (run(searcher, SOURCES, [9, 9, 9]).ids for _ in range(2))
+        np.testing.assert_array_equal(draws[seed], again)
+    assert draws[1].tolist() != draws[2].tolist()
+
+
 def test_prefixes_are_searched_without_compiling(model):
     searcher = Searcher([model], search_of(beam_size=2), 0)
     prefix = np.array([[7, 8], [9, PAD_ID], [PAD_ID, PAD_ID]], np.int32)

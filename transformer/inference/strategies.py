@@ -179,7 +179,8 @@ class Sample(Strategy):
         temperature: logits are divided by it; above 0.
         top_k: draw from the k likeliest tokens only; 0: from all.
         top_p: draw from the fewest likeliest tokens whose probabilities sum up to p at least; 1: from all.
-        seed: the same seed draws the same from the same batch.
+        seed: the same seed draws the same from the same batch, but for rounding that tips a draw, until `Searcher`
+            compiles the batch's shape, which has come often by then; from then on it draws the same other tokens.
 
     Source: Fan et al. 2018 (top-k); Holtzman et al. 2020 (top-p).
     """
