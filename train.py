@@ -1,14 +1,13 @@
 """Train a translator: `python train.py` learns Portuguese to English from the embedded phrasebook in minutes."""
 
 import sys
-from argparse import Namespace
 from pathlib import Path
 
 from transformer.command_line import Parser, exit_code, import_tensorflow
-from transformer.config import CORPUS_FIELDS, DEFAULT_DATASET, STRATEGIES, Config, UserError
-from transformer.presets import PRESETS, preset, read_config, stored_config
+from transformer.config import DEFAULT_DATASET, STRATEGIES, UserError
+from transformer.presets import PRESETS, resolve
 
-CONFIGS = Path(__file__).resolve().parent / "configs"
+PHRASEBOOK = Path(__file__).resolve().parent / "configs" / "phrasebook.toml"  # where the flags name nothing else
 
 
 def parser() -> Parser:
@@ -46,38 +45,11 @@ def parser() -> Parser:
     return p
 
 
-def resolve(args: Namespace) -> tuple[Config, Path]:
-    """Return the config and the run directory that the flags ask for."""
-    if args.data and not args.config:
-        raise UserError("--data names the folder of a config's files and needs --config beside it")
-    corpus = {name: getattr(args, name) for name in CORPUS_FIELDS if getattr(args, name)}
-    embedded = corpus.keys() <= {"dataset"} and (args.dataset or DEFAULT_DATASET).startswith("phrasebook/")
-    if args.init_from and not (args.config or args.preset):  # the sizes must fit the weights
-        stored = stored_config(args.init_from).to_dict()
-        config = Config().override({"model": stored["model"], "text": stored["text"]})
-    elif args.config or (embedded and not args.preset):
-        config = read_config(args.config or CONFIGS / "phrasebook.toml", args.data)
-    else:
-        config = preset(args.preset) if args.preset else Config()
-    if corpus:  # the flags name another corpus than the config, wholly
-        config = config.override({"data": dict.fromkeys(CORPUS_FIELDS, "")})
-    elif not any(getattr(config.data, name) for name in CORPUS_FIELDS):
-        corpus = {"dataset": DEFAULT_DATASET}
-    languages = {n: getattr(args, n) for n in ("source_language", "target_language") if getattr(args, n)}
-    settings = ("seed", "max_steps", "max_minutes", "init_from")
-    training = {n: getattr(args, n) for n in settings if getattr(args, n) is not None}
-    config = config.override({"data": corpus | languages, "training": training}, "command line")
-    first = next((getattr(config.data, n) for n in CORPUS_FIELDS if getattr(config.data, n)), "")
-    corpus_name = config.data.dataset.replace("/", "_") or Path(first).name.split(".")[0]
-    name = Path(args.config).stem if args.config else corpus_name
-    return config, Path(args.run or Path("runs") / name)
-
-
 def main(argv: list[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
     try:
         args = parser().parse_args(argv)
-        config, run = resolve(args)
+        config, run = resolve(args, PHRASEBOOK)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -2,11 +2,22 @@
 
 import dataclasses
 import json
+from pathlib import Path
 
 import pytest
 
-from transformer.config import Config, DataConfig, ModelConfig, SearchConfig, TextConfig, TrainingConfig, UserError
-from transformer.presets import PRESETS, preset, read_config
+import train
+from transformer.config import (
+    DEFAULT_RUN,
+    Config,
+    DataConfig,
+    ModelConfig,
+    SearchConfig,
+    TextConfig,
+    TrainingConfig,
+    UserError,
+)
+from transformer.presets import PRESETS, preset, read_config, resolve
 
 
 def failure(call, *arguments):
@@ -246,3 +257,22 @@ def test_a_config_file_that_cannot_be_read_is_refused(tmp_path):
     path = tmp_path / "latin.toml"
     path.write_bytes(b"# caf\xe9\n")
     assert str(path) in failure(read_config, path)
+
+
+def test_what_flags_ask_for(tmp_path):
+    path = written(tmp_path, '[model]\ndff = 1024\n[data]\ntsv = "mine.tsv"\n')
+
+    def asked(*words):
+        return resolve(train.parser().parse_args(words), path)
+
+    assert asked() == (read_config(path), Path(DEFAULT_RUN).parent / "mine")  # what stands for the phrasebook's config
+    config, run = asked("--tsv", "a/pairs.tsv.gz", "--seed", "5")  # another corpus, with the default sizes
+    assert config == Config().override({"data": {"tsv": "a/pairs.tsv.gz"}, "training": {"seed": 5}})
+    assert run == Path("runs/pairs")
+    config, run = asked("--preset", "tiny")
+    assert (config.model, config.data.dataset, run) == (preset("tiny").model, "phrasebook/pt_to_en", Path(DEFAULT_RUN))
+    config, run = asked("--config", str(path), "--data", "b", "--run", "c")
+    assert (config.model.dff, config.data.tsv, run) == (1024, "b/mine.tsv", Path("c"))
+    assert asked("--config", str(path))[1] == Path("runs/experiment")
+    with pytest.raises(UserError, match="--data names the folder of a config's files"):
+        asked("--data", "b")

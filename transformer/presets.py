@@ -1,11 +1,12 @@
-"""Where configs come from: named presets, TOML files, run directories."""
+"""Where configs come from: named presets, TOML files, run directories, the flags of `train.py`."""
 
 from __future__ import annotations
 
 import tomllib
+from argparse import Namespace
 from pathlib import Path
 
-from transformer.config import CORPUS_FIELDS, Config, UserError
+from transformer.config import CORPUS_FIELDS, DEFAULT_DATASET, Config, UserError
 from transformer.rules import nearest
 from transformer.runfiles import read_own
 
@@ -83,3 +84,38 @@ def read_config(path: str | Path, folder: str | Path | None = None) -> Config:
     folder = Path(folder) if folder else path.parent
     files = {key: getattr(config.data, key) for key in CORPUS_FIELDS if key != "dataset"}
     return config.override({"data": {key: str(folder / name) for key, name in files.items() if name}})
+
+
+def resolve(args: Namespace, phrasebook: Path) -> tuple[Config, Path]:
+    """Return the config and the run directory that the flags of `train.py` ask for.
+
+    Args:
+        args: the flags.
+        phrasebook: config file for the embedded phrasebook, where they name neither sizes nor another corpus.
+
+    Raises:
+        UserError: flags that contradict each other, or a config that cannot be read.
+    """
+    if args.data and not args.config:
+        raise UserError("--data names the folder of a config's files and needs --config beside it")
+    corpus = {name: getattr(args, name) for name in CORPUS_FIELDS if getattr(args, name)}
+    embedded = corpus.keys() <= {"dataset"} and (args.dataset or DEFAULT_DATASET).startswith("phrasebook/")
+    if args.init_from and not (args.config or args.preset):  # the sizes must fit the weights
+        stored = stored_config(args.init_from).to_dict()
+        config = Config().override({"model": stored["model"], "text": stored["text"]})
+    elif args.config or (embedded and not args.preset):
+        config = read_config(args.config or phrasebook, args.data)
+    else:
+        config = preset(args.preset) if args.preset else Config()
+    if corpus:  # the flags name another corpus than the config, wholly
+        config = config.override({"data": dict.fromkeys(CORPUS_FIELDS, "")})
+    elif not any(getattr(config.data, name) for name in CORPUS_FIELDS):
+        corpus = {"dataset": DEFAULT_DATASET}
+    languages = {n: getattr(args, n) for n in ("source_language", "target_language") if getattr(args, n)}
+    settings = ("seed", "max_steps", "max_minutes", "init_from")
+    training = {n: getattr(args, n) for n in settings if getattr(args, n) is not None}
+    config = config.override({"data": corpus | languages, "training": training}, "command line")
+    first = next((getattr(config.data, n) for n in CORPUS_FIELDS if getattr(config.data, n)), "")
+    corpus_name = config.data.dataset.replace("/", "_") or Path(first).name.split(".")[0]
+    name = Path(args.config).stem if args.config else corpus_name
+    return config, Path(args.run or Path("runs") / name)
