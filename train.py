@@ -1,10 +1,16 @@
 """Train a translator: `python train.py` learns Portuguese to English from the embedded phrasebook in minutes."""
 
+from transformer.interrupts import quiet_start
+
+if __name__ == "__main__":
+    quiet_start()
+
 import sys
 from pathlib import Path
 
 from transformer.command_line import Parser, exit_code, import_tensorflow
 from transformer.config import DEFAULT_DATASET, STRATEGIES, UserError
+from transformer.interrupts import starting
 from transformer.presets import PRESETS, resolve
 
 PHRASEBOOK = Path(__file__).resolve().parent / "configs" / "phrasebook.toml"  # where the flags name nothing else
@@ -55,9 +61,10 @@ def main(argv: list[str] | None = None) -> int:
         return 2
 
     def job() -> None:
-        import_tensorflow()
-        from transformer.training.cluster import open_strategy
-        from transformer.training.trainer import train
+        with starting():
+            import_tensorflow()
+            from transformer.training.cluster import open_strategy
+            from transformer.training.trainer import train
 
         position = train(config, run, open_strategy(args.strategy))
         print(f'{run}: best at step {position.best_step:,}. Translate: python translate.py --run {run} "..."')

@@ -1,11 +1,17 @@
 """Translate with a trained run: `python translate.py "Onde fica a estação?"`."""
 
+from transformer.interrupts import quiet_start
+
+if __name__ == "__main__":
+    quiet_start()
+
 import argparse
 import sys
 from typing import TYPE_CHECKING
 
 from transformer.command_line import Parser, add_search_flags, exit_code, given_search, import_tensorflow, leave
 from transformer.config import DEFAULT_RUN
+from transformer.interrupts import starting
 
 if TYPE_CHECKING:
     from transformer.inference.translator import Translator
@@ -88,12 +94,13 @@ def main(argv: list[str] | None = None) -> int:
     search = given_search(p, args)
 
     def job() -> None:
-        import_tensorflow(optimise=False)
-        from transformer.inference.commands import Wanted, translate_lines
-        from transformer.threads import share_cores
+        with starting():
+            import_tensorflow(optimise=False)
+            from transformer.inference.commands import Wanted, translate_lines
+            from transformer.threads import share_cores
 
-        share_cores()
-        translator = load_translator(args, search)
+            share_cores()
+            translator = load_translator(args, search)
         if not 1 <= args.n_best <= translator.search.beam_size:
             p.error(f"--n-best must be from 1 to the beam size {translator.search.beam_size}, got {args.n_best}")
         wanted = Wanted(args.n_best, args.scores, args.json, args.prefix, args.attention, args.attention_heads)

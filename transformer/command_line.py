@@ -7,10 +7,10 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from types import FrameType
 from typing import NoReturn
 
 from transformer.config import Config, UserError
+from transformer.interrupts import Terminated, end_at_once, end_cleanly
 
 SEARCH = (  # fields of `SearchConfig` that have a flag: type, letter, help
     ("beam_size", int, "N", "hypotheses kept, or samples drawn; 1 is greedy (default: the run's)"),
@@ -55,27 +55,20 @@ def given_search(parser: Parser, args: argparse.Namespace) -> dict[str, int | fl
     return search
 
 
-class Terminated(KeyboardInterrupt):
-    """A signal other than Ctrl-C asks the process to end; the argument is its number."""
-
-
 @contextlib.contextmanager
 def _ending_cleanly() -> Iterator[None]:
     """Let SIGTERM, and SIGHUP of a closed terminal, end the work as Ctrl-C does: what was not finished is removed."""
-
-    def end(number: int, frame: FrameType | None) -> NoReturn:
-        raise Terminated(number)
-
     # An ignored signal (`nohup`) stays ignored; outside the main thread Python handles none.
-    ours = [s for s in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(s) == signal.SIG_DFL]
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     in_main = threading.current_thread() is threading.main_thread()
-    for number in ours if in_main else ():
-        signal.signal(number, end)
+    ours = [n for n, handler in before.items() if in_main and handler in (signal.SIG_DFL, end_at_once)]
+    for number in ours:
+        signal.signal(number, end_cleanly)
     try:
         yield
     finally:
-        for number in ours if in_main else ():
-            signal.signal(number, signal.SIG_DFL)
+        for number in ours:
+            signal.signal(number, before[number])
 
 
 def one_line(message: str) -> str:

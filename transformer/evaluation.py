@@ -5,6 +5,11 @@
 
 from __future__ import annotations
 
+from transformer.interrupts import quiet_start
+
+if __name__ == "__main__":
+    quiet_start()
+
 import argparse
 import sys
 from collections.abc import Sequence
@@ -13,6 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from transformer.command_line import Parser, exit_code, import_tensorflow
 from transformer.config import UserError
+from transformer.interrupts import starting
 
 if TYPE_CHECKING:
     from sacrebleu.metrics.base import Metric
@@ -197,8 +203,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _evaluate(options: argparse.Namespace) -> None:
-    import_tensorflow()
-    from transformer.data.corpora import check_language
+    with starting():
+        import_tensorflow()
+        from transformer.data.corpora import check_language
 
     check_language(options.target_language)
     hypotheses, references = _read(options.hypotheses), _read(options.references)

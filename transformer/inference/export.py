@@ -8,12 +8,18 @@ What the directory OUT then holds and how to call it stands in docs/shipping.md.
 
 from __future__ import annotations
 
+from transformer.interrupts import quiet_start
+
+if __name__ == "__main__":
+    quiet_start()
+
 import argparse
 import sys
 from pathlib import Path
 
 from transformer.command_line import Parser, add_search_flags, exit_code, given_search, import_tensorflow
 from transformer.config import EXPORT_FORMATS, EXPORTED_BEAM, QUANTIZATIONS
+from transformer.interrupts import starting
 
 
 def parser() -> Parser:
@@ -64,11 +70,12 @@ def export(p: Parser, args: argparse.Namespace, search: dict[str, int | float | 
     Raises:
         UserError: the run cannot be loaded or exported, or the directory cannot be written.
     """
-    import_tensorflow()
-    from transformer.checkpoints import RunDirectory
-    from transformer.inference import ctranslate2_spec, savedmodel
-    from transformer.inference.export_directory import check_target, describe, draft_of
-    from transformer.inference.translator import Translator
+    with starting():
+        import_tensorflow()
+        from transformer.checkpoints import RunDirectory
+        from transformer.inference import ctranslate2_spec, savedmodel
+        from transformer.inference.export_directory import check_target, describe, draft_of
+        from transformer.inference.translator import Translator
 
     check_target(args.out, args.overwrite)  # before all the work
     if args.format == "ctranslate2":

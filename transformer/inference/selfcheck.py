@@ -7,6 +7,11 @@ Prints a table with the largest difference seen in each check, and leaves with c
 
 from __future__ import annotations
 
+from transformer.interrupts import quiet_start
+
+if __name__ == "__main__":
+    quiet_start()
+
 import dataclasses
 import sys
 import tempfile
@@ -16,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from transformer.command_line import Parser, exit_code, import_tensorflow
 from transformer.config import END_ID, PAD_ID, START_ID, UNKNOWN_ID, SearchConfig, UserError
+from transformer.interrupts import starting
 
 if TYPE_CHECKING:
     import numpy as np
@@ -221,9 +227,10 @@ def main(argv: list[str] | None = None) -> int:
     args = parser().parse_args(argv)
 
     def job() -> None:
-        import_tensorflow()
-        from transformer.data import textfiles
-        from transformer.inference.translator import Translator
+        with starting():
+            import_tensorflow()
+            from transformer.data import textfiles
+            from transformer.inference.translator import Translator
 
         def load(**search: Any) -> Translator:
             return Translator.load(args.run, **search)

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from transformer.interrupts import quiet_start
+
+if __name__ == "__main__":
+    quiet_start()
+
 import dataclasses
 import sys
 from pathlib import Path
@@ -9,6 +14,7 @@ from pathlib import Path
 from transformer.command_line import Parser, exit_code, import_tensorflow
 from transformer.config import Config, UserError
 from transformer.inference.serving.config import ServeConfig
+from transformer.interrupts import starting
 
 FLAGS = {  # fields of `ServeConfig`: letter, help
     "host": ("ADDRESS", "address to listen at"),
@@ -68,19 +74,21 @@ def main(argv: list[str] | None = None) -> int:
 
     def job() -> None:
         try:
-            from transformer.inference.serving.server import listen, serve
+            with starting():
+                from transformer.inference.serving.server import listen, serve
         except ImportError as error:
             raise UserError(f"serving needs {error.name}; install it with: pip install -e '.[serve]'") from None
         with listen(limits.host, limits.port) as listener:
-            import_tensorflow()
-            import tensorflow as tf
+            with starting():
+                import_tensorflow()
+                import tensorflow as tf
 
-            from transformer.checkpoints import RunDirectory
-            from transformer.inference.serving.app import make_app
-            from transformer.inference.serving.batcher import Batcher
-            from transformer.inference.serving.service import Service
-            from transformer.inference.translator import Translator
-            from transformer.threads import share_cores
+                from transformer.checkpoints import RunDirectory
+                from transformer.inference.serving.app import make_app
+                from transformer.inference.serving.batcher import Batcher
+                from transformer.inference.serving.service import Service
+                from transformer.inference.translator import Translator
+                from transformer.threads import share_cores
 
             share_cores()
             tf.get_logger().setLevel("ERROR")  # it takes one graph for each beam size for needless retracing

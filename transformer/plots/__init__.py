@@ -7,6 +7,13 @@ Every function here returns a matplotlib figure and, where it is given a path, a
 one style, see `style.py`. A notebook that says `%matplotlib inline` shows the figure that a cell ends with.
 """
 
+import sys
+
+from transformer.interrupts import quiet_start
+
+if sys.argv[:1] == ["-m"] and __name__ in sys.orig_argv:  # as a script, whose `__main__` is imported after this
+    quiet_start()
+
 from transformer.plots.command import main
 from transformer.plots.curves import cost_growth, curves, histograms, learning_rates, length_bleu
 from transformer.plots.heat_maps import attention_heads, attention_map, mask_maps, position_maps

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from transformer.command_line import Parser, exit_code, import_tensorflow
 from transformer.config import UserError
+from transformer.interrupts import starting
 from transformer.plots.heat_maps import attention_map
 from transformer.plots.runs import training_curves
 
@@ -35,8 +36,9 @@ def main(argv: list[str] | None = None) -> int:
         if args.sentence is None:
             training_curves(args.runs, args.output or "curves.png")
             return
-        import_tensorflow()
-        from transformer.inference.translator import Translator
+        with starting():
+            import_tensorflow()
+            from transformer.inference.translator import Translator
 
         translator = Translator.load(args.runs[0])
         best = translator.translate([args.sentence], with_attention=True, with_heads=args.heads)[0][0]

@@ -1,5 +1,10 @@
 """Print the counts of the phrasebook and a few of its sentences."""
 
+from transformer.interrupts import quiet_start
+
+if __name__ == "__main__":
+    quiet_start()
+
 import random
 
 from transformer.data import phrasebook
