@@ -35,7 +35,7 @@ def write_ids(folder: Path, path: Path) -> None:
     from transformer.config import END_ID, START_ID, TextConfig
     from transformer.data import textfiles
     from transformer.data.tokenizers import train_sentencepiece
-    from transformer.inference.translator import padded
+    from transformer.inference.searcher import padded
 
     texts = [line for language in ("en", "de") for line in textfiles.lines(folder / f"train.{language}")]
     tokenizer = train_sentencepiece(texts, TextConfig(vocabulary_size=VOCABULARY))

@@ -165,6 +165,14 @@ def test_drawing_goes_by_the_seed(out):
         assert all(h.score == h.log_probability for h in of)
 
 
+def test_another_search_of_the_same_export(out):
+    greedy = CTranslate2Translator.load(out).with_search(beam_size=1, length_penalty=0.5)
+    assert greedy.search.beam_size == 1
+    expected = CTranslate2Translator.load(out, beam_size=1, length_penalty=0.5).translate(SENTENCES)
+    for (ours,), (theirs,) in zip(greedy.translate(SENTENCES), expected, strict=True):
+        assert ours.text == theirs.text and ours.score == pytest.approx(theirs.score, rel=1e-4, abs=1e-6)
+
+
 def test_what_the_export_holds(run, out):
     stored = json.loads((out / "export.json").read_text(encoding="utf-8"))
     assert (stored["format"], stored["quantization"], stored["weights"]) == ("ctranslate2", "float32", "best")

@@ -10,9 +10,8 @@ from transformer.inference import searcher as module
 from transformer.inference.aside import strategy_for
 from transformer.inference.constraints import at_least, begins_with
 from transformer.inference.search import decode
-from transformer.inference.searcher import Searcher
+from transformer.inference.searcher import Searcher, padded
 from transformer.inference.strategies import likeliest
-from transformer.inference.translator import padded
 from transformer.models.translation import Transformer
 
 SOURCES = [[START_ID, 5, 6, END_ID], [START_ID, 4, END_ID], [START_ID, 8, 7, 6, 5, 4, 4, 9, END_ID]]

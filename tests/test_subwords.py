@@ -125,6 +125,21 @@ def test_eager_graph_and_dataset_give_the_same(kind, tokenizer, wordpiece):
     assert back.numpy().tolist() == one.detokenize(one.tokenize(texts)).numpy().tolist()
 
 
+@pytest.mark.parametrize("kind", ["sentencepiece", "wordpiece"])
+def test_a_graph_is_made_once_whatever_is_tokenised(kind, tokenizer, wordpiece, caplog):
+    """Several tokenizers, each with a graph of its own, are no reason for TensorFlow's warning of retracing either."""
+    one = {"sentencepiece": tokenizer, "wordpiece": wordpiece}[kind]
+    for _ in range(6):
+        fresh = type(one)(one.asset)
+        for texts in (["a"], ("a", "b"), ["the train"] * 50, np.array(["a", "b"]), tf.constant(["a"]), [b"a"]):
+            ids = fresh.tokenize(texts)
+            assert ids.nrows() == len(texts)
+            for same in (ids, ids.to_tensor(), ids.with_row_splits_dtype(tf.int32)):
+                assert len(fresh.detokenize(same)) == len(texts)
+        assert (fresh._split.traces, fresh._join.traces) == (1, 1)
+    assert "retracing" not in caplog.text
+
+
 def test_seeding_leaves_the_tokenizer_alone(tokenizer):
     expected = encode(tokenizer, SENTENCES[:6]).to_list()
     rows = iter(tf.data.Dataset.from_tensor_slices(SENTENCES[:6]).batch(2).map(tokenizer.tokenize))

@@ -9,7 +9,8 @@ from tiny_run import spread_parts
 from transformer.config import END_ID, SearchConfig
 from transformer.inference.commands import Wanted, translate_lines
 from transformer.inference.search import Hypotheses
-from transformer.inference.translator import Translator, padded
+from transformer.inference.searcher import padded
+from transformer.inference.translator import Translator
 
 PLAIN = "lua mar rio"
 IDS = range(262, 290)  # of pieces that are no bytes

@@ -15,6 +15,7 @@ import tensorflow_text
 
 from transformer.config import END_ID, PAD_ID, START_ID, UNKNOWN_ID
 from transformer.data.cleaning import META_BLANK, normalise_tensor, normalise_text
+from transformer.graphs import Graph
 
 # At PAD_ID, UNKNOWN_ID, START_ID, END_ID.
 RESERVED_TOKENS = ["[PAD]", "[UNK]", "[START]", "[END]"]
@@ -39,6 +40,8 @@ class Tokenizer(abc.ABC):
     def __init__(self, asset: bytes, vocabulary: list[str]) -> None:
         self.asset = asset
         self._vocabulary = vocabulary
+        self._split = Graph(lambda texts: self._encode(normalise_tensor(texts)), _TEXTS)
+        self._join = Graph(lambda ids: self._decode(tf.ragged.boolean_mask(ids, ids > END_ID)), _RAGGED_IDS)
 
     @property
     def vocabulary_size(self) -> int:
@@ -71,8 +74,7 @@ class Tokenizer(abc.ABC):
         """
         raise ValueError(f"segmentations are drawn by the kind 'sentencepiece' alone, not by {self.kind!r}")
 
-    @tf.function(input_signature=[_TEXTS], autograph=False)
-    def tokenize(self, texts: tf.Tensor) -> tf.RaggedTensor:
+    def tokenize(self, texts: tf.Tensor | Sequence[str]) -> tf.RaggedTensor:
         """Normalise and split texts.
 
         Args:
@@ -81,7 +83,7 @@ class Tokenizer(abc.ABC):
         Returns:
             int32 ids (N, None), without start and end.
         """
-        return self._encode(normalise_tensor(texts))
+        return self._split(texts)
 
     def detokenize(self, ids: tf.RaggedTensor | tf.Tensor) -> tf.Tensor:
         """Join subwords to texts; special ids are dropped.
@@ -95,10 +97,6 @@ class Tokenizer(abc.ABC):
         if not isinstance(ids, tf.RaggedTensor):
             ids = tf.RaggedTensor.from_tensor(ids)
         return self._join(tf.cast(ids.with_row_splits_dtype(tf.int64), tf.int32))
-
-    @tf.function(input_signature=[_RAGGED_IDS], autograph=False)
-    def _join(self, ids: tf.RaggedTensor) -> tf.Tensor:
-        return self._decode(tf.ragged.boolean_mask(ids, ids > END_ID))
 
     @abc.abstractmethod
     def _encode(self, texts: tf.Tensor) -> tf.RaggedTensor:

@@ -50,7 +50,7 @@ class CTranslate2Translator(Translator):
     tokens are others for the same seed; `Translation.heads` is None. Scores and log-probabilities are those of the
     whole vocabulary, as everywhere in this package (the library's own are of the tokens that were allowed).
 
-    Nothing but `translate` works: there is no Keras model behind it.
+    Nothing but `translate` and `with_search` works: there is no Keras model behind it.
 
     Args:
         model: the directory that CTranslate2 reads.
@@ -89,6 +89,9 @@ class CTranslate2Translator(Translator):
         check_intact(path)
         config = stored_config(path).override({"search": search}, "search")
         return cls(path / MODEL, TokenizerPair.load(path / "tokenizer"), config.search, config.model.max_positions)
+
+    def _searching(self, search: SearchConfig) -> CTranslate2Translator:
+        return CTranslate2Translator(self.model, self.tokenizers, search, self.max_positions)
 
     def _open(self) -> Any:
         """Open the model with as many workers as there are streams, or one, newly seeded, where tokens are drawn."""

@@ -6,14 +6,16 @@ Axes: B sentences, S source tokens, T output tokens, W hypotheses per sentence, 
 from __future__ import annotations
 
 import collections
+import dataclasses
 import threading
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
-from transformer.config import PAD_ID, SearchConfig
+from transformer.config import END_ID, PAD_ID, START_ID, SearchConfig
+from transformer.graphs import Graph
 from transformer.inference.aside import strategy_for
 from transformer.inference.constraints import begins_with, rules_of
 from transformer.inference.search import Hypotheses, State, advance, begin, finish, open_axes, with_room
@@ -31,9 +33,9 @@ _Found = tuple[tf.Tensor, Hypotheses, list, State]  # whether all is finished; m
 class _Graphs(NamedTuple):
     """The beginning, the way on in the room there is, and the way on in twice as much; the last two return `_Found`."""
 
-    begin: Callable
-    go_on: Callable
-    go_further: Callable
+    begin: Graph | Callable
+    go_on: Graph
+    go_further: Graph
 
 
 class Searcher:
@@ -62,9 +64,7 @@ class Searcher:
     def traces(self) -> int:
         """Number of graphs made so far; lengths are open in them, so it does not grow with use."""
         made = [graph for graphs in self._graphs.values() for graph in graphs]
-        return sum(
-            graph.experimental_get_tracing_count() for graph in made if hasattr(graph, "experimental_get_tracing_count")
-        )
+        return sum(graph.traces for graph in made if isinstance(graph, Graph))
 
     def __call__(
         self, source_ids: np.ndarray, limits: np.ndarray, least: np.ndarray, prefix: np.ndarray | None = None
@@ -80,6 +80,14 @@ class Searcher:
         if prefix is None and self._compiled_pays(source_ids):
             return self._compiled(source_ids, limits, least)
         return self._run(False, source_ids, limits, least, prefix)
+
+    def warm_up(self) -> None:
+        """Make and run all graphs that searching without a prefix needs, so that no search waits for them."""
+        source_ids, least = np.array([[START_ID, END_ID]], np.int32), np.zeros(1, np.int32)
+        given = source_ids, least + 2, least, np.zeros((1, 0), np.int32)
+        graphs, _ = self._graph(False, False, source_ids, 1)
+        _, _, *rest = graphs.go_on(*given, *graphs.begin(source_ids, 1))
+        graphs.go_further(*given, *rest)
 
     def _compiled_pays(self, source_ids: np.ndarray) -> bool:
         shape = self._padded_shape(source_ids)
@@ -152,10 +160,6 @@ class Searcher:
         numbers, ids = tf.TensorSpec((None,), tf.int32), tf.TensorSpec((None, None), tf.int32)
         open_specs = tf.nest.map_structure(lambda part: tf.TensorSpec(open_axes(part), part.dtype), begun)
 
-        # Nothing here is Python control flow over tensors, and converting it would take seconds.
-        def graph(*signature: Any) -> Callable[[Callable], Callable]:
-            return tf.function(input_signature=signature, autograph=False, jit_compile=compiled or None)
-
         def beginning(source_ids: tf.Tensor, room: tf.Tensor) -> tuple[list, State]:
             return begin(self.models, source_ids, strategy, room, coverage)
 
@@ -178,10 +182,45 @@ class Searcher:
             return going_on(source_ids, limits, least, prefix, *beginning(source_ids, room))
 
         given, number = (ids, numbers, numbers, ids), tf.TensorSpec((), tf.int32)
-        further = graph(*given, *open_specs)(going_further)
+        further = Graph(going_further, *given, *open_specs, compiled=compiled)
         if compiled:  # XLA makes faster code of the whole
-            return _Graphs(lambda source_ids, room: [room], graph(*given, number)(whole), further)
-        return _Graphs(graph(ids, number)(beginning), graph(*given, *open_specs)(going_on), further)
+            return _Graphs(lambda source_ids, room: [room], Graph(whole, *given, number, compiled=True), further)
+        return _Graphs(Graph(beginning, ids, number), Graph(going_on, *given, *open_specs), further)
+
+
+class Searchers:
+    """Searchers of the same models for all configs that are asked for, one for those that differ in nothing but limits.
+
+    Args:
+        models: as of `decode`.
+    """
+
+    _LIMITS = (
+        "max_length",
+        "max_extra_length",
+        "max_length_ratio",
+        "batch_tokens",
+    )  # no `Searcher` looks at them
+
+    def __init__(self, models: Sequence[Transformer]) -> None:
+        self.models = models
+        self._made: dict[SearchConfig, Searcher] = {}
+
+    def of(self, search: SearchConfig) -> Searcher:
+        """Return the searcher of a config."""
+        defaults = {name: getattr(SearchConfig(), name) for name in self._LIMITS}
+        key = dataclasses.replace(search, **defaults)
+        if key not in self._made:
+            self._made[key] = Searcher(self.models, key)
+        return self._made[key]
+
+
+def padded(rows: Sequence[Sequence[int]]) -> np.ndarray:
+    """Return rows of ids as an array (B, longest), padded with 0."""
+    ids = np.full((len(rows), max(map(len, rows))), PAD_ID, np.int32)
+    for row, values in zip(ids, rows, strict=True):
+        row[: len(values)] = values
+    return ids
 
 
 def _wider(part: np.ndarray, length: int) -> np.ndarray:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import functools
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -10,12 +12,14 @@ import numpy as np
 import tensorflow as tf
 
 from transformer.checkpoints import BEST, RunDirectory
-from transformer.config import DEFAULT_RUN, END_ID, PAD_ID, START_ID, SearchConfig, UserError
+from transformer.config import DEFAULT_RUN, END_ID, START_ID, Config, SearchConfig, UserError
 from transformer.data.cleaning import META_BLANK
 from transformer.data.tokenizers import TokenizerPair
+from transformer.graphs import Graph
+from transformer.inference.attention import source_attention
 from transformer.inference.doubts import doubts
 from transformer.inference.search import Hypotheses
-from transformer.inference.searcher import Searcher
+from transformer.inference.searcher import Searchers, padded
 from transformer.inference.splitting import most_characters, split_text
 from transformer.inference.translation import Translation, joined, one_line
 from transformer.models.translation import Transformer
@@ -63,7 +67,10 @@ class Translator:
         self.tokenizers = tokenizers
         self.search = search
         self.max_positions = max_positions
-        self.searcher = Searcher(self.models, search)
+        self._searchers = Searchers(self.models)
+        self.searcher = self._searchers.of(search)
+        ids, hypotheses = (tf.TensorSpec((None,) * rank, tf.int32) for rank in (2, 3))
+        self._attention = Graph(functools.partial(source_attention, self.transformer), ids, hypotheses)
 
     @classmethod
     def load(
@@ -88,10 +95,25 @@ class Translator:
         positions = min(other.model.max_positions for other, _, _ in loaded)
         return cls([model for _, _, model in loaded], tokenizers, config.search, positions)
 
+    def with_search(self, **search: float | str) -> Translator:
+        """Return a translator with the same weights that searches with other settings; those not named stay.
+
+        The two share their graphs: where settings differ in limits alone, or were used before, none is made again.
+
+        Raises:
+            UserError: an unknown setting, or a value that is out of range.
+        """
+        return self._searching(Config(search=self.search).override({"search": search}, "search").search)
+
+    def _searching(self, search: SearchConfig) -> Translator:
+        other = copy.copy(self)
+        other.search, other.searcher = search, self._searchers.of(search)
+        return other
+
     @property
     def traces(self) -> int:
         """Number of graphs made so far; lengths are open in them, so it does not grow with use."""
-        return self.searcher.traces + self._attention.experimental_get_tracing_count()
+        return self.searcher.traces + self._attention.traces
 
     def encode(self, sentences: Sequence[str]) -> list[list[int]]:
         """Return the source ids of sentences, with start and end tokens."""
@@ -244,21 +266,6 @@ class Translator:
             for b, part in enumerate(batch)
         ]
 
-    @tf.function(
-        input_signature=[tf.TensorSpec((None, None), tf.int32), tf.TensorSpec((None, None, None), tf.int32)],
-        autograph=False,
-    )
-    def _attention(self, source_ids: tf.Tensor, ids: tf.Tensor) -> tf.Tensor:
-        """Return the weights over the source, (layers, B, W, H, T, S), of hypotheses (B, W, T) of B sentences."""
-        batch, width, length = tf.unstack(tf.shape(ids))
-        start = tf.fill((batch, width, 1), START_ID)
-        target_in = tf.reshape(tf.concat([start, ids[:, :, :-1]], axis=2), (batch * width, length))
-        _, weights = self.transformer.decode(tf.repeat(source_ids, width, axis=0), target_in, training=False)
-        layers = [weights[f"decoder_layer{i + 1}_block2"] for i in range(self.transformer.decoder.num_layers)]
-        stacked = tf.cast(tf.stack(layers), tf.float32)  # (layers, B * W, H, T, S)
-        shape = tf.shape(stacked)
-        return tf.reshape(stacked, tf.concat([shape[:1], [batch, width], shape[2:]], axis=0))
-
     def _translation(
         self, part: Part, text: str, found: Hypotheses, heads: np.ndarray | None, with_heads: bool
     ) -> Translation:
@@ -281,14 +288,6 @@ class Translator:
             tuple(map(float, found.token_log_probabilities[:length])),
             heads if with_heads else None,
         )
-
-
-def padded(rows: Sequence[Sequence[int]]) -> np.ndarray:
-    """Return rows of ids as an array (B, longest), padded with 0."""
-    ids = np.full((len(rows), max(map(len, rows))), PAD_ID, np.int32)
-    for row, values in zip(ids, rows, strict=True):
-        row[: len(values)] = values
-    return ids
 
 
 def _utf8(texts: Sequence[str]) -> tf.Tensor:

@@ -1,0 +1,36 @@
+"""Functions as TensorFlow graphs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import tensorflow as tf
+
+
+class Graph:
+    """A function that is made into one graph, when it is first called, for all shapes that its signature leaves open.
+
+    It is a `tf.function` that can be made for each of several objects. Called directly, each of them would count as one
+    more tracing of the same code, and TensorFlow would warn of the fifth as needless.
+
+    Args:
+        function: of tensors; Python control flow over them is not converted, which would take seconds.
+        signature: `tf.TypeSpec`s of its arguments.
+        compiled: whether XLA compiles it.
+    """
+
+    def __init__(self, function: Callable, *signature: Any, compiled: bool = False) -> None:
+        self._function = tf.function(function, input_signature=signature, autograph=False, jit_compile=compiled or None)
+
+    @property
+    def traces(self) -> int:
+        """Number of graphs made so far: 0 or 1."""
+        return self._function.experimental_get_tracing_count()
+
+    def __call__(self, *arguments: Any) -> Any:
+        """Return what the function returns; arguments are converted to tensors."""
+        if not self.traces:
+            with tf.init_scope():  # no part of a graph that is being made around it
+                self._function.get_concrete_function()
+        return self._function(*arguments)
