@@ -19,7 +19,7 @@ from transformer.data.tokenizers import train_tokenizers
 from transformer.inference import commands
 from transformer.inference.commands import Wanted, translate_lines
 from transformer.inference.doubts import doubts, is_loop
-from transformer.inference.sentences import default_translator, evaluate, translate
+from transformer.inference.sentences import default_translator, evaluate, next_token, translate
 from transformer.inference.splitting import split_text
 from transformer.inference.translation import Translation, one_line
 from transformer.inference.translator import Translator
@@ -291,6 +291,45 @@ def test_a_run_is_loaded_with_its_search_which_can_be_overridden(saved):
         Translator.load(saved.path, beam_size=0)
     with pytest.raises(UserError, match="Did you mean 'beam_size'"):
         Translator.load(saved.path, beam_sise=1)
+
+
+def test_another_search_shares_weights_and_graphs(parts, translator):
+    greedy = translator.with_search(beam_size=1)
+    assert translator.search.beam_size == 2 and greedy.search == dataclasses.replace(translator.search, beam_size=1)
+    assert greedy.transformer is translator.transformer
+    expected = Translator(*parts, greedy.search, 32).translate(SENTENCES, with_attention=True)
+    for (ours,), (theirs,) in zip(greedy.translate(SENTENCES, with_attention=True), expected, strict=True):
+        assert (ours.text, ours.tokens) == (theirs.text, theirs.tokens)
+        assert ours.score == pytest.approx(theirs.score, rel=1e-4)
+    for _ in range(2):  # the first search needs fewer graphs
+        translator.translate(SENTENCES[:1])
+    made = translator.traces, greedy.traces
+    short = greedy.with_search(max_extra_length=0, max_length_ratio=0.5, batch_tokens=8)  # limits alone
+    back = short.with_search(beam_size=2, max_extra_length=4, max_length_ratio=0, batch_tokens=4096)
+    assert all(len(found.token_log_probabilities) <= 4 for (found,) in short.translate(SENTENCES))
+    assert back.search == translator.search and back.translate(SENTENCES[:1]) == translator.translate(SENTENCES[:1])
+    assert (back.traces, short.traces) == (translator.traces, greedy.traces) == made
+    for name, value, told in (("beam_size", 0, "beam_size must be from 1 to 64, got 0"), ("beams", 2, "unknown key")):
+        with pytest.raises(UserError, match=told):
+            translator.with_search(**{name: value})
+
+
+def test_the_next_token_after_a_prefix(parts, translator):
+    model, tokenizers = parts
+    logs = next_token("sol mar", "abc", translator)
+    assert logs.shape == (tokenizers.target.vocabulary_size,)
+    assert np.exp(logs).sum() == pytest.approx(1, rel=1e-4)
+    ids = translator._prefix_ids(["abc"])[0]
+    _, found = translator._find(translator.encode(["sol mar"]), [ids])
+    for place, prefix in ((0, ""), (len(ids), "abc")):  # the first forced token, and the first that the search chose
+        expected = found.token_log_probabilities[0, 0, place]
+        given = next_token("sol mar", prefix, translator)[found.ids[0, 0, place]]
+        assert given == pytest.approx(expected, abs=1e-4)
+    other, _ = spread_parts(dff=24)
+    of = [next_token("rio", "", Translator(models, tokenizers, translator.search, 32)) for models in (model, other)]
+    both = next_token("rio", "", Translator([model, other], tokenizers, translator.search, 32))
+    np.testing.assert_allclose(np.exp(both), np.mean(np.exp(of), axis=0), atol=1e-6)
+    assert next_token("sol " * 90, "abc " * 90, translator).shape == logs.shape  # cut to what the model reads
 
 
 def test_evaluate_returns_ids_and_the_attention_of_every_layer(translator):
