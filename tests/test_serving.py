@@ -61,8 +61,13 @@ def held_server(**limits):
 
 
 @pytest.fixture(scope="module")
-def translator():
-    return Translator(*spread_parts(), SearchConfig(beam_size=2, max_extra_length=4), max_positions=32)
+def parts():
+    return spread_parts()
+
+
+@pytest.fixture(scope="module")
+def translator(parts):
+    return Translator(*parts, SearchConfig(beam_size=2, max_extra_length=4), max_positions=32)
 
 
 @pytest.fixture(scope="module")
@@ -127,6 +132,22 @@ def test_a_request_may_name_its_beam(live, translator):
     assert status == 200
     found = [(h["text"], h["score"]) for h in answer["translations"][0]["hypotheses"]]
     assert found == [(h.text, pytest.approx(h.score, rel=1e-4)) for h in wide.translate([SENTENCES[0]], n_best=3)[0]]
+
+
+def test_the_warm_up_makes_all_graphs_of_the_default_and_of_greedy_search(parts, monkeypatch, caplog):
+    monkeypatch.setattr("transformer.inference.searcher.FIRST_ROOM", 2)  # so that outputs outgrow it
+    service = Service(Translator(*parts, SearchConfig(beam_size=3, max_extra_length=4), 32), ServeConfig())
+    service.warm_up()
+    made = {beam_size: service.translator(beam_size).traces for beam_size in (1, 3)}
+    for beam_size in (1, 3):
+        for kind in (Kind(beam_size, 1, False), Kind(beam_size, beam_size, True)):
+            (answer,) = service.answer(kind, [SENTENCES])
+            found = json.loads(answer)["translations"]
+            assert max(len(entry["hypotheses"][0]["token_log_probabilities"]) for entry in found) > 2
+    assert {beam_size: service.translator(beam_size).traces for beam_size in (1, 3)} == made
+    assert service.translator(2).traces < made[3]  # another one is made when it is asked for
+    service.answer(Kind(2, 1, False), [SENTENCES])
+    assert service.translator(2).traces == made[3] and "retracing" not in caplog.text
 
 
 def test_attention_that_does_not_fit_is_left_out_with_a_warning(translator):

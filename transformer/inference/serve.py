@@ -81,7 +81,6 @@ def main(argv: list[str] | None = None) -> int:
         with listen(limits.host, limits.port) as listener:
             with starting():
                 import_tensorflow()
-                import tensorflow as tf
 
                 from transformer.checkpoints import RunDirectory
                 from transformer.inference.serving.app import make_app
@@ -91,7 +90,6 @@ def main(argv: list[str] | None = None) -> int:
                 from transformer.threads import share_cores
 
             share_cores()
-            tf.get_logger().setLevel("ERROR")  # it takes one graph for each beam size for needless retracing
             service = Service(Translator.load(args.runs, args.weights, **search), limits)
             service.warm_up()
             corpus = RunDirectory(args.runs[0]).corpus()

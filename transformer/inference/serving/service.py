@@ -48,14 +48,14 @@ class Service:
         """Return the translator of a beam size; the first use of each takes seconds, while TensorFlow traces it."""
         if beam_size not in self._translators:
             first = self._translators[self.default.beam_size]
-            search = dataclasses.replace(self.default, beam_size=beam_size)
-            self._translators[beam_size] = Translator(first.models, first.tokenizers, search, first.max_positions)
+            self._translators[beam_size] = first.with_search(beam_size=beam_size)
         return self._translators[beam_size]
 
     def warm_up(self) -> None:
-        """Translate once as most requests will, so that none of them waits for TensorFlow to trace."""
-        for attention in (False, True):
-            self.answer(Kind(self.default.beam_size, self.default.beam_size, attention), [["a"]])
+        """Make the graphs of the two searches that are asked for most, the default and greedy, whatever the length."""
+        for beam_size in {self.default.beam_size, 1}:
+            self.translator(beam_size).searcher.warm_up()
+        self.answer(Kind(self.default.beam_size, self.default.beam_size, attention=True), [["a"]])
 
     def answer(self, kind: Kind, requests: Sequence[Sequence[str]], deadline: float = math.inf) -> list[bytes]:
         """Return the answer of each request, JSON in UTF-8.
