@@ -40,7 +40,7 @@ def evaluate(sentence: str, translator: Translator | None = None) -> tuple[tf.Te
         cache finds the ids, then one pass over them gives the weights. The end token is left out, as there.
     """
     translator = translator or default_translator()
-    row = translator._fit(translator.encode([sentence])[0])
+    row = translator.reader.fit(translator.encode([sentence])[0])
     source_ids = tf.constant([row], tf.int32)
     words = tf.zeros((0,), tf.int32)
     if len(row) > 2:  # else an empty sentence, whose translation is empty
