@@ -52,7 +52,7 @@ def compare(args: Namespace) -> None:
     share_cores()
     sources, references = (list(textfiles.lines(Path(path))) for path in (args.source, args.target))
     given = {name: getattr(args, name) for name in ("beam_size", "length_penalty") if getattr(args, name) is not None}
-    search = {"penalty": "length", "finished": "aside", **given}
+    search = {"penalty": "length", "finished": "aside", "cut": "long", **given}  # no export of TensorFlow's cuts
     language = RunDirectory(args.run).corpus()["target_language"]
     weights = RunDirectory(args.run).weights()
     expected: list[tuple[str, float]] = []

@@ -27,6 +27,7 @@ def main(argv: list[str] | None = None) -> int:
     p.add_argument("--target", metavar="F", help="its reference translations")
     p.add_argument("--beam-size", type=int, metavar="N")
     p.add_argument("--length-penalty", type=float, metavar="A")
+    p.add_argument("--cut", metavar="WHAT", help="'sentences' or 'long', as translate.py has it")
     p.add_argument("--output", metavar="F", help="also write the translations here")
     args = p.parse_args(argv)
     return exit_code(lambda: score(args))
@@ -43,7 +44,8 @@ def score(args: Namespace) -> None:
     from transformer.threads import share_cores
 
     share_cores()
-    search = {n: getattr(args, n) for n in ("beam_size", "length_penalty") if getattr(args, n) is not None}
+    names = ("beam_size", "length_penalty", "cut")
+    search = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
     config = RunDirectory(args.run).config()
     language = RunDirectory(args.run).corpus()["target_language"]
     if args.source and args.target:
@@ -63,6 +65,7 @@ def score(args: Namespace) -> None:
         "sentences": len(sources),
         "beam_size": translator.search.beam_size,
         "length_penalty": translator.search.length_penalty,
+        "cut": translator.search.cut,
         "bleu": round(cased.score, 2),
         "bleu_signature": cased.signature,
         "chrf": round(characters.score, 2),

@@ -45,7 +45,12 @@ napoleon_use_ivar = True
 autodoc_default_options = {"members": True}
 
 # Files that a page includes whole.
-INCLUDED = {"README": "/index.md", "CONTRIBUTING": "/contributing.md", "CHANGELOG": "/changelog.md"}
+INCLUDED = {
+    "README": "/index.md",
+    "README.zh": "/readme_zh.md",
+    "CONTRIBUTING": "/contributing.md",
+    "CHANGELOG": "/changelog.md",
+}
 # What the links of files name, and the pages made of it.
 PAGES = {
     path.resolve(): "/" + path.relative_to(DOCS).as_posix().removesuffix(".ipynb")

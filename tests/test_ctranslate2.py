@@ -95,6 +95,17 @@ def test_every_architecture_translates_alike(tmp_path, norm_first, embeddings, t
     assert len(vocabularies) == (1 if embeddings == "shared" else 2)
 
 
+def test_sentences_of_a_line_are_told_apart_by_the_runs_language(tmp_path):
+    run = a_run(tmp_path)
+    line = "O Exmo. Sol. Um mar!"  # English would end a sentence after "Exmo."
+    for translator in (Translator.load(run), CTranslate2Translator.load(exported(run, tmp_path / "out"))):
+        assert [part.text for part in translator.reader.parts([line])[0]] == ["O Exmo. Sol.", "Um mar!"]
+    ours, theirs = Translator.load(run), CTranslate2Translator.load(tmp_path / "out")
+    (expected,), (found,) = (each.translate([line], with_attention=True)[0] for each in (ours, theirs))
+    assert (found.text, found.source_tokens) == (expected.text, expected.source_tokens)
+    assert found.attention.shape == expected.attention.shape
+
+
 @pytest.mark.parametrize("activation", sorted(set(ACTIVATIONS) - {"relu", "swish"}))  # others' models have relu
 def test_every_activation_function_is_the_same(tmp_path, activation):
     run = a_run(tmp_path, activation=activation)

@@ -160,7 +160,7 @@ def test_empty_and_long_sentences(run, out):
     assert found["texts"][0].numpy().tolist() == found["texts"][2].numpy().tolist() == [b"", b""]
     assert found["scores"][0].numpy().tolist() == [0, 0] and found["finished"][0].numpy().all()
     assert found["source_tokens"].shape[1] == 48
-    _, expected = translator._find([translator._fit(translator.encode([long])[0])], [[]])
+    _, expected = translator._find([translator.reader.fit(translator.encode([long])[0])], [[]])
     text = translator.tokenizers.target.detokenize(tf.constant(np.array(expected.ids[0, :1])))
     assert found["texts"][3, 0].numpy().decode() == one_line(text.numpy()[0].decode("utf-8", "replace"))
     assert found["scores"][3, 0].numpy() == pytest.approx(float(expected.scores[0, 0]), abs=1e-4)

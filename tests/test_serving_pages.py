@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 
+import numpy as np
 import pytest
 from live_server import serving
 from selenium import webdriver
@@ -29,6 +30,11 @@ ANSWERS = {
             hypothesis("a dog", ["▁a", "▁dog"], DOG),
             hypothesis("one dog", ["▁one", "▁dog"], [[0, 0.9, 0.1, 0], *DOG[1:]], -0.75),
         ],
+        "warnings": [],
+    },
+    "Um. Cão.": {
+        "source_tokens": ["▁Um", ".", "[end]", "[start]", "▁C", "ão", "."],
+        "hypotheses": [hypothesis("One. Dog.", ["▁One", ".", "[end]", "▁Dog", "."], np.eye(6, 9).tolist())],
         "warnings": [],
     },
     HOSTILE: {
@@ -153,6 +159,14 @@ def test_the_map_holds_every_weight(page):
     assert weights(page, "source") == DOG[0]
     assert table.find_element(By.CSS_SELECTOR, "tbody tr.active th").text == "a"
     assert table.find_element(By.CSS_SELECTOR, "thead th.active").text == "um"
+
+
+def test_two_sentences_show_where_one_ends(page):
+    type_text(page, "Um. Cão.")
+    assert texts(tokens(page, "source")) == ["start", "Um", ".", "end", "start", "C", "ão", ".", "end"]
+    assert texts(tokens(page, "target")) == ["One", ".", "end", "Dog", ".", "end"]
+    # Nothing stands above the tokens: they read as the text does.
+    assert texts(page.find_elements(By.CSS_SELECTOR, ".card .flow.target")) == ["One. end Dog. end"]
 
 
 def test_another_hypothesis_can_be_chosen(page):

@@ -19,9 +19,8 @@ from transformer.data.tokenizers import train_tokenizers
 from transformer.inference import commands
 from transformer.inference.commands import Wanted, translate_lines
 from transformer.inference.doubts import doubts, is_loop
-from transformer.inference.sentences import default_translator, evaluate, next_token, translate
-from transformer.inference.splitting import split_text
-from transformer.inference.translation import Translation, one_line
+from transformer.inference.sentences import default_translator, evaluate, translate
+from transformer.inference.translation import Translation, joined, one_line
 from transformer.inference.translator import Translator
 
 SENTENCES = ["sol mar rio", "um", "lua mar dois três um", "rio", "mar mar"]
@@ -102,7 +101,7 @@ def test_a_long_sentence_is_translated_in_parts_with_a_warning(parts):
     progress = []
     (short, found) = translator.translate(["mar", long], n_best=2, with_attention=True, progress=progress.append)
     assert progress[-1] == 2 and [h.text for h in short] == [h.text for h in translator.translate(["mar"], n_best=2)[0]]
-    pieces = split_text(long, lambda texts: [len(row) - 2 for row in translator.encode(texts)], 6)
+    pieces = [part.text for part in translator.reader.parts([long])[0]]
     assert len(pieces) > 4 and " ".join(pieces) == long
     alone = translator.translate(pieces, n_best=2)
     warning = f"longer than the 8 tokens that the model reads; translated in {len(pieces)} parts"
@@ -114,39 +113,71 @@ def test_a_long_sentence_is_translated_in_parts_with_a_warning(parts):
     assert len(translator.encode([exact])[0]) == 8 and "longer than" not in str(warnings(translator, exact))
 
 
-def count_characters(texts):
-    return [len(text) for text in texts]
+def test_sentences_of_a_line_are_translated_one_by_one(translator):
+    """The line's translation is those of its sentences in a row, with all that is known of them."""
+    line, sentences = "Sol mar rio. Um!  Lua mar?", ["Sol mar rio.", "Um!", "Lua mar?"]
+    ((found, second),) = translator.translate([line], n_best=2, with_attention=True, with_heads=True)
+    alone = translator.translate(sentences, n_best=2, with_attention=True, with_heads=True)
+    assert second.text == " ".join(of[1].text for of in alone)
+    first = [of[0] for of in alone]
+    assert found.text == " ".join(one.text for one in first)
+    assert found.log_probability == pytest.approx(sum(one.log_probability for one in first), rel=1e-4)
+    assert found.score == pytest.approx(sum(one.score for one in first), rel=1e-4)
+    expected = np.concatenate([one.token_log_probabilities for one in first])
+    np.testing.assert_allclose(found.token_log_probabilities, expected, atol=1e-4)
+    assert found.source_tokens == sum((one.source_tokens for one in first), ())
+    assert not any("longer" in warning for warning in found.warnings)
+
+    row = column = at = 0  # the same, told from the attention's rows and columns
+    for one in first:
+        height, width = one.attention.shape
+        tokens = one.tokens + ("[end]",) * one.finished
+        assert (*found.tokens, "[end]")[at : at + height] == tokens
+        for whole, block in ((found.attention, one.attention), (found.heads, one.heads)):
+            np.testing.assert_allclose(whole[..., row : row + height, column : column + width], block, atol=1e-5)
+        row, column, at = row + height, column + width, at + height
+    assert found.attention.shape == (row, column) == (len(expected), len(found.source_tokens))
+    np.testing.assert_allclose(found.attention.sum(), row, rtol=1e-4)  # so all else is 0
+
+
+def test_a_line_is_left_whole_where_only_long_texts_are_cut(parts, translator):
+    whole = Translator(*parts, dataclasses.replace(translator.search, cut="long"), 32)
+    line = "Sol mar rio. Um! Lua mar?"
+    assert len(whole.reader.parts([line])[0]) == 1 and len(translator.reader.parts([line])[0]) == 3
+    ((found,),) = whole.translate([line], with_attention=True)
+    assert found.source_tokens.count("[end]") == 1 and "[end]" not in found.tokens
+
+
+def test_a_prefix_begins_the_first_sentence(translator):
+    ((found,),) = translator.translate(["Sol mar! Um rio."], prefixes=["mar"])
+    assert found.text.startswith("mar")
+    ((second,),) = translator.translate(["Um rio."])
+    assert found.text.endswith(second.text)
+
+
+def test_joined_translations_by_hand():
+    def one(text, attention, source, finished=True):
+        return Translation(text, -1.0, -2.0, tuple(text), source, np.array(attention, np.float32), finished)
+
+    first = one("ab", [[0.1, 0.7, 0.2], [0.6, 0.3, 0.1], [0, 0, 1]], ("[start]", "x", "[end]"))
+    second = one("c", [[0.2, 0.3, 0.5, 0.0]], ("[start]", "y", "z", "[end]"), finished=False)
+    (found,) = joined([[first], [second]])
+    assert (found.text, found.score, found.log_probability, found.finished) == ("ab c", -2.0, -4.0, False)
+    assert found.tokens == ("a", "b", "[end]", "c")
+    assert found.source_tokens == ("[start]", "x", "[end]", "[start]", "y", "z", "[end]")
+    expected = np.zeros((4, 7), np.float32)
+    expected[:3, :3], expected[3:, 3:] = first.attention, second.attention
+    np.testing.assert_array_equal(found.attention, expected)
+    # a and b look at x; c looks at z; what the end token between them looks at is no alignment
+    assert found.alignment == [(0, 0), (0, 1), (4, 3)]
 
 
 @pytest.mark.parametrize(
-    "text, limit, parts",
-    [
-        ("One two. Three four. Five.", 20, ["One two. Three four.", "Five."]),  # short ones go with the next
-        (
-            "Dr. No has come, at last. She did not! Who would?",
-            40,
-            ["Dr. No has come, at last.", "She did not! Who would?"],
-        ),
-        ("A sentence of its own. Another one, as long.", 43, ["A sentence of its own.", "Another one, as long."]),
-        ("A b. C d e f g h i j k", 12, ["A b.", "C d e f", "g h i j k"]),  # nearest to the middle
-        ("One two. Three four. Five.", 12, ["One two.", "Three four.", "Five."]),
-        ('He said: "No!" Then he left, at once.', 24, ['He said: "No!"', "Then he left, at once."]),
-        ("one two, three four", 12, ["one two,", "three four"]),
-        ("one two three four", 12, ["one two", "three four"]),
-        ("\u4f60\u597d\u3002\u518d\u89c1\u3002", 4, ["\u4f60\u597d\u3002", "\u518d\u89c1\u3002"]),
-        ("abcdefgh", 3, ["ab", "cd", "ef", "gh"]),
-        ("aae\u0301a", 3, ["aa", "e\u0301a"]),  # an accent stays with its letter
-        ("  short  ", 9, ["short"]),
-    ],
+    "texts, whole",
+    [(("A.", "B."), "A. B."), (("\u4f60\u597d\u3002", "\u518d\u89c1\u3002"), "\u4f60\u597d\u3002\u518d\u89c1\u3002")],
 )
-def test_texts_are_cut_at_the_best_place_near_the_middle(text, limit, parts):
-    assert split_text(text, count_characters, limit) == parts
-
-
-def test_any_text_can_be_cut_down_to_single_characters():
-    text = "e\u0301\u0302\u0303. \u3002\u3002,, \n\U0001f600"
-    assert all(0 < len(part) <= 1 for part in split_text(text, count_characters, 1))
-    assert split_text("ab c", lambda texts: [2] * len(texts), 1) == ["a", "b", "c"]  # each has more: left as it is
+def test_blanks_stand_between_joined_sentences_where_the_script_has_them(texts, whole):
+    assert joined([[Translation(text, 0.0, 0.0)] for text in texts])[0].text == whole
 
 
 @pytest.mark.parametrize(
@@ -213,7 +244,7 @@ def test_the_longest_output_is_cut_with_a_warning(parts):
     assert not all(found.finished for found in hypotheses)
     # Without max_length: the source's length plus max_extra_length, never more than the model's positions.
     for search, limit in ((SearchConfig(max_extra_length=4), 9), (SearchConfig(max_length=99), 32)):
-        assert Translator(model, tokenizers, search, 32)._limits(np.array([5]))[0].tolist() == [limit]
+        assert Translator(model, tokenizers, search, 32).limits(np.array([5]))[0].tolist() == [limit]
 
 
 @pytest.mark.parametrize(
@@ -227,7 +258,7 @@ def test_the_longest_output_is_cut_with_a_warning(parts):
     ],
 )
 def test_lengths_absolute_and_relative_to_the_source(parts, settings, most, least):
-    found = Translator(*parts, SearchConfig(**settings), 32)._limits(np.array([5]))
+    found = Translator(*parts, SearchConfig(**settings), 32).limits(np.array([5]))
     assert [part.tolist() for part in found] == [[most], [least]]
 
 
@@ -304,8 +335,9 @@ def test_another_search_shares_weights_and_graphs(parts, translator):
     for _ in range(2):  # the first search needs fewer graphs
         translator.translate(SENTENCES[:1])
     made = translator.traces, greedy.traces
-    short = greedy.with_search(max_extra_length=0, max_length_ratio=0.5, batch_tokens=8)  # limits alone
-    back = short.with_search(beam_size=2, max_extra_length=4, max_length_ratio=0, batch_tokens=4096)
+    short = greedy.with_search(max_extra_length=0, max_length_ratio=0.5, batch_tokens=8, cut="long")  # limits alone
+    back = short.with_search(beam_size=2, max_extra_length=4, max_length_ratio=0, batch_tokens=4096, cut="sentences")
+    assert (short.reader.cut, back.reader.cut) == ("long", "sentences")
     assert all(len(found.token_log_probabilities) <= 4 for (found,) in short.translate(SENTENCES))
     assert back.search == translator.search and back.translate(SENTENCES[:1]) == translator.translate(SENTENCES[:1])
     assert (back.traces, short.traces) == (translator.traces, greedy.traces) == made
@@ -316,20 +348,22 @@ def test_another_search_shares_weights_and_graphs(parts, translator):
 
 def test_the_next_token_after_a_prefix(parts, translator):
     model, tokenizers = parts
-    logs = next_token("sol mar", "abc", translator)
+    logs = translator.next_token("sol mar", "abc")
     assert logs.shape == (tokenizers.target.vocabulary_size,)
     assert np.exp(logs).sum() == pytest.approx(1, rel=1e-4)
     ids = translator._prefix_ids(["abc"])[0]
     _, found = translator._find(translator.encode(["sol mar"]), [ids])
     for place, prefix in ((0, ""), (len(ids), "abc")):  # the first forced token, and the first that the search chose
         expected = found.token_log_probabilities[0, 0, place]
-        given = next_token("sol mar", prefix, translator)[found.ids[0, 0, place]]
+        given = translator.next_token("sol mar", prefix)[found.ids[0, 0, place]]
         assert given == pytest.approx(expected, abs=1e-4)
     other, _ = spread_parts(dff=24)
-    of = [next_token("rio", "", Translator(models, tokenizers, translator.search, 32)) for models in (model, other)]
-    both = next_token("rio", "", Translator([model, other], tokenizers, translator.search, 32))
-    np.testing.assert_allclose(np.exp(both), np.mean(np.exp(of), axis=0), atol=1e-6)
-    assert next_token("sol " * 90, "abc " * 90, translator).shape == logs.shape  # cut to what the model reads
+    one, two, both = (
+        Translator(models, tokenizers, translator.search, 32) for models in (model, other, [model, other])
+    )
+    mean = (np.exp(one.next_token("rio")) + np.exp(two.next_token("rio"))) / 2
+    np.testing.assert_allclose(np.exp(both.next_token("rio")), mean, atol=1e-6)
+    assert translator.next_token("sol " * 90, "abc " * 90).shape == logs.shape  # cut to what the model reads
 
 
 def test_evaluate_returns_ids_and_the_attention_of_every_layer(translator):

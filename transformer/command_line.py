@@ -27,6 +27,7 @@ SEARCH = (  # fields of `SearchConfig` that have a flag: type, letter, help
     ("top_k", int, "K", "draw from the K likeliest tokens"),
     ("top_p", float, "P", "draw from the likeliest tokens with this probability together"),
     ("seed", int, "N", "of drawing"),
+    ("cut", str, "WHAT", "translate 'sentences' one by one, or cut 'long' texts alone, which the model cannot read"),
 )
 
 

@@ -23,6 +23,7 @@ CORPUS_FIELDS = ("dataset", "source", "target", *PAIR_FILES, "valid_source", "va
 POSITIONS = ("sinusoidal",)  # each is a class of `layers/positions.py`
 PENALTIES = ("gnmt", "length")
 FINISHED = ("compete", "aside")
+CUTS = ("sentences", "long")
 EXPORT_FORMATS = ("savedmodel", "ctranslate2")
 QUANTIZATIONS = ("float32", "int16", "int8")  # of an exported CTranslate2 model's weights; the first is the default
 EXPORTED_BEAM = 8  # largest beam that an exported SavedModel can be asked for, where nothing else is said
@@ -206,11 +207,13 @@ class SearchConfig:
     top_p: float = 1.0  # draw from the fewest likeliest tokens with this much probability together
     seed: int = 1  # of drawing
     batch_tokens: int = 4096  # source tokens translated together
+    cut: str = "sentences"  # 'sentences' are translated one by one; 'long': a text is cut where it is too long to read
 
     def __post_init__(self) -> None:
         require(1 <= self.beam_size <= 64, "beam_size", "from 1 to 64", self.beam_size)
         require_choice("penalty", self.penalty, PENALTIES)
         require_choice("finished", self.finished, FINISHED)
+        require_choice("cut", self.cut, CUTS)
         require(0 <= self.seed < 2**31, "seed", "from 0 to 2147483647", self.seed)
         for name in ("length_penalty", "coverage_penalty", "max_length_ratio", "min_length_ratio", "temperature"):
             require(0 <= getattr(self, name) <= 10, name, "from 0 to 10", getattr(self, name))

@@ -177,5 +177,5 @@ def _draw(translation: Translation, wanted: Wanted) -> None:
     from transformer.plots import attention_map
 
     if translation.attention is None:
-        raise UserError("an empty sentence, or one that is translated in parts, has no attention map")
+        raise UserError("an empty text, or one that is longer than the model reads, has no attention map")
     attention_map(translation, wanted.picture, wanted.heads)

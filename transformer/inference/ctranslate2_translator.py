@@ -18,10 +18,11 @@ from transformer.config import END_ID, PAD_ID, START_ID, SearchConfig, UserError
 from transformer.data.tokenizers import TokenizerPair
 from transformer.inference.ctranslate2_spec import MODEL, library
 from transformer.inference.export_directory import check_intact, read_description
+from transformer.inference.parts import Part, Reader
 from transformer.inference.search import Hypotheses
 from transformer.inference.strategies import coverage_penalty, length_penalty
 from transformer.inference.translation import Translation, one_line
-from transformer.inference.translator import Part, Translator
+from transformer.inference.translator import Translator
 from transformer.presets import stored_config
 from transformer.threads import STREAMS, cores_of_a_stream
 
@@ -57,13 +58,22 @@ class CTranslate2Translator(Translator):
         tokenizers: the pair that the model was trained with.
         search: how to search or draw, and limits.
         max_positions: longest sequence of the model, in tokens.
+        source_language: code, by which sentences are told apart; empty: as in English.
 
     Use: `CTranslate2Translator.load(export).translate(["a sentence"])`.
     """
 
-    def __init__(self, model: Path, tokenizers: TokenizerPair, search: SearchConfig, max_positions: int) -> None:
+    def __init__(
+        self,
+        model: Path,
+        tokenizers: TokenizerPair,
+        search: SearchConfig,
+        max_positions: int,
+        source_language: str = "",
+    ) -> None:
         self.model = model
         self.tokenizers, self.search, self.max_positions = tokenizers, search, max_positions
+        self.reader = Reader(tokenizers.source, max_positions, search.cut, source_language)
         self._pieces = [
             tokenizer.pieces(range(tokenizer.vocabulary_size)) for tokenizer in (tokenizers.source, tokenizers.target)
         ]
@@ -83,15 +93,17 @@ class CTranslate2Translator(Translator):
         """
         library()
         path = Path(export)
-        kind = read_description(path)["format"]
+        description = read_description(path)
+        kind = description["format"]
         if kind != "ctranslate2":
             raise UserError(f"{path} is an export of format '{kind}'; make one with --format ctranslate2")
         check_intact(path)
         config = stored_config(path).override({"search": search}, "search")
-        return cls(path / MODEL, TokenizerPair.load(path / "tokenizer"), config.search, config.model.max_positions)
+        tokenizers, positions = TokenizerPair.load(path / "tokenizer"), config.model.max_positions
+        return cls(path / MODEL, tokenizers, config.search, positions, str(description.get("source_language", "")))
 
     def _searching(self, search: SearchConfig) -> CTranslate2Translator:
-        return CTranslate2Translator(self.model, self.tokenizers, search, self.max_positions)
+        return CTranslate2Translator(self.model, self.tokenizers, search, self.max_positions, self.reader.language)
 
     def _open(self) -> Any:
         """Open the model with as many workers as there are streams, or one, newly seeded, where tokens are drawn."""
@@ -141,7 +153,7 @@ class CTranslate2Translator(Translator):
         self, rows: Sequence[Sequence[int]], starts: Sequence[Sequence[int]], n_best: int, with_attention: bool
     ) -> list[list[_Found]]:
         """Return the best hypotheses of each row."""
-        limits, least = self._limits(np.array([len(row) for row in rows]))
+        limits, least = self.limits(np.array([len(row) for row in rows]))
         limits = np.maximum(limits, [len(start) + 1 for start in starts])
         groups = defaultdict(list)  # the library takes one limit for all
         for place, bounds in enumerate(zip(limits.tolist(), least.tolist(), strict=True)):

@@ -92,7 +92,8 @@ def export(p: Parser, args: argparse.Namespace, search: dict[str, int | float | 
             facts = savedmodel.write(translator, draft, most)
         else:
             facts = ctranslate2_spec.write(translator, config, draft, args.quantization or QUANTIZATIONS[0])
-        describe(draft, {"format": args.format, "run": str(args.run), "weights": args.weights, **facts})
+        facts = {"run": str(args.run), "weights": args.weights, "source_language": translator.reader.language, **facts}
+        describe(draft, {"format": args.format, **facts})
     size = sum(path.stat().st_size for path in args.out.rglob("*") if path.is_file())
     print(f"{args.out}: {args.format}, {size / 1e6:.1f} MB; docs/shipping.md tells how to call it")
 

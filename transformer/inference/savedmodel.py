@@ -59,7 +59,7 @@ def _ids_function(translator: Translator, max_beam: int) -> Callable[..., dict[s
     """Return the graph's function from source ids (B, S) and the options to the hypotheses."""
     search, longest = translator.search, translator.max_positions
     vocabulary = translator.tokenizers.source.vocabulary_size
-    limits = np.stack(translator._limits(np.arange(longest + 1)))  # for every source length there is
+    limits = np.stack(translator.limits(np.arange(longest + 1)))  # for every source length there is
 
     def checked(ids: tf.Tensor, beam_size: tf.Tensor, n_best: tf.Tensor, length_penalty: tf.Tensor) -> tf.Tensor:
         ids = _checked(ids, (tf.shape(ids)[0] > 0, "give at least one row of ids"))

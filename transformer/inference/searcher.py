@@ -189,18 +189,15 @@ class Searcher:
 
 
 class Searchers:
-    """Searchers of the same models for all configs that are asked for, one for those that differ in nothing but limits.
+    """Searchers of the same models for all configs that are asked for.
+
+    Those that differ in nothing but what a `Searcher` never looks at have the same one.
 
     Args:
         models: as of `decode`.
     """
 
-    _LIMITS = (
-        "max_length",
-        "max_extra_length",
-        "max_length_ratio",
-        "batch_tokens",
-    )  # no `Searcher` looks at them
+    _ELSEWHERE = ("max_length", "max_extra_length", "max_length_ratio", "batch_tokens", "cut")  # heeded by others
 
     def __init__(self, models: Sequence[Transformer]) -> None:
         self.models = models
@@ -208,7 +205,7 @@ class Searchers:
 
     def of(self, search: SearchConfig) -> Searcher:
         """Return the searcher of a config."""
-        defaults = {name: getattr(SearchConfig(), name) for name in self._LIMITS}
+        defaults = {name: getattr(SearchConfig(), name) for name in self._ELSEWHERE}
         key = dataclasses.replace(search, **defaults)
         if key not in self._made:
             self._made[key] = Searcher(self.models, key)

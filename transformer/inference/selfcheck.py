@@ -103,7 +103,7 @@ def greedy_without_cache(translator: Translator, row: list[int]) -> list[int]:
     import numpy as np
     import tensorflow as tf
 
-    limits, _ = translator._limits(np.array([len(row)]))
+    limits, _ = translator.limits(np.array([len(row)]))
     ids: list[int] = []
     while len(ids) < limits[0] and END_ID not in ids:
         outputs, _ = translator.transformer.decode(tf.constant([row]), tf.constant([[START_ID, *ids]]), training=False)
@@ -113,10 +113,11 @@ def greedy_without_cache(translator: Translator, row: list[int]) -> list[int]:
     return ids
 
 
-def plain_search() -> dict[str, int | float]:
-    """Return settings without sampling and rules."""
-    defaults = dataclasses.asdict(SearchConfig())
-    return {name: defaults[name] for name in ("temperature", "no_repeat_ngram", "min_length", "min_length_ratio")}
+def plain_search() -> dict[str, int | float | str]:
+    """Return settings without sampling and rules, under which a sentence is translated as it is."""
+    defaults = dataclasses.asdict(SearchConfig(cut="long"))
+    names = ("temperature", "no_repeat_ngram", "min_length", "min_length_ratio", "cut")
+    return {name: defaults[name] for name in names}
 
 
 def usable(translator: Translator, sentences: list[str] | None) -> tuple[tuple[str, ...], tuple[list[int], ...]]:

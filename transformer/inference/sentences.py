@@ -1,11 +1,10 @@
-"""The documents' two functions, `evaluate` and `translate` of one sentence, and a look at what may come next."""
+"""The documents' two functions: `evaluate` and `translate` of one sentence."""
 
 from __future__ import annotations
 
 import sys
 from functools import lru_cache
 
-import numpy as np
 import tensorflow as tf
 
 from transformer.config import DEFAULT_RUN, START_ID
@@ -41,7 +40,7 @@ def evaluate(sentence: str, translator: Translator | None = None) -> tuple[tf.Te
         cache finds the ids, then one pass over them gives the weights. The end token is left out, as there.
     """
     translator = translator or default_translator()
-    row = translator._fit(translator.encode([sentence])[0])
+    row = translator.reader.fit(translator.encode([sentence])[0])
     source_ids = tf.constant([row], tf.int32)
     words = tf.zeros((0,), tf.int32)
     if len(row) > 2:  # else an empty sentence, whose translation is empty
@@ -62,28 +61,3 @@ def translate(sentence: str, translator: Translator | None = None) -> str:
     for warning in best.warnings:
         print(f"warning: {warning}", file=sys.stderr)
     return best.text
-
-
-def next_token(sentence: str, prefix: str = "", translator: Translator | None = None) -> np.ndarray:
-    """Return how likely each token of the vocabulary is next, after a sentence and the beginning of its translation.
-
-    What the models say, without the rules and the temperature of a search: some of these tokens none would choose.
-
-    Args:
-        sentence: the text.
-        prefix: the beginning; empty: nothing is written yet.
-        translator: None means that of the default run, `python train.py`.
-
-    Returns:
-        log-probabilities (V,), in nats; `translator.tokenizers.target.pieces` names tokens by their ids.
-
-    Raises:
-        UserError: `translator` is None and the default run was not trained yet.
-    """
-    translator = translator or default_translator()
-    source_ids = tf.constant([translator._fit(translator.encode([sentence])[0])])
-    target_in = tf.constant([[START_ID, *translator._prefix_ids([prefix])[0]]])
-    outputs = [model.decode(source_ids, target_in, training=False)[0] for model in translator.models]
-    logits = [model.project(output[:, -1]) for model, output in zip(translator.models, outputs, strict=True)]
-    logs = tf.nn.log_softmax(tf.cast(tf.concat(logits, axis=0), tf.float32))  # (models, V)
-    return (tf.reduce_logsumexp(logs, axis=0) - np.log(len(logits))).numpy()

@@ -1,13 +1,15 @@
-"""Cutting a text that is longer than the model reads into parts that are not."""
+"""Cutting a text into its sentences, and one that is longer than the model reads into parts that are not."""
 
 from __future__ import annotations
 
 import itertools
 import re
 import unicodedata
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
-SHORTEST = 20  # characters; what is shorter, perhaps an abbreviation, stays with the next sentence
+from sentencex import segment
+
+TOGETHER = 10_000  # characters; sentencex takes the square of their number for some signs
 LONGEST_TOKEN = 16  # characters; a text that fits only with longer ones, on average, is cut without being counted
 
 # Where a text may be cut, best places first: after a sentence, after a clause, between words. Each takes time in
@@ -21,6 +23,10 @@ _PLACES = tuple(
     )
 )
 
+# What may stand before a new sentence: a blank, or a stop of a script without blanks.
+_ENDED = re.compile(r"(?:\s|[\u3002\uff01\uff1f\uff61][\"'\u201d\u2019\u300d\u300f\uff09)]{0,4})\Z")
+_ORDINAL = re.compile(r"(?<![\w.,])\d{1,2}\.\s+\Z")  # of a date in German, of a list
+
 
 def most_characters(limit: int) -> int:
     """Return the most characters of a text that is worth counting, where `limit` tokens are allowed.
@@ -30,16 +36,45 @@ def most_characters(limit: int) -> int:
     return max(1, LONGEST_TOKEN * limit)
 
 
-def split_text(text: str, count: Callable[[Sequence[str]], Sequence[int]], limit: int) -> list[str]:
+def sentences_of(text: str, language: str = "") -> list[str]:
+    """Return the sentences of a text, without the blanks between them.
+
+    A sentence holds a letter or a digit. It begins after a blank, or after a stop of Chinese or Japanese, but not after
+    a number such as "3.".
+
+    Args:
+        text: any text; one of blanks alone has no sentence.
+        language: code, whose abbreviations are known; empty or unknown: those of English.
+    """
+    readable = text.encode("utf-8", "replace").decode("utf-8")  # as long: a lone surrogate becomes a question mark
+    cuts = itertools.pairwise([0, *_beginnings(readable, language), len(text)])
+    return [part for start, end in cuts if (part := text[start:end].strip())]
+
+
+def _beginnings(text: str, language: str) -> Iterator[int]:
+    """Yield where the second and later sentences of a text begin."""
+    place, worded = 0, False
+    for start in range(0, len(text), TOGETHER):  # which is no end of a sentence
+        for number, part in enumerate(segment(language, text[start : start + TOGETHER])):
+            has_word = any(map(str.isalnum, part))
+            before = text[max(0, place - 6) : place]
+            if number and worded and has_word and _ENDED.search(before) and not _ORDINAL.search(before):
+                yield place
+                worded = False
+            worded |= has_word
+            place += len(part)
+
+
+def split_text(text: str, language: str, count: Callable[[Sequence[str]], Sequence[int]], limit: int) -> list[str]:
     """Return the parts of a text, each of at most `limit` tokens, without the blanks between them.
 
-    A text that is too long is cut after each sentence of at least `SHORTEST` characters: models learn from single
-    sentences, and of several they translate the first. A part that is still too long is cut in two, as near to its
-    middle as there is a sentence's end; else a clause's end, else a blank, else between two characters. One character
-    is a part, whatever it counts.
+    A text that is too long is cut into its sentences, see `sentences_of`. A part that is still too long is cut in two,
+    as near to its middle as something ends that looks like a sentence; else a clause; else at a blank, else between two
+    characters. One character is a part, whatever it counts.
 
     Args:
         text: any text.
+        language: its code, or empty.
         count: returns the number of tokens of several texts.
         limit: most tokens of a part.
     """
@@ -52,7 +87,7 @@ def split_text(text: str, count: Callable[[Sequence[str]], Sequence[int]], limit
     parts = [text.strip()]
     if not are_too_long(parts)[0]:
         return parts
-    parts = _sentences(parts[0])
+    parts = sentences_of(text, language)
     too_long = are_too_long(parts)
     while any(too_long):
         halves = [_halves(part) if long else (part,) for part, long in zip(parts, too_long, strict=True)]
@@ -60,16 +95,6 @@ def split_text(text: str, count: Callable[[Sequence[str]], Sequence[int]], limit
         too_long = [len(pair) == 2 and next(still) for pair in halves for _ in pair]
         parts = [half for pair in halves for half in pair]
     return parts
-
-
-def _sentences(text: str) -> list[str]:
-    """Cut a text without outer blanks after each sentence."""
-    cuts = [0]
-    for match in _PLACES[0].finditer(text):
-        if match.end() - cuts[-1] >= SHORTEST:
-            cuts.append(match.end())
-    parts = (text[start:end].strip() for start, end in itertools.pairwise([*cuts, len(text)]))
-    return [part for part in parts if part]
 
 
 def _halves(text: str) -> tuple[str, str]:

@@ -9,18 +9,24 @@ from typing import Any
 
 import numpy as np
 
+START, END = "[start]", "[end]"  # tokens, as they are shown
+FULL_STOPS = ("\u3002", "\uff01", "\uff1f")  # after these no blank stands before the next sentence
+
 
 @dataclasses.dataclass(frozen=True)
 class Translation:
     """One hypothesis for one sentence.
 
+    Where a text was translated sentence by sentence, the end and start tokens between them stand among the tokens.
+
     Attributes:
         text: the translation, on one line.
         score: penalised log-probability, by which hypotheses are ordered.
         log_probability: summed over tokens, in nats.
-        tokens: the pieces of the translation, without the end token.
+        tokens: the pieces of the translation, without the last end token.
         source_tokens: the pieces of the sentence, with start and end, as the attention sees them.
-        attention: (tokens + end, source_tokens) weights of the last decoder layer, mean over heads, or None.
+        attention: (tokens + end, source_tokens) weights of the last decoder layer, mean over heads, or None; 0 between
+            a sentence and the translation of another one.
         finished: False where the longest length cut the translation off.
         warnings: what a reader should know about this line.
         token_log_probabilities: of each token, the end token included, in nats.
@@ -46,8 +52,12 @@ class Translation:
         """
         if self.attention is None:
             return []
-        words = self.attention[: len(self.tokens), 1:-1]
-        return [(int(row.argmax()), place) for place, row in enumerate(words)]
+        words = np.where(np.isin(self.source_tokens, (START, END)), -1, self.attention)[: len(self.tokens), 1:-1]
+        return [
+            (int(row.argmax()), place)
+            for place, (row, token) in enumerate(zip(words, self.tokens, strict=True))
+            if token != END
+        ]
 
 
 def one_line(text: str) -> str:
@@ -55,26 +65,51 @@ def one_line(text: str) -> str:
     return text.replace("\r", " ").replace("\n", " ")
 
 
-def joined(parts: Sequence[list[Translation]], warning: str) -> list[Translation]:
+def joined(parts: Sequence[list[Translation]], warning: str = "") -> list[Translation]:
     """Return the hypotheses of a sentence from those of its parts: the k-th of each make the k-th of all.
 
     Args:
         parts: the hypotheses of each part; one part is returned as it is.
-        warning: what to say of several, with {} for their number.
+        warning: what to say of several, with {} for their number; empty: nothing.
     """
     if len(parts) == 1:
         return parts[0]
-    return [
-        Translation(
-            " ".join(part.text for part in of),
-            sum(part.score for part in of),
-            sum(part.log_probability for part in of),
-            finished=all(part.finished for part in of),
-            warnings=(warning.format(len(of)), *_kinds(w for part in of for w in part.warnings)),
-            token_log_probabilities=tuple(p for part in of for p in part.token_log_probabilities),
-        )
-        for of in zip(*parts, strict=True)
-    ]
+    told = [warning.format(len(parts))] if warning else []
+    return [_in_a_row(of, told) for of in zip(*parts, strict=True)]
+
+
+def _in_a_row(parts: Sequence[Translation], told: Sequence[str]) -> Translation:
+    """Return one translation of several, with warnings before theirs."""
+    *others, last = parts
+    tokens = [token for part in others for token in (*part.tokens, *[END] * part.finished)]
+    shown = all(part.attention is not None for part in parts)
+    return Translation(
+        "".join(part.text + " " * (not part.text.endswith(FULL_STOPS)) for part in others) + last.text,
+        sum(part.score for part in parts),
+        sum(part.log_probability for part in parts),
+        (*tokens, *last.tokens) if shown else (),
+        tuple(token for part in parts for token in part.source_tokens) if shown else (),
+        _block_diagonal([part.attention for part in parts]),
+        all(part.finished for part in parts),
+        (*told, *_kinds(warning for part in parts for warning in part.warnings)),
+        tuple(gain for part in parts for gain in part.token_log_probabilities),
+        _block_diagonal([part.heads for part in parts]),
+    )
+
+
+def _block_diagonal(blocks: Sequence[np.ndarray | None]) -> np.ndarray | None:
+    """Return arrays (..., T, S) as the blocks of one whose other places are 0; None where one is missing."""
+    given = [block for block in blocks if block is not None]
+    if len(given) < len(blocks):
+        return None
+    rows, columns = np.sum([block.shape[-2:] for block in given], axis=0)
+    whole = np.zeros((*given[0].shape[:-2], rows, columns), given[0].dtype)
+    row = column = 0
+    for block in given:
+        height, width = block.shape[-2:]
+        whole[..., row : row + height, column : column + width] = block
+        row, column = row + height, column + width
+    return whole
 
 
 def _kinds(warnings: Iterable[str]) -> tuple[str, ...]:

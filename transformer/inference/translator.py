@@ -6,40 +6,22 @@ import copy
 import functools
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
 from transformer.checkpoints import BEST, RunDirectory
-from transformer.config import DEFAULT_RUN, END_ID, START_ID, Config, SearchConfig, UserError
-from transformer.data.cleaning import META_BLANK
+from transformer.config import DEFAULT_RUN, START_ID, Config, SearchConfig, UserError
 from transformer.data.tokenizers import TokenizerPair
 from transformer.graphs import Graph
 from transformer.inference.attention import source_attention
 from transformer.inference.doubts import doubts
+from transformer.inference.parts import Part, Reader, utf8
 from transformer.inference.search import Hypotheses
 from transformer.inference.searcher import Searchers, padded
-from transformer.inference.splitting import most_characters, split_text
-from transformer.inference.translation import Translation, joined, one_line
+from transformer.inference.translation import END, START, Translation, joined, one_line
 from transformer.models.translation import Transformer
 from transformer.threads import STREAMS, in_order
-
-
-class Part(NamedTuple):
-    """A sentence, or a part of one, that the model can read.
-
-    Attributes:
-        text: as it was given.
-        row: its ids, with start and end tokens.
-        start: ids that its translation has to begin with.
-        shown: whether attention is wanted.
-    """
-
-    text: str
-    row: list[int]
-    start: Sequence[int] = ()
-    shown: bool = False
 
 
 class Translator:
@@ -51,6 +33,7 @@ class Translator:
         tokenizers: the pair it was trained with.
         search: how to search or draw, and limits.
         max_positions: longest sequence of the model, in tokens.
+        source_language: code, by which sentences are told apart; empty: as in English.
 
     Use: `Translator.load(run).translate(["a sentence"])`.
     """
@@ -61,12 +44,14 @@ class Translator:
         tokenizers: TokenizerPair,
         search: SearchConfig,
         max_positions: int,
+        source_language: str = "",
     ) -> None:
         self.models = [transformer] if isinstance(transformer, Transformer) else list(transformer)
         self.transformer = self.models[0]
         self.tokenizers = tokenizers
         self.search = search
         self.max_positions = max_positions
+        self.reader = Reader(tokenizers.source, max_positions, search.cut, source_language)
         self._searchers = Searchers(self.models)
         self.searcher = self._searchers.of(search)
         ids, hypotheses = (tf.TensorSpec((None,) * rank, tf.int32) for rank in (2, 3))
@@ -93,12 +78,13 @@ class Translator:
                 )
         config = config.override({"search": search}, "search")
         positions = min(other.model.max_positions for other, _, _ in loaded)
-        return cls([model for _, _, model in loaded], tokenizers, config.search, positions)
+        language = str(runs[0].corpus()["source_language"])
+        return cls([model for _, _, model in loaded], tokenizers, config.search, positions, language)
 
     def with_search(self, **search: float | str) -> Translator:
         """Return a translator with the same weights that searches with other settings; those not named stay.
 
-        The two share their graphs: where settings differ in limits alone, or were used before, none is made again.
+        They share their graphs: none is made again for settings that were used before, or for other limits.
 
         Raises:
             UserError: an unknown setting, or a value that is out of range.
@@ -108,6 +94,7 @@ class Translator:
     def _searching(self, search: SearchConfig) -> Translator:
         other = copy.copy(self)
         other.search, other.searcher = search, self._searchers.of(search)
+        other.reader = Reader(self.tokenizers.source, self.max_positions, search.cut, self.reader.language)
         return other
 
     @property
@@ -117,7 +104,7 @@ class Translator:
 
     def encode(self, sentences: Sequence[str]) -> list[list[int]]:
         """Return the source ids of sentences, with start and end tokens."""
-        return [[START_ID, *row, END_ID] for row in self.tokenizers.source.tokenize(_utf8(sentences)).to_list()]
+        return self.reader.encode(sentences)
 
     def translate(
         self,
@@ -130,9 +117,11 @@ class Translator:
     ) -> list[list[Translation]]:
         """Translate sentences; each gets `n_best` hypotheses, best first, in the order of the sentences.
 
-        Sentences are sorted by length and searched in batches of `search.batch_tokens`. An empty sentence gives an
-        empty translation; one that is longer than the model's limit is translated in parts, cut at sentence ends where
-        there are any, and joined by blanks, without attention; both carry a warning, as do doubtful translations.
+        Sentences are sorted by length and searched in batches of `search.batch_tokens`. An empty one gives an empty
+        translation and a warning. Of several in one string each is translated on its own, unless `search.cut` is
+        'long', and what is longer than the model reads is translated in parts in any case; the translations are joined.
+        A string that is longer than the model reads has a warning and no attention. Doubts about a translation are
+        warnings too.
 
         Args:
             sentences: any strings; a lone surrogate in one is taken for a question mark.
@@ -151,7 +140,7 @@ class Translator:
             raise ValueError(f"n_best must be from 1 to beam_size={self.search.beam_size}, got {n_best!r}")
         if not sentences:
             return []
-        parts = self._parts(sentences, with_attention)
+        parts = self.reader.parts(sentences, with_attention)
         if prefixes and any(prefixes):  # a prefix begins the first part of its sentence
             starts = self._prefix_ids(prefixes)
             parts = [[of[0]._replace(start=start), *of[1:]] for of, start in zip(parts, starts, strict=True)]
@@ -166,27 +155,26 @@ class Translator:
 
         found = iter(self._translate_parts([part for of in parts for part in of], n_best, with_heads, tell))
         warning = f"longer than the {self.max_positions} tokens that the model reads; translated in {{}} parts"
-        return [joined([next(found) for _ in of], warning) for of in parts]
+        return [joined([next(found) for _ in of], "" if self.reader.fits(of) else warning) for of in parts]
 
-    def _parts(self, sentences: Sequence[str], with_attention: bool) -> list[list[Part]]:
-        """Return each sentence, in parts without attention where it is longer than the model reads."""
-        limit = self.max_positions - 2
-        most = most_characters(limit)
+    def next_token(self, sentence: str, prefix: str = "") -> np.ndarray:
+        """Return how likely each token is next, after a sentence and the beginning of its translation.
 
-        def count(texts: Sequence[str]) -> list[int]:
-            return self.tokenizers.source.tokenize(_utf8(texts)).row_lengths().numpy().tolist()
+        It is what the models say, before the rules and the temperature of a search: some of these tokens none chooses.
 
-        found = []
-        for sentence, row in zip(sentences, self.encode([text[: most + 1] for text in sentences]), strict=True):
-            parts = [Part(sentence, row, shown=with_attention)]
-            if len(sentence) > most or len(row) > self.max_positions:
-                texts = split_text(sentence.replace(META_BLANK, " "), count, limit)
-                parts = [Part(text, self._fit(row)) for text, row in zip(texts, self.encode(texts), strict=True)]
-                parts = [part for part in parts if len(part.row) > 2] or [Part("", [START_ID, END_ID])]
-                if len(parts) == 1:
-                    parts = [parts[0]._replace(shown=with_attention)]
-            found.append(parts)
-        return found
+        Args:
+            sentence: as it is, cut only where it is longer than the model reads.
+            prefix: the beginning; empty: nothing is written yet.
+
+        Returns:
+            log-probabilities (V,), in nats; `tokenizers.target.pieces` names tokens by their ids.
+        """
+        source_ids = tf.constant([self.reader.fit(self.encode([sentence])[0])])
+        target_in = tf.constant([[START_ID, *self._prefix_ids([prefix])[0]]])
+        outputs = [model.decode(source_ids, target_in, training=False)[0][:, -1] for model in self.models]
+        logits = [model.project(output) for model, output in zip(self.models, outputs, strict=True)]  # (1, V) each
+        logs = tf.nn.log_softmax(tf.cast(tf.concat(logits, axis=0), tf.float32))
+        return (tf.reduce_logsumexp(logs, axis=0) - np.log(len(logits))).numpy()
 
     def _translate_parts(
         self, parts: Sequence[Part], n_best: int, with_heads: bool, tell: Callable
@@ -215,18 +203,14 @@ class Translator:
             tell(batch)
         return results
 
-    def _fit(self, row: list[int]) -> list[int]:
-        """Cut source ids to what the model reads; the end token stays."""
-        return row if len(row) <= self.max_positions else [*row[: self.max_positions - 1], END_ID]
-
     def _warnings(self, row: list[int]) -> list[str]:
         unknown, known = self.tokenizers.source.count_unknown(row[1:-1])
         return [f"{'has' if known else 'made only of'} characters the model does not know"] if unknown else []
 
     def _prefix_ids(self, prefixes: Sequence[str]) -> list[list[int]]:
-        return [row[: self.max_positions - 1] for row in self.tokenizers.target.tokenize(_utf8(prefixes)).to_list()]
+        return [row[: self.max_positions - 1] for row in self.tokenizers.target.tokenize(utf8(prefixes)).to_list()]
 
-    def _limits(self, lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def limits(self, lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the most output tokens, the end token included, and the least without it, for source lengths."""
         search = self.search
         most = np.broadcast_to(search.max_length or lengths + search.max_extra_length, lengths.shape)
@@ -238,7 +222,7 @@ class Translator:
 
     def _find(self, rows: Sequence[Sequence[int]], starts: Sequence[Sequence[int]]) -> tuple[np.ndarray, Hypotheses]:
         """Return the padded source ids of a batch and what the search found for them."""
-        limits, least = self._limits(np.array([len(row) for row in rows]))
+        limits, least = self.limits(np.array([len(row) for row in rows]))
         prefix = None
         if any(starts):
             limits = np.maximum(limits, [len(start) + 1 for start in starts]).astype(np.int32)
@@ -281,15 +265,10 @@ class Translator:
             float(found.scores),
             float(found.log_probabilities),
             tuple(self.tokenizers.target.pieces(words)) if shown else (),
-            tuple(["[start]", *self.tokenizers.source.pieces(row[1:-1]), "[end]"]) if shown else (),
+            (START, *self.tokenizers.source.pieces(row[1:-1]), END) if shown else (),
             mean,
             finished,
             (*self._warnings(row), *doubts(part.text, text, row[1:-1], words.tolist(), finished)),
             tuple(map(float, found.token_log_probabilities[:length])),
             heads if with_heads else None,
         )
-
-
-def _utf8(texts: Sequence[str]) -> tf.Tensor:
-    """Return texts as TensorFlow takes them; a lone surrogate, which is no text, becomes a question mark."""
-    return tf.constant([text.encode("utf-8", "replace") for text in texts], tf.string)

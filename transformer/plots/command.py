@@ -43,7 +43,7 @@ def main(argv: list[str] | None = None) -> int:
         translator = Translator.load(args.runs[0])
         best = translator.translate([args.sentence], with_attention=True, with_heads=args.heads)[0][0]
         if best.attention is None:
-            raise UserError("an empty sentence, or one that is translated in parts, has no attention map")
+            raise UserError("an empty text, or one that is longer than the model reads, has no attention map")
         attention_map(best, args.output or "attention.png", args.heads, args.alignment)
         print(best.text)
 

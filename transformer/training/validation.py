@@ -52,7 +52,8 @@ class Validation:
     def __init__(self, config: Config, run: RunDirectory, cluster: Cluster, steps: Steps, data: TrainingData) -> None:
         self.config, self.run, self.cluster, self.steps, self.data = config, run, cluster, steps, data
         search = dataclasses.replace(config.search, beam_size=1)
-        self.translator = Translator(steps.model, data.tokenizers, search, config.model.max_positions)
+        language = data.corpus.source_language
+        self.translator = Translator(steps.model, data.tokenizers, search, config.model.max_positions, language)
 
     def score(self, position: Position) -> dict[str, float]:
         """Return the validation loss in nats per target token and, where it is wanted, the BLEU of greedy search.

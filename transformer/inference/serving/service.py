@@ -10,6 +10,8 @@ from collections.abc import Callable, Sequence
 from time import monotonic
 from typing import Any
 
+import numpy as np
+
 from transformer.config import UserError
 from transformer.inference.serving.batcher import Late
 from transformer.inference.serving.config import ServeConfig
@@ -102,17 +104,14 @@ class Service:
     def _most_weights(self, sentences: Sequence[str]) -> list[float]:
         """Return how many attention weights a hypothesis of each sentence has at most.
 
-        A sentence that is translated in parts has none to return, but those of its parts would be computed.
+        One that is longer than the model reads has none to return, but those of its parts would be computed.
         """
-        translator, search = self.translator(self.default.beam_size), self.default
-        positions = translator.max_positions
-        lengths = [len(row) for row in translator.encode(sentences)]
-        return [
-            length * min(positions, search.max_length or length + search.max_extra_length)
-            if length <= positions
-            else math.inf
-            for length in lengths
-        ]
+        translator, found = self.translator(self.default.beam_size), []
+        for parts in translator.reader.parts(sentences, with_attention=True):
+            lengths = np.array([len(part.row) for part in parts])
+            most, _ = translator.limits(lengths)
+            found.append(float(lengths.sum() * most.sum()) if parts[0].shown else math.inf)
+        return found
 
     def _warned(self, hypotheses: Sequence[Translation]) -> list[Translation]:
         warning = WITHOUT_ATTENTION.format(self._max_attention)

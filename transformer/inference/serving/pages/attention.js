@@ -13,6 +13,7 @@ export function element(name, properties = {}, ...children) {
 function words(pieces) {
   const marked = pieces.some((piece) => piece.startsWith(BLANK));
   return pieces.map((piece, place) => {
+    if (piece === "[start]" || piece === "[end]") return edge(piece.slice(1, -1)); // between two sentences
     if (piece === BLANK) return { name: "\u2423", text: "\u00a0", blank: false }; // a blank that is a token of its own
     const begins = marked ? piece.startsWith(BLANK) : !piece.startsWith("##"); // the second as WordPiece has it
     const text = piece.replace(marked ? /^\u2581/ : /^##/, "");
@@ -22,7 +23,8 @@ function words(pieces) {
 
 // Return whether pieces read as a text does, blanks apart.
 export function readsAs(pieces, text) {
-  return words(pieces).map((word) => word.text).join("").replace(/\s/g, "") === text.replace(/\s/g, "");
+  const read = words(pieces).filter((word) => !word.edge);
+  return read.map((word) => word.text).join("").replace(/\s/g, "") === text.replace(/\s/g, "");
 }
 
 function edge(name) {

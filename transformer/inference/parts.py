@@ -1,0 +1,83 @@
+"""From texts to what a model reads."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import tensorflow as tf
+
+from transformer.config import END_ID, START_ID
+from transformer.data.cleaning import META_BLANK
+from transformer.data.tokenizers import Tokenizer
+from transformer.inference.splitting import most_characters, sentences_of, split_text
+
+
+class Part(NamedTuple):
+    """A sentence, or a part of one, that the model can read.
+
+    Attributes:
+        text: as it was given.
+        row: its ids, with start and end tokens.
+        start: ids that its translation has to begin with.
+        shown: whether attention is wanted.
+    """
+
+    text: str
+    row: list[int]
+    start: Sequence[int] = ()
+    shown: bool = False
+
+
+class Reader:
+    """Cuts texts into parts that a model reads.
+
+    Args:
+        tokenizer: of the source.
+        max_positions: longest sequence of the model, in tokens.
+        cut: whether a text is cut into its 'sentences', or only where it is too 'long'.
+        language: code of the texts, by which sentences are told apart; empty: as in English.
+    """
+
+    def __init__(self, tokenizer: Tokenizer, max_positions: int, cut: str, language: str) -> None:
+        self.tokenizer, self.max_positions, self.cut, self.language = tokenizer, max_positions, cut, language
+
+    def encode(self, texts: Sequence[str]) -> list[list[int]]:
+        """Return the source ids of texts, with start and end tokens."""
+        return [[START_ID, *row, END_ID] for row in self.tokenizer.tokenize(utf8(texts)).to_list()]
+
+    def parts(self, texts: Sequence[str], with_attention: bool = False) -> list[list[Part]]:
+        """Return what each text is cut into; attention is wanted of none that is longer than the model reads."""
+        most = most_characters(self.max_positions - 2)
+        pieces = [(self.cut == "sentences" and sentences_of(text, self.language)) or [text] for text in texts]
+        rows = iter(self.encode([piece[: most + 1] for of in pieces for piece in of]))
+        found = []
+        for of in pieces:
+            parts = [part for piece in of for part in self._short(piece, next(rows)) if len(part.row) > 2]
+            shown = with_attention and self.fits(parts)
+            found.append([part._replace(shown=shown) for part in parts or [Part("", [START_ID, END_ID])]])
+        return found
+
+    def fits(self, parts: Sequence[Part]) -> bool:
+        """Return whether the model could read the parts of a text as one."""
+        return sum(len(part.row) - 2 for part in parts) <= self.max_positions - 2
+
+    def fit(self, row: list[int]) -> list[int]:
+        """Cut source ids to what the model reads; the end token stays."""
+        return row if len(row) <= self.max_positions else [*row[: self.max_positions - 1], END_ID]
+
+    def _short(self, text: str, row: list[int]) -> list[Part]:
+        """Return the parts of a text that the model can read; `row` holds its ids, or the first of a long text."""
+        limit = self.max_positions - 2
+        if len(text) <= most_characters(limit) and len(row) <= self.max_positions:
+            return [Part(text, row)]
+        texts = split_text(text.replace(META_BLANK, " "), self.language, self._count, limit)
+        return [Part(text, self.fit(row)) for text, row in zip(texts, self.encode(texts), strict=True)]
+
+    def _count(self, texts: Sequence[str]) -> list[int]:
+        return self.tokenizer.tokenize(utf8(texts)).row_lengths().numpy().tolist()
+
+
+def utf8(texts: Sequence[str]) -> tf.Tensor:
+    """Return texts as TensorFlow takes them; a lone surrogate, which is no text, becomes a question mark."""
+    return tf.constant([text.encode("utf-8", "replace") for text in texts], tf.string)
