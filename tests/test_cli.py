@@ -410,12 +410,18 @@ def test_wrong_flag_values_are_one_line_and_code_2(trained, capsys, script, flag
         ["--attention", "a.png"],
         ["--attention", "a.png", "um", "dois"],
         ["--attention-heads", "um"],
+        ["--attention-alignment", "um"],
         ["--n-best", "2", "um"],
         ["um", "--input", "sentences.txt"],
     ],
 )
 def test_flags_of_translate_that_do_not_go_together(work, capsys, words):
     error_line(call(capsys, translate, *words), 2)
+
+
+@pytest.mark.parametrize("script", ["train.py", "translate.py"])
+def test_scripts_are_thin(script):
+    assert len((ROOT / script).read_text(encoding="utf-8").splitlines()) < 80
 
 
 @pytest.mark.parametrize("script", ["train.py", "translate.py"])

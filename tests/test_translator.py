@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow as tf
+from matplotlib.image import imread
 from tiny_run import pairs, save_run, spread_parts, tiny_config
 
 from transformer.arrays import save_arrays
@@ -505,6 +506,9 @@ def test_a_picture_of_the_attention(tmp_path, capsys):
         path = tmp_path / f"{heads}.png"
         run_lines(["um"], picture=str(path), heads=heads)
         assert path.read_bytes().startswith(b"\x89PNG") and capsys.readouterr().out == "UM\n"
+    run_lines(["um"], picture=str(tmp_path / "marked.png"), alignment=True)
+    plain, marked = (imread(tmp_path / name) for name in ("False.png", "marked.png"))
+    assert plain.shape == marked.shape and (plain != marked).any()
 
 
 def test_typed_lines_are_asked_for_and_answered_one_by_one(monkeypatch, capsys):

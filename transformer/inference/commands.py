@@ -8,11 +8,11 @@ import io
 import json
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TextIO
 
-from transformer.config import UserError
+from transformer.config import DEFAULT_RUN, UserError
 from transformer.data import textfiles
 from transformer.inference.translation import Translation, described
 from transformer.inference.translator import Translator
@@ -91,6 +91,7 @@ class Wanted:
         prefix: how every translation has to begin.
         picture: PNG file for the attention of the one sentence, or None.
         heads: draw every layer and head in it.
+        alignment: mark in it what each token attends to most.
     """
 
     n_best: int = 1
@@ -99,6 +100,28 @@ class Wanted:
     prefix: str = ""
     picture: str | None = None
     heads: bool = False
+    alignment: bool = False
+
+
+def open_translator(
+    engine: str, runs: Sequence[str] | None, which: str, search: Mapping[str, int | float | str]
+) -> Translator:
+    """Return the translator that flags name.
+
+    Args:
+        engine: 'tensorflow' or 'ctranslate2'.
+        runs: run directories, or one export; None: the default run.
+        which: `best` or `last` weights, of runs.
+        search: settings that override those of the first.
+
+    Raises:
+        UserError: it cannot be loaded.
+    """
+    if runs and engine == "ctranslate2":
+        from transformer.inference.ctranslate2_translator import CTranslate2Translator
+
+        return CTranslate2Translator.load(runs[0], **search)
+    return Translator.load(runs or DEFAULT_RUN, which, **search)
 
 
 def render(source: str, hypotheses: list[Translation], wanted: Wanted) -> str:
@@ -178,4 +201,4 @@ def _draw(translation: Translation, wanted: Wanted) -> None:
 
     if translation.attention is None:
         raise UserError("an empty text, or one that is longer than the model reads, has no attention map")
-    attention_map(translation, wanted.picture, wanted.heads)
+    attention_map(translation, wanted.picture, wanted.heads, wanted.alignment)

@@ -1,0 +1,33 @@
+"""Which flags of `translate.py` go together."""
+
+import argparse
+
+from transformer.command_line import Parser
+
+
+def check_usage(p: Parser, args: argparse.Namespace) -> None:
+    """Leave the process, wrong usage, where flags exclude or need each other."""
+    if args.sentences and args.input:
+        p.error("give sentences or --input, not both")
+    if args.attention and len(args.sentences) != 1:
+        p.error("--attention draws one sentence; give it as an argument")
+    for flag in ("attention_heads", "attention_alignment"):
+        if getattr(args, flag) and not args.attention:
+            p.error(f"--{flag.replace('_', '-')} needs --attention PNG")
+    if any("\ud800" <= sign <= "\udfff" for sign in args.prefix):  # so Python hands odd bytes on
+        p.error("--prefix is not UTF-8; convert it first")
+    if args.n_best > 1 and not args.json:
+        p.error("--n-best above 1 needs --json: every line in has one line out")
+    if args.engine == "ctranslate2":
+        _check_for_ctranslate2(p, args)
+
+
+def _check_for_ctranslate2(p: Parser, args: argparse.Namespace) -> None:
+    if len(args.run or ()) != 1:
+        p.error("--engine ctranslate2 translates with one export; name it with --run EXPORT")
+    if args.weights != "best":
+        p.error("--weights does not go with --engine ctranslate2: an export holds one set of weights")
+    if args.attention_heads:
+        p.error("--attention-heads does not go with --engine ctranslate2, which returns the mean over the heads alone")
+    if args.finished == "compete":
+        p.error("--finished compete does not go with --engine ctranslate2, whose finished hypotheses stand aside")
