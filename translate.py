@@ -88,6 +88,10 @@ def main(argv: list[str] | None = None) -> int:
     search = given_search(p, args)
 
     def job() -> None:
+        if args.attention:
+            from transformer.plots.style import need_matplotlib
+
+            need_matplotlib()
         import_tensorflow(optimise=False)
         from transformer.inference.commands import Wanted, translate_lines
         from transformer.threads import share_cores
