@@ -9,7 +9,7 @@ import sys
 
 from transformer.command_line import Parser, add_search_flags, exit_code, given_search, import_tensorflow, leave
 from transformer.config import DEFAULT_RUN
-from transformer.inference.usage import check_usage
+from transformer.inference.usage import check_extras, check_usage
 from transformer.interrupts import starting
 
 
@@ -58,6 +58,7 @@ def main(argv: list[str] | None = None) -> int:
 
     def job() -> None:
         with starting():
+            check_extras(args)
             import_tensorflow(optimise=False)
             from transformer.inference.commands import Wanted, open_translator, translate_lines
             from transformer.threads import share_cores

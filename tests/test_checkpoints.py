@@ -217,7 +217,10 @@ def test_a_run_directory_is_complete_by_itself(run, tokenizers):
 
 
 def test_what_a_run_lacks_is_named(run):
-    assert "has no last weights yet" in failure(run.load, LAST)
+    assert failure(run.load, LAST).endswith("has no last weights yet; train it with train.py first")
+    run.weights(BEST).replace(run.weights(LAST))
+    assert failure(run.load).endswith("until then take those of --weights last")
+    run.load(LAST)
     (run.path / "tokenizer" / "tokenizer.json").unlink()
     assert "tokenizer.json" in failure(run.load)
     (run.path / "corpus.json").write_text('{"name": 3}')
@@ -245,7 +248,7 @@ def test_places_that_hold_no_run(tmp_path):
 
     (tmp_path / "file").write_text("text")
     assert "is a file; choose another --run" in failure(RunDirectory(tmp_path / "file").exists)
-    assert "there is no run directory" in failure(RunDirectory(tmp_path / "file").load)
+    assert failure(RunDirectory(tmp_path / "file").load).endswith("file: it is a file; name the directory of a run")
 
     (tmp_path / "empty").mkdir()
     assert not RunDirectory(tmp_path / "empty").exists()
@@ -254,6 +257,21 @@ def test_places_that_hold_no_run(tmp_path):
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "cat.jpg").write_text("")
     assert "is not empty and holds no run" in failure(RunDirectory(tmp_path / "photos").exists)
+
+
+def test_a_place_beside_a_run_or_above_it_names_the_run(run, monkeypatch):
+    runs = run.path.parent
+    mistyped = failure(RunDirectory(runs / "rnu").load)
+    assert mistyped == (
+        f"there is no run directory {runs / 'rnu'}; train it with train.py or name another one. Did you mean 'run'?"
+    )
+    assert failure(RunDirectory(runs).load) == (
+        f"run directory {runs} is incomplete: no config.json; name one of the runs in it: {run.path}"
+    )
+    monkeypatch.chdir(run.path)  # a relative path is looked for where the command is given
+    assert failure(RunDirectory("runs/x").load) == (
+        f"there is no run directory runs/x in {run.path}; train it with train.py or name another one"
+    )
 
 
 def test_a_process_killed_while_it_began_a_run_does_not_block_the_next(run, tokenizers):
@@ -273,17 +291,17 @@ def test_a_run_directory_that_cannot_be_made_is_told(tmp_path, tokenizers):
 @pytest.mark.parametrize(
     "change, words",
     [
-        ({"model": {"dff": 64}}, ["model.dff is 64 there 32"]),
-        ({"text": {"joint": False}}, ["text.joint is False there True"]),
-        ({"data": {"max_tokens": 20, "source_language": "es"}}, ["data.max_tokens is 20 there 24", "'es' there ''"]),
-        ({"cleaning": {"max_ratio": 2.0}}, ["cleaning.max_ratio is 2.0 there 0.0"]),
-        ({"training": {"seed": 9}}, ["training.seed is 9 there 1"]),
+        ({"model": {"dff": 64}}, ["model.dff is 64 here, 32 there"]),
+        ({"text": {"joint": False}}, ["text.joint is False here, True there"]),
+        ({"data": {"max_tokens": 20, "source_language": "es"}}, ["max_tokens is 20 here, 24", "'es' here, '' there"]),
+        ({"cleaning": {"max_ratio": 2.0}}, ["cleaning.max_ratio is 2.0 here, 0.0 there"]),
+        ({"training": {"seed": 9}}, ["training.seed is 9 here, 1 there"]),
     ],
 )
 def test_continuing_as_another_run_is_refused_by_the_settings_name(tmp_path, change, words):
     stored = tiny_config(tmp_path)
     message = failure(check_same_run, stored, stored.override(change), Path("runs/x"))
-    assert message.startswith("runs/x holds another run") and message.endswith("choose another --run or remove it")
+    assert message.startswith("runs/x holds another run") and "to continue it give the config and the flags" in message
     for word in words:
         assert word in message
 

@@ -449,6 +449,13 @@ def test_sentences_as_arguments(run, capsys):
     assert out.count("\n") == 2
 
 
+def test_the_name_of_a_file_as_a_sentence_is_told(run, capsys):
+    write(Path("in.txt"), "um gato")
+    code, out, err = call(capsys, translate, "--run", "run", "in.txt")
+    assert (code, out.count("\n")) == (0, 1)
+    assert err.splitlines()[0] == "warning: in.txt is a file; for its lines: --input in.txt"
+
+
 def test_file_to_file_equals_standard_input_and_arguments(run, capsys, monkeypatch):
     sentences = ["um gato", "dez carro\u2028três", "", "cinco pão"]
     write(Path("in.txt"), *sentences)

@@ -12,6 +12,7 @@ import pytest
 from fontTools.fontBuilder import FontBuilder
 from fontTools.pens.ttGlyphPen import TTGlyphPen
 
+import translate
 from transformer import plots
 from transformer.config import UserError
 from transformer.inference.translation import Translation
@@ -104,6 +105,7 @@ def test_the_command_writes_a_png(tmp_path, monkeypatch, capsys):
     write_metrics(tmp_path / "run")
     assert plots.main(["run"]) == 0
     assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
+    assert capsys.readouterr() == ("", "curves.png is drawn\n")
     assert plots.main(["run", "--output", "gone/curves.png"]) == 1
     assert "error: cannot write gone/curves.png" in capsys.readouterr().err
     assert plots.main(["nowhere"]) == 1
@@ -296,10 +298,34 @@ def test_a_beam_is_joined_to_its_parents():
         plots.beam_tree([[(("a",), 0.0)], [(("x", "y"), 0.0)]])
 
 
-def test_without_matplotlib_the_extra_is_named(tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda: plots.curves({"a": ([1], [0.5])}, "steps", "loss"),
+        lambda: plots.attention_heads(np.ones((1, 1, 1)), ["a"], ["b"]),
+        lambda: plots.mask_maps({"all": np.ones((2, 2), bool)}),
+        lambda: plots.position_maps(np.ones((2, 2))),
+        lambda: plots.beam_tree([[(("a",), -0.1)]]),
+        lambda: plots.token_probabilities({"p": [1.0]}, ["a"]),
+    ],
+)
+def test_without_matplotlib_the_extra_is_named(monkeypatch, draw):
+    draw()
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(UserError, match=r"pip install -e '\.\[plots\]'"):
-        plots.training_curves([write_metrics(tmp_path / "run")], tmp_path / "curves.png")
+        draw()
+
+
+def test_commands_ask_for_matplotlib_before_anything_is_done(tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    picture = str(tmp_path / "a.png")
+    for main, words in (
+        (translate.main, ["--run", "gone", "--attention", picture, "Olá."]),
+        (plots.main, ["gone", "--sentence", "Olá."]),
+    ):
+        assert main(words) == 1
+        out, err = capsys.readouterr()
+        assert (out, err) == ("", "error: pictures need matplotlib; install it with: pip install -e '.[plots]'\n")
 
 
 @pytest.fixture

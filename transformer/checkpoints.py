@@ -266,7 +266,10 @@ class RunDirectory:
         config = self.config()
         tokenizers = self.tokenizers()
         if not self.weights(which).exists():
-            raise UserError(f"run directory {self.path} has no {which} weights yet; train it with train.py first")
+            way_out = "train it with train.py first"
+            if self.weights(LAST).exists():  # the best are chosen at validations
+                way_out = "the first validation of train.py makes them; until then take those of --weights last"
+            raise UserError(f"run directory {self.path} has no {which} weights yet; {way_out}")
         arrays = stored_shapes(self.weights(which)).values()
         wanted, held = count_weights(config.model, tokenizers), sum(map(math.prod, arrays))
         if wanted > 2 * held or config.model.num_layers > len(arrays):  # sizes out of nowhere: do not even build
@@ -296,10 +299,13 @@ def check_same_run(stored: Config, wanted: Config, run: Path) -> None:
     """
     old, new = stored.to_dict(), wanted.to_dict()
     different = [
-        f"{section}.{key} is {new[section][key]!r} there {value!r}"
+        f"{section}.{key} is {new[section][key]!r} here, {value!r} there"
         for section, values in old.items()
         for key, value in values.items()
         if value != new[section][key] and key not in FREE_TO_CHANGE.get(section, ())
     ]
     if different:
-        raise UserError(f"{run} holds another run ({'; '.join(different)}); choose another --run or remove it")
+        raise UserError(
+            f"{run} holds another run ({'; '.join(different)}); to continue it give the config and the flags that it "
+            "was begun with, for a new one another --run"
+        )

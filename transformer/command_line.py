@@ -11,6 +11,7 @@ from typing import NoReturn
 
 from transformer.config import Config, UserError
 from transformer.interrupts import Terminated, end_at_once, end_cleanly
+from transformer.rules import nearest
 
 SEARCH = (  # fields of `SearchConfig` that have a flag: type, letter, help
     ("beam_size", int, "N", "hypotheses kept, or samples drawn; 1 is greedy (default: the run's)"),
@@ -35,8 +36,11 @@ class Parser(argparse.ArgumentParser):
     """An argument parser whose errors are one line on stderr, exit code 2."""
 
     def error(self, message: str) -> NoReturn:
-        """Print the message and leave."""
-        self.exit(2, f"error: {message}; see --help\n")
+        """Print the message, with the nearest flag to one that is unknown, and leave."""
+        words = message.partition("unrecognized arguments: ")[2].split()
+        flag = next((word.partition("=")[0] for word in words if word.startswith("-")), "")
+        meant = nearest(flag, self._option_string_actions) if flag else ""
+        self.exit(2, f"error: {message}.{meant} See --help\n" if meant else f"error: {message}; see --help\n")
 
 
 def add_search_flags(parser: Parser) -> None:
@@ -94,6 +98,14 @@ def exit_code(job: Callable[[], None], if_interrupted: str = "interrupted") -> i
             code = 0
     except UserError as error:
         print(f"error: {one_line(str(error))}", file=sys.stderr)
+    except ModuleNotFoundError as error:
+        if (error.name or "transformer").partition(".")[0] == "transformer":  # a mistake of ours
+            raise
+        print(
+            f"error: {sys.executable} has no package {error.name}; run the Python of the environment where this "
+            "package is installed, such as .venv/bin/python, or install it with: pip install -e .",
+            file=sys.stderr,
+        )
     except KeyboardInterrupt as error:
         print(f"\n{if_interrupted}", file=sys.stderr)
         code = 128 + (error.args[0] if isinstance(error, Terminated) else signal.SIGINT)

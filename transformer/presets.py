@@ -41,6 +41,18 @@ def preset(name: str) -> Config:
     return Config().override(PRESETS[name], f"preset {name}")
 
 
+def _runs_in(folder: Path) -> list[str]:
+    return sorted(path.parent.name for path in folder.glob("*/config.json"))
+
+
+def _instead_of(run: Path) -> str:
+    """Return how to go on where a run directory is missing: what is there, or where it was looked for."""
+    if run.exists():
+        return ": it is a file; name the directory of a run"
+    where = "" if run.is_absolute() else f" in {Path.cwd()}"
+    return f"{where}; train it with train.py or name another one.{nearest(run.name, _runs_in(run.parent))}".rstrip(".")
+
+
 def stored_config(run: str | Path) -> Config:
     """Read the config of a run directory.
 
@@ -49,13 +61,13 @@ def stored_config(run: str | Path) -> Config:
     """
     path = Path(run) / "config.json"
     if not path.parent.is_dir():
-        raise UserError(f"there is no run directory {run}; train it with train.py or name another one")
+        raise UserError(f"there is no run directory {run}{_instead_of(path.parent)}")
     try:
         return Config.from_json(read_own(run, path.name).decode(), str(path))
     except OSError:
-        raise UserError(
-            f"run directory {run} is incomplete: no config.json; restore it or train the run again"
-        ) from None
+        inside = ", ".join(str(path.parent / name) for name in _runs_in(path.parent)[:5])
+        way_out = f"name one of the runs in it: {inside}" if inside else "restore it or train the run again"
+        raise UserError(f"run directory {run} is incomplete: no config.json; {way_out}") from None
     except UnicodeDecodeError:
         raise UserError(f"{path} is damaged; restore it or train the run again") from None
 

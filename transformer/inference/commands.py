@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TextIO
 
+from transformer.command_line import one_line
 from transformer.config import DEFAULT_RUN, UserError
 from transformer.data import textfiles
 from transformer.inference.translation import Translation, described
@@ -167,6 +168,8 @@ def translate_lines(
     typed = not (sentences or input_path) and sys.stdin.isatty()
     if sentences:
         lines = arguments(sentences)
+        for name in filter(os.path.isfile, sentences):
+            print(one_line(f"warning: {name} is a file; for its lines: --input {name}"), file=sys.stderr)
     elif input_path:
         lines = textfiles.lines(Path(input_path))
     elif typed and sys.stdout.isatty():

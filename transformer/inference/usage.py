@@ -1,4 +1,4 @@
-"""Which flags of `translate.py` go together."""
+"""Which flags of `translate.py` go together, and what they need."""
 
 import argparse
 
@@ -20,6 +20,18 @@ def check_usage(p: Parser, args: argparse.Namespace) -> None:
         p.error("--n-best above 1 needs --json: every line in has one line out")
     if args.engine == "ctranslate2":
         _check_for_ctranslate2(p, args)
+
+
+def check_extras(args: argparse.Namespace) -> None:
+    """Ask for what is not installed before any work is done.
+
+    Raises:
+        UserError: an attention map is wanted, and matplotlib is missing.
+    """
+    if args.attention:
+        from transformer.plots.style import need_matplotlib
+
+        need_matplotlib()
 
 
 def _check_for_ctranslate2(p: Parser, args: argparse.Namespace) -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import sys
+
 from transformer.command_line import Parser, exit_code, import_tensorflow
 from transformer.config import UserError
 from transformer.interrupts import starting
 from transformer.plots.heat_maps import attention_map
 from transformer.plots.runs import training_curves
+from transformer.plots.style import need_matplotlib
 
 
 def parser() -> Parser:
@@ -32,9 +35,16 @@ def main(argv: list[str] | None = None) -> int:
     if args.sentence is None and (args.heads or args.alignment):
         p.error("--heads and --alignment go with --sentence")
 
+    picture = args.output or ("curves.png" if args.sentence is None else "attention.png")
+
     def job() -> None:
+        need_matplotlib()  # before the translation
+        draw()
+        print(f"{picture} is drawn", file=sys.stderr)
+
+    def draw() -> None:
         if args.sentence is None:
-            training_curves(args.runs, args.output or "curves.png")
+            training_curves(args.runs, picture)
             return
         with starting():
             import_tensorflow()
@@ -44,7 +54,7 @@ def main(argv: list[str] | None = None) -> int:
         best = translator.translate([args.sentence], with_attention=True, with_heads=args.heads)[0][0]
         if best.attention is None:
             raise UserError("an empty text, or one that is longer than the model reads, has no attention map")
-        attention_map(best, args.output or "attention.png", args.heads, args.alignment)
+        attention_map(best, picture, args.heads, args.alignment)
         print(best.text)
 
     return exit_code(job)

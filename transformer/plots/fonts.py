@@ -7,6 +7,8 @@ import functools
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, NamedTuple
 
+from transformer.plots.style import need_matplotlib
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
@@ -43,7 +45,12 @@ class Lettering(NamedTuple):
 
 
 def lettering(texts: Iterable[str]) -> Lettering:
-    """Choose fonts for texts: matplotlib's own, and as few others of this machine as have what it lacks."""
+    """Choose fonts for texts: matplotlib's own, and as few others of this machine as have what it lacks.
+
+    Raises:
+        UserError: matplotlib is not installed.
+    """
+    need_matplotlib()
     from matplotlib.font_manager import FontProperties, fontManager
 
     own = FontProperties()

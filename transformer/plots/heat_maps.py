@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from transformer.plots.fonts import Lettering, lettering
-from transformer.plots.style import MAP, finish, new_figure
+from transformer.plots.style import MAP, finish, need_matplotlib, new_figure
 
 PER_ROW = 3  # pictures of heads
 WEIGHT = "attention weight"
@@ -153,6 +153,7 @@ def mask_maps(
         UserError: matplotlib is not installed, or the file cannot be written.
         ValueError: a mask is not boolean, or has a leading axis above 1.
     """
+    need_matplotlib()
     from matplotlib import colormaps
     from matplotlib.patches import Patch
 

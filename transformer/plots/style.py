@@ -6,6 +6,7 @@ Okabe and Ito (2008), dark and light in turn, and differ in marker, dashes or ha
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,16 +24,25 @@ HATCHES = ("", "///", "...", "xxx", "\\\\\\", "+++", "ooo")
 SCREEN_DPI, FILE_DPI = 100, 150
 
 
+def need_matplotlib() -> None:
+    """Say how to get matplotlib where it is not installed.
+
+    Raises:
+        UserError: it is not.
+    """
+    if find_spec("matplotlib") is None:
+        raise UserError("pictures need matplotlib; install it with: pip install -e '.[plots]'")
+
+
 def new_figure(width: float, height: float) -> Figure:
     """Return an empty figure of a size in inches.
 
     Raises:
         UserError: matplotlib is not installed.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise UserError("pictures need matplotlib; install it with: pip install -e '.[plots]'") from None
+    need_matplotlib()
+    from matplotlib.figure import Figure
+
     return Figure(figsize=(width, height), layout="constrained", dpi=SCREEN_DPI)
 
 
