@@ -7,7 +7,7 @@ if __name__ == "__main__":
 
 import sys
 
-from transformer.command_line import Parser, add_search_flags, exit_code, given_search, import_tensorflow, leave
+from transformer.command_line import Parser, add_search_flags, exit_code, import_tensorflow, leave
 from transformer.config import DEFAULT_RUN
 from transformer.inference.usage import check_extras, check_usage
 from transformer.interrupts import starting
@@ -53,8 +53,7 @@ def main(argv: list[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
     p = parser()
     args = p.parse_args(argv)
-    check_usage(p, args)
-    search = given_search(p, args)
+    search = check_usage(p, args)
 
     def job() -> None:
         with starting():

@@ -2,11 +2,11 @@
 
 import argparse
 
-from transformer.command_line import Parser
+from transformer.command_line import Parser, given_search
 
 
-def check_usage(p: Parser, args: argparse.Namespace) -> None:
-    """Leave the process, wrong usage, where flags exclude or need each other."""
+def check_usage(p: Parser, args: argparse.Namespace) -> dict[str, int | float | str]:
+    """Return the search settings that were given; leave the process where flags exclude or need each other."""
     if args.sentences and args.input:
         p.error("give sentences or --input, not both")
     if args.attention and len(args.sentences) != 1:
@@ -20,6 +20,7 @@ def check_usage(p: Parser, args: argparse.Namespace) -> None:
         p.error("--n-best above 1 needs --json: every line in has one line out")
     if args.engine == "ctranslate2":
         _check_for_ctranslate2(p, args)
+    return given_search(p, args)
 
 
 def check_extras(args: argparse.Namespace) -> None:
