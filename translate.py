@@ -60,9 +60,7 @@ def main(argv: list[str] | None = None) -> int:
             check_extras(args)
             import_tensorflow(optimise=False)
             from transformer.inference.commands import Wanted, open_translator, translate_lines
-            from transformer.threads import share_cores
 
-            share_cores()
             translator = open_translator(args.engine, args.run, args.weights, search)
         if not 1 <= args.n_best <= translator.search.beam_size:
             p.error(f"--n-best must be from 1 to the beam size {translator.search.beam_size}, got {args.n_best}")

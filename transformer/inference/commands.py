@@ -17,6 +17,7 @@ from transformer.config import DEFAULT_RUN, UserError
 from transformer.data import textfiles
 from transformer.inference.translation import Translation, described
 from transformer.inference.translator import Translator
+from transformer.threads import share_cores
 
 LINES_TOGETHER = 2048  # sorted by length and translated together
 CHARACTERS_TOGETHER = 500_000  # no line is added to as many; both bound the memory
@@ -107,7 +108,7 @@ class Wanted:
 def open_translator(
     engine: str, runs: Sequence[str] | None, which: str, search: Mapping[str, int | float | str]
 ) -> Translator:
-    """Return the translator that flags name.
+    """Return the translator that flags name; it divides the cores of this process among its streams.
 
     Args:
         engine: 'tensorflow' or 'ctranslate2'.
@@ -118,6 +119,7 @@ def open_translator(
     Raises:
         UserError: it cannot be loaded.
     """
+    share_cores()
     if runs and engine == "ctranslate2":
         from transformer.inference.ctranslate2_translator import CTranslate2Translator
 
