@@ -185,7 +185,12 @@ def parser() -> Parser:
     """Return the command line."""
     p = Parser(prog="python -m transformer.inference.selfcheck", description=__doc__.splitlines()[0])
     p.add_argument("run", metavar="RUN")
-    p.add_argument("--input", metavar="F", help="check with these sentences (default: random words of the vocabulary)")
+    p.add_argument(
+        "--input",
+        metavar="F",
+        help="check with these sentences, some tens: each is translated alone, also without a cache (default: "
+        f"{SENTENCES} of random words of the vocabulary)",
+    )
     return p
 
 
@@ -202,6 +207,7 @@ def main(argv: list[str] | None = None) -> int:
             return Translator.load(args.run, **search)
 
         sentences = list(textfiles.lines(Path(args.input))) if args.input else None
+        print(f"checking with {len(sentences or []) or SENTENCES:,} sentences, one at a time", file=sys.stderr)
         checks = run_checks(load, sentences)
         print("exporting the run to a temporary directory and loading it again", file=sys.stderr)
         checks.append(check_export(load, sentences))
