@@ -162,9 +162,9 @@ def test_a_finished_run_is_left_alone(whole, capsys):
 @pytest.mark.parametrize(
     "change, words",
     [
-        ({"model": {"dff": 48}}, "model.dff is 48 there 32"),
-        ({"text": {"vocabulary_size": 301}}, "text.vocabulary_size is 301 there 300"),
-        ({"data": {"source_language": "es"}}, "data.source_language is 'es' there 'pt'"),
+        ({"model": {"dff": 48}}, "model.dff is 48 here, 32 there"),
+        ({"text": {"vocabulary_size": 301}}, "text.vocabulary_size is 301 here, 300 there"),
+        ({"data": {"source_language": "es"}}, "data.source_language is 'es' here, 'pt' there"),
     ],
 )
 def test_another_model_or_tokenizer_in_the_directory_is_refused(whole, change, words):

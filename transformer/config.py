@@ -21,6 +21,7 @@ PAIR_FILES = ("tsv",)  # fields of DataConfig that name one file of pairs; `data
 CORPUS_FIELDS = ("dataset", "source", "target", *PAIR_FILES, "valid_source", "valid_target")  # of DataConfig
 
 POSITIONS = ("sinusoidal",)  # each is a class of `layers/positions.py`
+DECAYS = ("inverse_sqrt", "cosine", "linear")  # of the learning rate after its warm-up, see `training/schedules.py`
 PENALTIES = ("gnmt", "length")
 FINISHED = ("compete", "aside")
 CUTS = ("sentences", "long")
@@ -157,7 +158,7 @@ class TrainingConfig:
     precision: str = "float32"  # of products and activations: 'float32', 'bfloat16', or 'float16' with loss scaling
     label_smoothing: float = 0.1  # section 5.4
     r_drop: float = 0.0  # weight of the difference between two passes under dropout (Liang et al. 2021; theirs is 5)
-    averaging: float = 0.0  # decay of the exponential moving average of the weights; 0: none
+    averaging: float = 0.0  # decay of the moving average of the weights, over some 1/(1 - averaging) steps; 0: none
     average_checkpoints: int = 0  # at the end, also try the mean of the weights of so many validations; 0: do not
     average_which: str = "last"  # the 'last' or the 'best' validations
     bad_steps: str = "stop"  # where loss or gradient is no number or explodes: 'stop' the run or 'skip' the step
@@ -180,7 +181,7 @@ class TrainingConfig:
             require_rate(name, getattr(self, name))
         require_positive("epsilon", self.epsilon)
         require(0 <= self.seed < 2**31, "seed", "at least 0 and below 2^31", self.seed)
-        require_choice("schedule", self.schedule, ("noam", "inverse_sqrt", "cosine", "linear"))
+        require_choice("schedule", self.schedule, ("noam", *DECAYS))
         require_choice("precision", self.precision, ("float32", "bfloat16", "float16"))
         require_choice("average_which", self.average_which, ("last", "best"))
         require_choice("bad_steps", self.bad_steps, ("stop", "skip"))
@@ -189,7 +190,7 @@ class TrainingConfig:
 
 @dataclass(frozen=True)
 class SearchConfig:
-    """How translations are searched."""
+    """How translations are searched. A run keeps what it was begun with: new defaults are for new runs."""
 
     beam_size: int = 4  # 1: greedy; with a temperature: samples of a sentence
     length_penalty: float = 0.6  # alpha of the penalty (Wu et al. 2016, section 7)

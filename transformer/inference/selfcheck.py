@@ -214,7 +214,12 @@ def parser() -> Parser:
     """Return the command line."""
     p = Parser(prog="python -m transformer.inference.selfcheck", description=__doc__.splitlines()[0])
     p.add_argument("run", metavar="RUN")
-    p.add_argument("--input", metavar="F", help="check with these sentences (default: random words of the vocabulary)")
+    p.add_argument(
+        "--input",
+        metavar="F",
+        help="check with these sentences, some tens: each is translated alone, also without a cache (default: "
+        f"{SENTENCES} of random words of the vocabulary)",
+    )
     return p
 
 

@@ -5,6 +5,9 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from transformer.config import DECAYS
+from transformer.rules import require_choice
+
 
 @keras.saving.register_keras_serializable(package="transformer")
 class TransformerSchedule(keras.optimizers.schedules.LearningRateSchedule):
@@ -61,8 +64,7 @@ class WarmupSchedule(keras.optimizers.schedules.LearningRateSchedule):
     """
 
     def __init__(self, decay: str, peak: float, warmup_steps: int, max_steps: int) -> None:
-        if decay not in ("inverse_sqrt", "cosine", "linear"):
-            raise ValueError(f"decay must be 'inverse_sqrt', 'cosine' or 'linear', got {decay!r}")
+        require_choice("decay", decay, DECAYS)
         if peak <= 0:
             raise ValueError(f"peak must be above 0, got {peak!r}")
         if not 1 <= warmup_steps <= max_steps:
