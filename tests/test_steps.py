@@ -1,19 +1,22 @@
 """Steps of several batches, of low precision, and steps that are better left out."""
 
+import dataclasses
 import math
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from conftest import ROOT
 from tiny_run import tiny_config, write_corpus
 
 from transformer.checkpoints import RunDirectory
-from transformer.config import Config, UserError
+from transformer.config import Config, TrainingConfig, UserError
 from transformer.data.pipeline import batches
+from transformer.presets import read_config
 from transformer.training import steps as steps_room
 from transformer.training import trainer as training_room
-from transformer.training.optimizer import build_optimizer, build_schedule
+from transformer.training.optimizer import build_optimizer, build_schedule, doubts
 from transformer.training.trainer import Trainer
 
 PLAIN = {"schedule": "inverse_sqrt", "peak_learning_rate": 0.01, "clip_norm": 0.05}
@@ -103,6 +106,29 @@ def test_adam_is_that_of_keras(weight_decay):
         other.apply([gradient], [theirs])
         np.testing.assert_allclose(ours.numpy(), theirs.numpy(), rtol=1e-5)
     assert np.abs(ours.numpy() - start).max() > 0.1
+
+
+def test_the_share_of_the_first_weights_in_a_moving_average_is_told():
+    decay, steps, share = 0.998, 500, 1.0
+    for _ in range(steps):
+        share *= decay
+    training = TrainingConfig(max_steps=steps, warmup_steps=100, averaging=decay)
+    (doubt,) = doubts(training)
+    assert doubt.startswith(f"with averaging = 0.998, {100 * share:.0f}% of the averaged weights are still those of")
+    assert doubt.endswith("after 500 steps; take at most 0.99")
+    assert doubts(dataclasses.replace(training, averaging=0.99)) == []
+    assert doubts(dataclasses.replace(training, averaging=0.991)) != []
+
+
+def test_a_warm_up_that_does_not_end_is_told():
+    training = TrainingConfig(max_steps=500, warmup_steps=500)
+    assert doubts(training) == ["the learning rate rises to the end: warmup_steps is 500, max_steps 500"]
+    assert doubts(dataclasses.replace(training, warmup_steps=499)) == []
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "configs").glob("*.toml")), ids=lambda path: path.name)
+def test_the_configs_suit_their_length(path):
+    assert doubts(read_config(path).training) == []
 
 
 def test_accumulated_steps_are_steps_on_the_big_batch(make, some):

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
 import keras
 import tensorflow as tf
 
-from transformer.config import Config, UserError
+from transformer.config import Config, TrainingConfig, UserError
 from transformer.training.schedules import make_schedule
+
+HARMLESS_SHARE = 0.01  # of the weights that a run began with, in its moving average
 
 
 class Adam(keras.optimizers.Adam):
@@ -57,6 +60,24 @@ def build_schedule(config: Config) -> keras.optimizers.schedules.LearningRateSch
         return make_schedule(training.schedule, config.model.d_model, peak, warmup_steps, max_steps)
     except ValueError as error:
         raise UserError(f"[training] {error}") from None
+
+
+def doubts(training: TrainingConfig) -> list[str]:
+    """Return what does not suit the length of a run, as when that of a longer one was cut.
+
+    A moving average begins with the weights of the beginning, and averaging^max_steps of it is still theirs at the end.
+    """
+    found, steps = [], training.max_steps
+    if training.warmup_steps >= steps:
+        found.append(f"the learning rate rises to the end: warmup_steps is {training.warmup_steps}, max_steps {steps}")
+    share = training.averaging**steps
+    if share > HARMLESS_SHARE:
+        most = math.floor(1000 * HARMLESS_SHARE ** (1 / steps)) / 1000
+        found.append(
+            f"with averaging = {training.averaging}, {share:.0%} of the averaged weights are still those of the "
+            f"beginning after {steps} steps; take at most {most}"
+        )
+    return found
 
 
 def build_optimizer(config: Config, weights: Sequence[keras.Variable]) -> keras.optimizers.Optimizer:

@@ -28,7 +28,7 @@ from transformer.rules import from_facts
 from transformer.training.cluster import Cluster
 from transformer.training.interruption import Interruption
 from transformer.training.metrics import Metrics, check_tensorboard
-from transformer.training.optimizer import build_optimizer
+from transformer.training.optimizer import build_optimizer, doubts
 from transformer.training.preparation import begin, join
 from transformer.training.progress import Position, Progress
 from transformer.training.steps import Batch, Result, Steps
@@ -67,6 +67,8 @@ class Trainer:
             self.cluster.agree()  # wait for the chief to begin the run
         data = join(config, run, self._say) if begun or not self.cluster.chief else begin(config, run, self._say)
         self._say(f"training pairs: {data.shards.cleaning}; {data.shards.too_long} too long")
+        for doubt in doubts(config.training):
+            self._say(f"warning: {doubt}")
         if self.cluster.chief:
             self.cluster.agree()
         with self.cluster.strategy.scope():
