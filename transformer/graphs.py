@@ -16,7 +16,7 @@ class Graph:
 
     Args:
         function: of tensors; Python control flow over them is not converted, which would take seconds.
-        signature: `tf.TypeSpec`s of its arguments.
+        signature: a `tf.TypeSpec` for each of its arguments.
         compiled: whether XLA compiles it.
     """
 
