@@ -21,12 +21,14 @@ class Part(NamedTuple):
         row: its ids, with start and end tokens.
         start: ids that its translation has to begin with.
         shown: whether attention is wanted.
+        broken: whether the sentence was too long to be read.
     """
 
     text: str
     row: list[int]
     start: Sequence[int] = ()
     shown: bool = False
+    broken: bool = False
 
 
 class Reader:
@@ -60,7 +62,8 @@ class Reader:
 
     def fits(self, parts: Sequence[Part]) -> bool:
         """Return whether the model could read the parts of a text as one."""
-        return sum(len(part.row) - 2 for part in parts) <= self.max_positions - 2
+        length = sum(len(part.row) - 2 for part in parts)
+        return len(parts) == 1 or (length <= self.max_positions - 2 and not any(part.broken for part in parts))
 
     def fit(self, row: list[int]) -> list[int]:
         """Cut source ids to what the model reads; the end token stays."""
@@ -72,7 +75,8 @@ class Reader:
         if len(text) <= most_characters(limit) and len(row) <= self.max_positions:
             return [Part(text, row)]
         texts = split_text(text.replace(META_BLANK, " "), self.language, self._count, limit)
-        return [Part(text, self.fit(row)) for text, row in zip(texts, self.encode(texts), strict=True)]
+        rows = map(self.fit, self.encode(texts))
+        return [Part(text, row, broken=True) for text, row in zip(texts, rows, strict=True)]
 
     def _count(self, texts: Sequence[str]) -> list[int]:
         return self.tokenizer.tokenize(utf8(texts)).row_lengths().numpy().tolist()
