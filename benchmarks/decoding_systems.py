@@ -23,6 +23,11 @@ def _model():
     return model
 
 
+def trimmed(ids):
+    """Return ids without the columns that hold nothing but padding."""
+    return ids[:, : (ids != PAD).any(axis=0).sum()]
+
+
 def transformer(ids, threads, beam, length, streams):
     """Decode with this package, compiled."""
     import numpy as np
@@ -41,8 +46,14 @@ def transformer(ids, threads, beam, length, streams):
         size = len(rows)
         return searcher(rows, np.full(size, length, np.int32), np.full(size, length - 1, np.int32)).ids[:, 0]
 
-    parts = np.array_split(ids, streams)
-    return lambda: np.concatenate(list(in_order(decode, parts)))
+    order = np.argsort((ids != PAD).sum(axis=1), kind="stable")  # as of a file, and as CTranslate2 does
+
+    def decode_all():
+        parts = [trimmed(ids[rows]) for rows in np.array_split(order, streams)]
+        found = np.concatenate(list(in_order(decode, parts)))
+        return found[np.argsort(order)]
+
+    return decode_all
 
 
 def ctranslate2(ids, threads, beam, length, streams):
@@ -56,6 +67,7 @@ def ctranslate2(ids, threads, beam, length, streams):
 
     spec = specification(_model())
     words = ["<pad>", "<unk>", "<s>", "</s>", *(f"w{i}" for i in range(4, VOCABULARY))]
+    numbers = {word: number for number, word in enumerate(words)}
     spec.register_source_vocabulary(words)
     spec.register_target_vocabulary(words)
     with tempfile.TemporaryDirectory() as folder:
@@ -70,7 +82,7 @@ def ctranslate2(ids, threads, beam, length, streams):
 
     def decode():
         found = translator.translate_batch(sentences, **options)
-        return np.array([[int(word[1:]) for word in one.hypotheses[0]] for one in found])
+        return np.array([[numbers[word] for word in one.hypotheses[0]] for one in found])
 
     return decode
 
@@ -169,8 +181,7 @@ def main() -> int:
     threads, sentences, beam, length, repeats, streams = map(int, sys.argv[3:])
     import numpy as np
 
-    ids = np.load(path)[:sentences]
-    ids = ids[:, : (ids != PAD).any(axis=0).sum()]
+    ids = trimmed(np.load(path)[:sentences])
     decode = SYSTEMS[name](ids, threads, beam, length, streams)
     start = time.perf_counter()
     found = decode()

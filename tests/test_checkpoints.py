@@ -16,7 +16,8 @@ import safetensors.numpy
 from tiny_run import pairs, tiny_config
 
 from transformer.arrays import load_arrays, save_arrays, write_atomically
-from transformer.checkpoints import BEST, LAST, RunDirectory, build_model, check_same_run, model_variables, numbered
+from transformer.building import build_model, model_variables, numbered
+from transformer.checkpoints import BEST, LAST, RunDirectory, check_same_run
 from transformer.config import UserError
 from transformer.data.tokenizers import TokenizerPair, train_tokenizers
 

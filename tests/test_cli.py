@@ -17,7 +17,8 @@ from safetensors.numpy import save_file
 import train
 import translate
 from transformer.arrays import save_arrays
-from transformer.checkpoints import RunDirectory, build_model, model_variables
+from transformer.building import build_model, model_variables
+from transformer.checkpoints import RunDirectory
 from transformer.config import Config
 from transformer.data.subwords import RESERVED_TOKENS, WordPieceTokenizer
 from transformer.data.tokenizers import TokenizerPair

@@ -25,7 +25,8 @@ from tiny_run import save_run, spread_parts, tiny_config
 import translate
 from transformer import checkpoints
 from transformer.arrays import DamagedError, _digest, load_arrays, save_arrays
-from transformer.checkpoints import RunDirectory, build_model, count_weights
+from transformer.building import build_model, count_weights
+from transformer.checkpoints import RunDirectory
 from transformer.data.subwords import RESERVED_TOKENS
 from transformer.data.tokenizers import train_tokenizers
 from transformer.rules import from_facts

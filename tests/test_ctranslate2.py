@@ -12,7 +12,7 @@ from reference import randomised
 from tiny_run import pairs, shipping_example, tiny_config, write_run
 
 import translate
-from transformer.checkpoints import build_model
+from transformer.building import build_model
 from transformer.config import END_ID, PAD_ID, START_ID, UNKNOWN_ID, UserError
 from transformer.data.tokenizers import train_tokenizers
 from transformer.inference import export

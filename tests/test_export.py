@@ -15,7 +15,7 @@ import tensorflow as tf
 from conftest import ROOT
 from tiny_run import pairs, shipping_example, spread_parts, tiny_config, write_run
 
-from transformer.checkpoints import build_model
+from transformer.building import build_model
 from transformer.config import END_ID, START_ID, SearchConfig, UserError
 from transformer.data.phrasebook import generate
 from transformer.data.tokenizers import KINDS, train_tokenizers

@@ -12,7 +12,8 @@ from conftest import ROOT
 from safetensors import safe_open
 from tiny_run import tiny_config, write_corpus
 
-from transformer.checkpoints import BEST, LAST, PREVIOUS, RunDirectory, model_variables
+from transformer.building import model_variables
+from transformer.checkpoints import BEST, LAST, PREVIOUS, RunDirectory
 from transformer.config import UserError
 from transformer.training.trainer import Trainer
 

@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 from tiny_run import pairs, spread_parts, tiny_config
 
-from transformer.checkpoints import build_model
+from transformer.building import build_model
 from transformer.config import SearchConfig, UserError
 from transformer.data.tokenizers import train_tokenizers
 from transformer.inference import selfcheck

@@ -13,7 +13,8 @@ from conftest import ROOT
 from tiny_run import spread_parts, tiny_config, write_corpus
 
 from transformer.arrays import save_arrays
-from transformer.checkpoints import BEST, RunDirectory, model_variables
+from transformer.building import model_variables
+from transformer.checkpoints import BEST, RunDirectory
 from transformer.inference import serve
 from transformer.inference.serving.config import ServeConfig
 

@@ -11,7 +11,8 @@ import tensorflow as tf
 from tiny_run import tiny_config, write_corpus
 
 from transformer.arrays import load_arrays
-from transformer.checkpoints import BEST, LAST, RunDirectory, model_variables
+from transformer.building import model_variables
+from transformer.checkpoints import BEST, LAST, RunDirectory
 from transformer.config import UserError
 from transformer.data.pipeline import batches
 from transformer.inference.translation import Translation
@@ -367,10 +368,19 @@ def test_the_progress_line(tmp_path, monkeypatch, capsys):
         "waiting_for_data": 0.05,
         "seconds": 62.0,
     }
-    assert shown.seconds_left() == pytest.approx(80 * 62 / 30)
+    assert shown.seconds_left() == pytest.approx(80 * 12 / 20)  # of 20 steps in 12 seconds, not of the 10 before
     shown.show()
-    assert capsys.readouterr().err == "step 30  epoch 2  loss 3.000 nats/token  20 tokens/s  2:45 left\n"
+    assert capsys.readouterr().err == "step 30  epoch 2  loss 3.000 nats/token  20 tokens/s  0:48 left\n"
     assert shown.summary()["loss"] == 0.0  # a new report has begun
     position.step, position.seconds = 31, 3590.0
     clock[0] += 1000
     assert shown.seconds_left() == pytest.approx(10)  # by time, which comes first
+
+
+def test_the_time_left_follows_the_speed_of_now(tmp_path):
+    position = Position(step=0, seconds=0.0)
+    shown = progress.Progress(position, tiny_config(tmp_path, training={"max_steps": 1000}).training)
+    for seconds in [100.0] * 10 + [1.0] * progress.REPORTS:  # the machine was busy at first
+        position.step, position.seconds = position.step + 10, position.seconds + seconds
+        shown.show(quiet=True)
+    assert shown.seconds_left() == pytest.approx((1000 - position.step) / 10)

@@ -14,7 +14,8 @@ from matplotlib.image import imread
 from tiny_run import pairs, save_run, spread_parts, tiny_config
 
 from transformer.arrays import save_arrays
-from transformer.checkpoints import BEST, RunDirectory, build_model, model_variables
+from transformer.building import build_model, model_variables
+from transformer.checkpoints import BEST, RunDirectory
 from transformer.config import DEFAULT_RUN, END_ID, START_ID, SearchConfig, UserError
 from transformer.data.tokenizers import train_tokenizers
 from transformer.inference import commands

@@ -7,7 +7,8 @@ from pathlib import Path
 import keras
 
 from transformer.arrays import save_arrays
-from transformer.checkpoints import RunDirectory, build_model, model_variables
+from transformer.building import build_model, model_variables
+from transformer.checkpoints import RunDirectory
 from transformer.config import Config
 from transformer.data.tokenizers import train_tokenizers
 

@@ -6,7 +6,8 @@ import functools
 from collections.abc import Callable
 from typing import NamedTuple
 
-from transformer.checkpoints import RunDirectory, check_buildable, check_same_run
+from transformer.building import check_buildable
+from transformer.checkpoints import RunDirectory, check_same_run
 from transformer.config import Config, UserError
 from transformer.data.corpora import Corpus, open_corpus
 from transformer.data.shards import Shards, cleaned_pairs, tokenised_shards

@@ -1,5 +1,6 @@
 """Where a training run stands, and its live progress line."""
 
+import collections
 import dataclasses
 import math
 import sys
@@ -8,6 +9,7 @@ import time
 from transformer.config import TrainingConfig
 from transformer.rules import require
 
+REPORTS = 50  # the time to the end is estimated from so many of the last ones
 MOST = 2.0**62  # of any number in a position: a 64-bit integer holds it
 
 
@@ -48,6 +50,7 @@ class Progress:
 
     def __init__(self, position: Position, training: TrainingConfig) -> None:
         self.position, self.training = position, training
+        self._shown = collections.deque([(position.step, position.seconds)], maxlen=REPORTS + 1)
         self._begin()
 
     def _begin(self) -> None:
@@ -79,7 +82,8 @@ class Progress:
 
     def seconds_left(self) -> float:
         """Return the expected seconds to the end of the run, by steps or by time, whichever comes first."""
-        per_step = self.position.seconds / max(self.position.step, 1)  # of the whole run, validations included
+        step, seconds = self._shown[0]  # of this process, which may go on with the run of a slower one
+        per_step = (self.position.seconds - seconds) / max(self.position.step - step, 1)  # validations included
         left = (self.training.max_steps - self.position.step) * per_step
         if self.training.max_minutes:
             left = min(left, self.training.max_minutes * 60 - self.position.seconds)
@@ -100,4 +104,5 @@ class Progress:
         else:
             print(line, file=sys.stderr, flush=True)
         self.position.loss_sum = self.position.token_sum = 0.0
+        self._shown.append((self.position.step, self.position.seconds))
         self._begin()

@@ -14,14 +14,8 @@ import keras
 import tensorflow as tf
 
 from transformer.arrays import DamagedError, load_arrays, load_fitting, save_arrays
-from transformer.checkpoints import (
-    LAST,
-    PREVIOUS,
-    RunDirectory,
-    build_model,
-    model_variables,
-    numbered,
-)
+from transformer.building import build_model, model_variables, numbered
+from transformer.checkpoints import LAST, PREVIOUS, RunDirectory
 from transformer.config import Config, UserError
 from transformer.data.pipeline import batches
 from transformer.rules import from_facts

@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from transformer.arrays import load_arrays, save_arrays
-from transformer.checkpoints import BEST, RunDirectory, model_variables
+from transformer.building import model_variables
+from transformer.checkpoints import BEST, RunDirectory
 from transformer.config import Config, UserError
 from transformer.data.pipeline import batches
 from transformer.evaluation import bleu
