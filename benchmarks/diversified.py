@@ -21,7 +21,7 @@ from transformer.config import UserError
 
 ROOT = Path(__file__).resolve().parents[1]
 DIRECTIONS = ("en_de", "de_en")
-TEACHER_STEPS, STUDENT_STEPS = 10000, 24000
+TEACHER_STEPS, STUDENT_STEPS = 15000, 24000
 
 
 def call(*words: object) -> None:
