@@ -6,9 +6,10 @@ r"""Compare the decoding speed of this package with its peers on the same work.
 One model (4 + 4 layers, d_model 128, 8 heads, dff 512, 8,000 words untied, float32, random weights) is built with each
 library and decodes the first sentences of test 2016 to 32 tokens each, whatever they say, so that all do equal work: 64
 greedily, one greedily, 64 with a beam of 4. Each system is a process of its own; they take turns, one round each. Each
-gets the setting that is fastest in a first round: one thread, two threads, or two batches side by side with one thread
-each. Prints a JSON line a cell: median output tokens per second and milliseconds per sentence, the ratio of ours to
-it (median of the rounds' ratios), and the seconds of its first call, which compiles.
+gets the setting that is fastest in three rounds beforehand: one thread, two threads, or two batches side by side, the
+shorter and the longer sentences, with one thread each. Prints a JSON line a cell: median output tokens per second and
+milliseconds per sentence, the ratio of ours to it (median of the rounds' ratios), and the seconds of its first call,
+which compiles.
 """
 
 import sys
@@ -24,6 +25,7 @@ from transformer.config import UserError
 LENGTH = 32
 MODES = {"batch 64 greedy": (64, 1, 1), "one sentence greedy": (1, 1, 20), "batch 64 beam 4": (64, 4, 1)}
 SETTINGS = ((1, 1), (2, 1), (1, 2))  # threads, batches side by side
+TRIES = 3  # rounds of each setting, the best of which counts
 SCRIPT = Path(__file__).with_name("decoding_systems.py")
 
 
@@ -45,7 +47,7 @@ def write_ids(folder: Path, path: Path) -> None:
 
 
 def started(name: str, ids: Path, mode: str) -> System:
-    """Return the system in the setting that is fastest in its first round."""
+    """Return the system in the setting that is fastest in the first rounds."""
     sentences, beam, repeats = MODES[mode]
     best = None
     for threads, streams in SETTINGS:
@@ -54,7 +56,7 @@ def started(name: str, ids: Path, mode: str) -> System:
         rest = map(str, (sentences, beam, LENGTH, repeats, streams))
         system = System(SCRIPT, name, sys.executable, ids, threads, *rest)
         system.first, system.streams = system.answer(), streams
-        system.tried = system.round()
+        system.tried = min(system.round() for _ in range(TRIES))
         if best is None or system.tried < best.tried:
             best, system = system, best
         if system:
