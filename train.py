@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from transformer.command_line import Parser, exit_code, import_tensorflow
-from transformer.config import DEFAULT_DATASET, STRATEGIES, UserError
+from transformer.config import DEFAULT_DATASET, PRECISIONS, STRATEGIES, UserError
 from transformer.interrupts import starting
 from transformer.presets import PRESETS, resolve
 
@@ -42,6 +42,9 @@ def parser() -> Parser:
     p.add_argument("--seed", type=int, metavar="N", help="of initial weights, data order and dropout")
     p.add_argument("--max-steps", type=int, metavar="N", help="optimizer steps")
     p.add_argument("--max-minutes", type=float, metavar="N", help="wall time of the loop, validation included")
+    p.add_argument(
+        "--precision", choices=PRECISIONS, help="of products and activations; weights stay float32 (default: float32)"
+    )
     p.add_argument(
         "--strategy",
         choices=STRATEGIES,

@@ -11,14 +11,13 @@ difference of BLEU to the base of the same seed. Nothing here looks at a test se
 
 import json
 import math
-import subprocess
 import sys
 from pathlib import Path
 
-from transformer.command_line import Parser, exit_code
-from transformer.config import UserError
+from scripts import run_script
 
-TRAIN = Path(__file__).resolve().parents[1] / "train.py"
+from transformer.command_line import Parser, exit_code
+
 SEEDS = (1, 2)
 BASE = {
     "model": {"embeddings": "shared", "dropout_rate": 0.2},
@@ -39,6 +38,7 @@ BASE = {
         "warmup_steps": 600,
         "max_steps": 8000,
         "averaging": 0.998,
+        "precision": "bfloat16",
         "label_smoothing": 0.1,
         "validate_every": 1000,
         "validation_bleu_pairs": 1014,
@@ -69,9 +69,7 @@ def run(data: Path, runs: Path, variant: str, seed: int) -> tuple[float, float]:
     """Train, or go on, or find it done; returns BLEU and perplexity of the best weights."""
     config, folder = runs / f"{variant}.toml", runs / f"{variant}_{seed}"
     config.write_text(toml(variant), encoding="utf-8")
-    command = [sys.executable, TRAIN, "--config", config, "--data", data, "--run", folder, "--seed", seed]
-    if subprocess.run(list(map(str, command)), stdout=subprocess.DEVNULL).returncode:
-        raise UserError(f"train.py did not finish {folder}; the same command goes on with it")
+    run_script("train.py", "--config", config, "--data", data, "--run", folder, "--seed", seed)
     lines = (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
     scores = [record for record in map(json.loads, lines) if record["event"] == "validation"]
     best = next(record for record in scores if record["step"] == scores[-1]["best_step"])

@@ -156,10 +156,12 @@ def test_flags_stand_above_the_config_file(corpus, capsys):
     tsv = gzip.compress("".join(f"{source}\t{target}\n" for source, target in PAIRS).encode())
     (corpus / "pairs.tsv.gz").write_bytes(tsv)
     flags = ("--tsv", "pairs.tsv.gz", "--seed", "7", "--max-steps", "1", "--max-minutes", "9")
+    flags += ("--precision", "bfloat16")
     assert call(capsys, train, "--config", "config.toml", "--run", "run", *flags)[0] == 0
     stored = json.loads((corpus / "run" / "config.json").read_text(encoding="utf-8"))
     assert (stored["data"]["source"], stored["data"]["tsv"]) == ("", "pairs.tsv.gz")
-    assert [stored["training"][key] for key in ("seed", "max_steps", "max_minutes")] == [7, 1, 9.0]
+    found = [stored["training"][key] for key in ("seed", "max_steps", "max_minutes", "precision")]
+    assert found == [7, 1, 9.0, "bfloat16"]
 
 
 def test_data_names_the_folder_of_the_configs_files(corpus, capsys):
@@ -380,6 +382,7 @@ def test_a_dataset_that_cannot_be_downloaded_names_itself_and_the_alternatives(w
         (train, "--max-minutes", "long"),
         (train, "--max-minutes", "-1"),
         (train, "--max-minutes", "nan"),
+        (train, "--precision", "double"),
         (train, "--colour", "red"),
         (translate, "--weights", "worst"),
         (translate, "--beam-size", "wide"),

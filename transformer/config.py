@@ -23,6 +23,7 @@ CORPUS_FIELDS = ("dataset", "source", "target", *PAIR_FILES, "valid_source", "va
 POSITIONS = ("sinusoidal",)  # each is a class of `layers/positions.py`
 DECAYS = ("inverse_sqrt", "cosine", "linear")  # of the learning rate after its warm-up, see `training/schedules.py`
 PENALTIES = ("gnmt", "length")
+PRECISIONS = ("float32", "bfloat16", "float16")
 FINISHED = ("compete", "aside")
 CUTS = ("sentences", "long")
 EXPORT_FORMATS = ("savedmodel", "ctranslate2")
@@ -182,7 +183,7 @@ class TrainingConfig:
         require_positive("epsilon", self.epsilon)
         require(0 <= self.seed < 2**31, "seed", "at least 0 and below 2^31", self.seed)
         require_choice("schedule", self.schedule, ("noam", *DECAYS))
-        require_choice("precision", self.precision, ("float32", "bfloat16", "float16"))
+        require_choice("precision", self.precision, PRECISIONS)
         require_choice("average_which", self.average_which, ("last", "best"))
         require_choice("bad_steps", self.bad_steps, ("stop", "skip"))
         require_choice("select_by", self.select_by, ("bleu", "loss"))

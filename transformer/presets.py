@@ -124,7 +124,7 @@ def resolve(args: Namespace, phrasebook: Path) -> tuple[Config, Path]:
     elif not any(getattr(config.data, name) for name in CORPUS_FIELDS):
         corpus = {"dataset": DEFAULT_DATASET}
     languages = {n: getattr(args, n) for n in ("source_language", "target_language") if getattr(args, n)}
-    settings = ("seed", "max_steps", "max_minutes", "init_from")
+    settings = ("seed", "max_steps", "max_minutes", "precision", "init_from")
     training = {n: getattr(args, n) for n in settings if getattr(args, n) is not None}
     config = config.override({"data": corpus | languages, "training": training}, "command line")
     first = next((getattr(config.data, n) for n in CORPUS_FIELDS if getattr(config.data, n)), "")
