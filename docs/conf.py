@@ -50,6 +50,7 @@ INCLUDED = {
     "README.zh": "/readme_zh.md",
     "CONTRIBUTING": "/contributing.md",
     "CHANGELOG": "/changelog.md",
+    "RESULTS": "/results.md",
 }
 # What the links of files name, and the pages made of it.
 PAGES = {
