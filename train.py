@@ -42,9 +42,7 @@ def parser() -> Parser:
     p.add_argument("--seed", type=int, metavar="N", help="of initial weights, data order and dropout")
     p.add_argument("--max-steps", type=int, metavar="N", help="optimizer steps")
     p.add_argument("--max-minutes", type=float, metavar="N", help="wall time of the loop, validation included")
-    p.add_argument(
-        "--precision", choices=PRECISIONS, help="of products and activations; weights stay float32 (default: float32)"
-    )
+    p.add_argument("--precision", choices=PRECISIONS, help="of products and activations; weights are float32 always")
     p.add_argument(
         "--strategy",
         choices=STRATEGIES,

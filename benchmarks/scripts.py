@@ -26,4 +26,5 @@ def run_script(*words: object) -> None:
         script.wait()
         raise
     if code:
-        raise UserError(f"{words[0]} did not finish; the same command goes on with it")
+        arguments = " ".join(map(str, words[1:]))
+        raise UserError(f"{words[0]} did not finish ({arguments}); the same command goes on with it")

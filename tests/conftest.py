@@ -1,6 +1,7 @@
-"""What all tests share: quiet TensorFlow, and where the data for experiments and the documents lie."""
+"""What all tests share: quiet TensorFlow, Ctrl-C, and where the data for experiments and the documents lie."""
 
 import os
+import signal
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before TensorFlow is imported
@@ -35,3 +36,13 @@ def document():
         return found[0].read_text(encoding="utf-8")
 
     return read
+
+
+@pytest.fixture
+def handlers():
+    """Let new processes heed Ctrl-C, as those of a terminal do, and put back in the end what handles the signals."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # that it is ignored, as in a job, is inherited
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)

@@ -35,15 +35,11 @@ sys.exit(exit_code(lambda: run_script(*sys.argv[1:])))
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_an_interrupted_benchmark_lets_its_script_save(tmp_path, number, code):
+def test_an_interrupted_benchmark_lets_its_script_save(tmp_path, handlers, number, code):
     (tmp_path / "saving.py").write_text(SAVING, encoding="utf-8")
     words = [sys.executable, "-c", BENCHMARK, tmp_path / "saving.py", tmp_path]
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # that it is ignored, as in a job, is inherited
-    try:
-        with (tmp_path / "told").open("w") as told:  # a pipe would be open till the script has ended
-            benchmark = subprocess.Popen(words, cwd=ROOT, stderr=told)
-    finally:
-        signal.signal(signal.SIGINT, before)
+    with (tmp_path / "told").open("w") as told:  # a pipe would be open till the script has ended
+        benchmark = subprocess.Popen(words, cwd=ROOT, stderr=told)
     deadline = time.monotonic() + 30
     while not (tmp_path / "begun").exists() and time.monotonic() < deadline:
         time.sleep(0.05)

@@ -39,16 +39,6 @@ def stopped(tmp_path, words, module, name):
     return done.returncode, done.stdout, done.stderr
 
 
-@pytest.fixture
-def handlers():
-    """Let new processes heed Ctrl-C, as those of a terminal do, and put back in the end what handles the signals."""
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # that it is ignored, as in a job, is inherited
-    yield
-    for number, handler in before.items():
-        signal.signal(number, handler)
-
-
 @pytest.mark.parametrize("module", ["argparse", "tensorflow"])  # of the first imports, and of the last
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_an_interrupted_import_is_quiet(tmp_path, handlers, script, module):
