@@ -2,7 +2,7 @@ r"""Leave out one part of the recipe at a time, as in Table 3 of Vaswani et al. 
 
     python benchmarks/ablations.py DIR --runs RUNS [--only NAME ...]      # DIR holds Multi30k's train and val files
 
-Every variant is trained from English to German for 6,000 steps (12 to 20 minutes on two cores) with two seeds; the
+Every variant is trained from English to German for 6,000 steps (some 20 minutes on two cores) with two seeds; the
 same seed of two variants sees the same batches wherever their vocabularies are the same. RUNS keeps a run directory
 and a config for each; what is complete there is not trained again, and what was interrupted goes on. Prints a JSON
 line a variant: greedy cased sacreBLEU and perplexity per token on `val` (best weights) for each seed, and the mean
