@@ -8,7 +8,8 @@ sentences with their translations, and from the translations of the German sente
 goes in, and the model is no larger. Training in bfloat16 pays where the CPU or GPU has products of its own for it.
 
 RUNS keeps everything; what is complete there is not made again, and an interrupted training goes on: the same command
-may be stopped and given again. Prints a JSON line with the seconds of each part; nothing here looks at a test set.
+may be stopped and given again, and with more --student-steps a student that is done goes on. Prints a JSON line with
+the seconds of each part; nothing here looks at a test set.
 """
 
 import json
@@ -22,7 +23,7 @@ from transformer.command_line import Parser, exit_code
 from transformer.config import PRECISIONS
 
 DIRECTIONS = ("en_de", "de_en")
-TEACHER_STEPS, STUDENT_STEPS = 12000, 12000
+TEACHER_STEPS = STUDENT_STEPS = 12000
 
 
 def train(direction: str, data: Path, run: Path, steps: int, *flags: object) -> float:
@@ -57,7 +58,7 @@ def diversify(data: Path, folder: Path, teachers: dict[str, Path]) -> float:
     return seconds
 
 
-def student(data: Path, runs: Path, direction: str, seed: int, precision: str) -> None:
+def student(data: Path, runs: Path, direction: str, steps: int, seed: int, precision: str) -> None:
     """Make the student of a direction, and whatever it needs."""
     flags = ("--seed", seed, "--precision", precision)
     teachers = {one: runs / f"teacher_{one}_{seed}" for one in DIRECTIONS}
@@ -66,7 +67,7 @@ def student(data: Path, runs: Path, direction: str, seed: int, precision: str) -
     seconds["translations"] = diversify(data, folder, teachers)
     run = runs / f"{direction}_{seed}"
     start = ("--init-from", teachers[direction])
-    seconds["student"] = train(direction, folder, run, STUDENT_STEPS, *start, *flags)
+    seconds["student"] = train(direction, folder, run, steps, *start, *flags)
     print(json.dumps({"run": str(run), "seed": seed, "seconds": seconds, "minutes": round(sum(seconds.values()) / 60)}))
 
 
@@ -77,9 +78,15 @@ def main(argv: list[str] | None = None) -> int:
     p.add_argument("--runs", required=True, metavar="RUNS", help="folder that keeps run directories and translations")
     p.add_argument("--seed", type=int, default=1, metavar="N", help="of teachers and student (default: %(default)s)")
     p.add_argument("--direction", choices=DIRECTIONS, default="en_de", help="of the student (default: %(default)s)")
+    p.add_argument(
+        "--student-steps", type=int, default=STUDENT_STEPS, metavar="N", help="its length (default: %(default)s)"
+    )
     p.add_argument("--precision", choices=PRECISIONS, default="bfloat16", help="of training (default: %(default)s)")
     args = p.parse_args(argv)
-    return exit_code(lambda: student(Path(args.data), Path(args.runs), args.direction, args.seed, args.precision))
+    if args.student_steps < 1:
+        p.error(f"--student-steps must be at least 1, got {args.student_steps}")
+    given = Path(args.data), Path(args.runs), args.direction, args.student_steps, args.seed, args.precision
+    return exit_code(lambda: student(*given))
 
 
 if __name__ == "__main__":
