@@ -1,4 +1,4 @@
-r"""Leave out one part of the recipe at a time, as in Table 3 of Vaswani et al. 2017, and compare on validation pairs.
+r"""Change one part of the recipe at a time, as in Table 3 of Vaswani et al. 2017, and compare on validation pairs.
 
     python benchmarks/ablations.py DIR --runs RUNS [--only NAME ...]      # DIR holds Multi30k's train and val files
 
