@@ -17,6 +17,7 @@ from pathlib import Path
 from scripts import run_script
 
 from transformer.command_line import Parser, exit_code
+from transformer.config import PRECISIONS
 
 SEEDS = (1, 2)
 BASE = {
@@ -38,7 +39,6 @@ BASE = {
         "warmup_steps": 600,
         "max_steps": 5000,
         "averaging": 0.998,
-        "precision": "bfloat16",
         "label_smoothing": 0.1,
         "validate_every": 1250,
         "validation_bleu_pairs": 1014,
@@ -65,23 +65,24 @@ def toml(variant: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-def run(data: Path, runs: Path, variant: str, seed: int) -> tuple[float, float]:
+def run(data: Path, runs: Path, variant: str, seed: int, precision: str) -> tuple[float, float]:
     """Train, or go on, or find it done; returns BLEU and perplexity of the best weights."""
     config, folder = runs / f"{variant}.toml", runs / f"{variant}_{seed}"
     config.write_text(toml(variant), encoding="utf-8")
-    run_script("train.py", "--config", config, "--data", data, "--run", folder, "--seed", seed)
+    flags = ("--seed", seed, "--precision", precision)
+    run_script("train.py", "--config", config, "--data", data, "--run", folder, *flags)
     lines = (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
     scores = [record for record in map(json.loads, lines) if record["event"] == "validation"]
     best = next(record for record in scores if record["step"] == scores[-1]["best_step"])
     return best["bleu"], math.exp(best["loss"])
 
 
-def compare(data: Path, runs: Path, variants: list[str]) -> None:
+def compare(data: Path, runs: Path, variants: list[str], precision: str) -> None:
     """Print the JSON lines."""
     runs.mkdir(parents=True, exist_ok=True)
     found = {}
     for variant in dict.fromkeys(["base", *variants]):
-        found[variant] = [run(data, runs, variant, seed) for seed in SEEDS]
+        found[variant] = [run(data, runs, variant, seed, precision) for seed in SEEDS]
         differences = [ours[0] - base[0] for ours, base in zip(found[variant], found["base"], strict=True)]
         row = {
             "variant": variant,
@@ -99,8 +100,10 @@ def main(argv: list[str] | None = None) -> int:
     p.add_argument("data", metavar="DIR", help="folder with Multi30k's train.en, train.de, val.en and val.de")
     p.add_argument("--runs", required=True, metavar="RUNS", help="folder that keeps the run directories")
     p.add_argument("--only", nargs="+", choices=VARIANTS, metavar="NAME", help="these and the base: %(choices)s")
+    p.add_argument("--precision", choices=PRECISIONS, default="bfloat16", help="of training (default: %(default)s)")
     args = p.parse_args(argv)
-    return exit_code(lambda: compare(Path(args.data), Path(args.runs), args.only or list(VARIANTS)))
+    given = Path(args.data), Path(args.runs), args.only or list(VARIANTS), args.precision
+    return exit_code(lambda: compare(*given))
 
 
 if __name__ == "__main__":

@@ -141,6 +141,12 @@ def test_skip_resumes_inside_an_epoch(make):
     assert [rows_of(batch) for batch in batches(shards, config, 1, 4).skip(7)] == whole[7:]
 
 
+def test_no_epoch_ends_with_a_wait_for_the_tuner_of_tf_data(make):
+    # Its thread is joined when an iterator goes, and may sleep on for up to a minute (seen with TensorFlow 2.21).
+    shards, config = make([("7 8 9", "5")])
+    assert batches(shards, config, seed=1).skip(1).options().autotune.enabled is False
+
+
 def test_a_pair_with_a_long_side_is_left_out_and_counted(make):
     ten, eleven = " ".join("5" * 10), " ".join("5" * 11)  # start and end make 12 and 13 of them
     shards, config = make([(ten, "6"), ("6", ten), (eleven, "7"), ("7", eleven)])

@@ -13,6 +13,9 @@ import tensorflow as tf
 from transformer.config import END_ID, PAD_ID, START_ID, DataConfig
 from transformer.data.shards import Shards
 
+PARALLEL = 4  # files read, and records looked at, side by side
+PREFETCHED = 256  # batches made ahead, for the training to go on while the next buffer is sorted
+
 
 def choose_alternative(record: tf.Tensor, count: int, seed: Sequence[tf.Tensor | int]) -> tf.Tensor:
     """Return one of the `count` records in a record of `encode_alternatives`, each as likely as any other."""
@@ -93,14 +96,14 @@ def batches(shards: Shards, config: DataConfig, seed: int | None = None, epoch: 
             int(s) for s in np.random.SeedSequence([seed, epoch]).generate_state(4, np.uint32)
         )
         np.random.default_rng(order_seed).shuffle(paths)
-    dataset = tf.data.TFRecordDataset(paths, num_parallel_reads=min(len(paths), 4))
+    dataset = tf.data.TFRecordDataset(paths, num_parallel_reads=min(len(paths), PARALLEL))
     if seed is not None:
         dataset = dataset.shuffle(config.shuffle_buffer, pair_seed, reshuffle_each_iteration=False)
     if shards.segmentations:
         first = choice_seed if seed is not None else 0
         dataset = dataset.enumerate().map(
             lambda row, record: choose_alternative(record, shards.segmentations, [first, row]),
-            num_parallel_calls=tf.data.AUTOTUNE,
+            num_parallel_calls=PARALLEL,
             deterministic=True,
         )
 
@@ -116,7 +119,9 @@ def batches(shards: Shards, config: DataConfig, seed: int | None = None, epoch: 
     dataset = dataset.batch(config.shuffle_buffer).flat_map(batches_of_buffer)
     options = tf.data.Options()
     options.deterministic = True
-    return dataset.with_options(options).prefetch(tf.data.AUTOTUNE)
+    # tf.data's tuner sleeps for up to a minute at a time, and the end of an epoch often waits for it to wake.
+    options.autotune.enabled = False
+    return dataset.with_options(options).prefetch(PREFETCHED)
 
 
 @tf.function  # `batches` is called for every epoch; so the graph is made for the first one only
