@@ -20,6 +20,7 @@ from transformer.config import Config, UserError
 from transformer.data.pipeline import batches
 from transformer.rules import from_facts
 from transformer.training.cluster import Cluster
+from transformer.training.devices import precision_doubts
 from transformer.training.interruption import Interruption
 from transformer.training.metrics import Metrics, check_tensorboard
 from transformer.training.optimizer import build_optimizer, doubts
@@ -61,7 +62,7 @@ class Trainer:
             self.cluster.agree()  # wait for the chief to begin the run
         data = join(config, run, self._say) if begun or not self.cluster.chief else begin(config, run, self._say)
         self._say(f"training pairs: {data.shards.cleaning}; {data.shards.too_long} too long")
-        for doubt in doubts(config.training):
+        for doubt in (*doubts(config.training), *precision_doubts(config.training.precision)):
             self._say(f"warning: {doubt}")
         if self.cluster.chief:
             self.cluster.agree()

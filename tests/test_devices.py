@@ -1,0 +1,62 @@
+"""What is told about a precision that the machine has no products of."""
+
+import types
+
+import pytest
+import tensorflow as tf
+from tiny_run import tiny_config, write_corpus
+
+from transformer.checkpoints import RunDirectory
+from transformer.training import devices
+from transformer.training.trainer import Trainer
+
+
+@pytest.fixture
+def machine(monkeypatch):
+    """Return a function that sets the seconds of a product in each precision, by a clock that nothing else moves."""
+    now = [0.0]
+
+    def set_seconds(first=0.0, **seconds):
+        begun = set()
+
+        def matmul(one, other):
+            name = one.dtype.name
+            now[0] += seconds[name] + (0.0 if name in begun else first)
+            begun.add(name)
+            return one
+
+        monkeypatch.setattr(devices, "time", types.SimpleNamespace(perf_counter=lambda: now[0]))
+        monkeypatch.setattr(devices, "tf", types.SimpleNamespace(ones=tf.ones, matmul=matmul))
+
+    return set_seconds
+
+
+def test_products_are_compared_with_those_in_float32(machine):
+    machine(float32=2.0, bfloat16=7.0)
+    assert devices.slowdown("bfloat16") == 3.5
+    machine(first=60.0, float32=2.0, float16=1.0)
+    assert devices.slowdown("float16") == 0.5  # without the first product of each
+
+
+def test_only_an_emulated_precision_is_told(machine):
+    machine(float32=1.0, bfloat16=0.5, float16=3.0)
+    assert devices.precision_doubts("bfloat16") == []
+    assert devices.precision_doubts("float16") == [
+        "this machine emulates float16: a matrix product takes 3.0 times as long as in float32"
+    ]
+
+
+def test_float32_is_not_measured(machine):
+    machine()  # a product in any precision would fail
+    assert devices.precision_doubts("float32") == []
+
+
+def test_this_machine_is_measured():
+    assert 0 < devices.slowdown("bfloat16") < float("inf")
+
+
+def test_training_begins_with_the_warning(machine, tmp_path, capsys):
+    machine(float32=1.0, bfloat16=4.0)
+    config = tiny_config(tmp_path, write_corpus(tmp_path), training={"precision": "bfloat16"})
+    Trainer(config, RunDirectory(tmp_path / "run"))
+    assert "warning: this machine emulates bfloat16: a matrix product takes 4.0 times" in capsys.readouterr().err

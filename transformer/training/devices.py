@@ -1,0 +1,32 @@
+"""What this machine makes of a precision: products in hardware, or emulated ones."""
+
+import time
+
+import tensorflow as tf
+
+SIZE = 512  # of the square matrices, about those of a small model's step
+ROUNDS = 10  # interleaved; the fastest of each counts, so that other work on the machine does not
+EMULATED = 2.0  # times as slow as float32
+
+
+def slowdown(precision: str) -> float:
+    """Return how many times as long as in float32 a matrix product takes in a precision: about 0.5 in hardware."""
+    matrices = [tf.ones((SIZE, SIZE), dtype) for dtype in ("float32", precision)]
+    seconds: list[list[float]] = [[], []]
+    for _ in range(ROUNDS + 1):
+        for matrix, taken in zip(matrices, seconds, strict=True):
+            start = time.perf_counter()
+            tf.matmul(matrix, matrix).numpy()
+            taken.append(time.perf_counter() - start)
+    float32, asked = (min(taken[1:]) for taken in seconds)  # the first prepares the kernel
+    return asked / float32
+
+
+def precision_doubts(precision: str) -> list[str]:
+    """Return what speaks against a precision here: that the machine has no such products and emulates them."""
+    if precision == "float32":
+        return []
+    times = slowdown(precision)
+    if times < EMULATED:
+        return []
+    return [f"this machine emulates {precision}: a matrix product takes {times:.1f} times as long as in float32"]
