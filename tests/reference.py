@@ -27,6 +27,16 @@ def attention(q, k, v, mask=None):
     return weights @ v, weights
 
 
+def turned(x):
+    """Queries or keys of one head of one sentence (T, K), each pair i and i + K / 2 turned by p / 10000^(2i / K)."""
+    width = x.shape[1]
+    pairs = x[:, : width // 2] + 1j * x[:, width // 2 :]
+    for p in range(len(x)):
+        for i in range(width // 2):
+            pairs[p, i] *= np.exp(1j * p / 10000 ** (2 * i / width))
+    return np.concatenate([pairs.real, pairs.imag], axis=1)
+
+
 def dense(layer, x):
     return x @ layer.kernel.numpy() + layer.bias.numpy()
 
@@ -37,9 +47,10 @@ def multi_head_attention(mha, v, k, q, mask=None):
     heads = []
     for head in range(mha.num_heads):
         part = slice(head * width, (head + 1) * width)
-        heads.append(
-            attention(dense(mha.wq, q)[:, part], dense(mha.wk, k)[:, part], dense(mha.wv, v)[:, part], mask)[0]
-        )
+        queries, keys = dense(mha.wq, q)[:, part], dense(mha.wk, k)[:, part]
+        if mha.rotary:
+            queries, keys = turned(queries), turned(keys)
+        heads.append(attention(queries, keys, dense(mha.wv, v)[:, part], mask)[0])
     return dense(mha.dense, np.concatenate(heads, axis=1))
 
 

@@ -150,6 +150,17 @@ def test_the_parts_for_decoding_make_up_the_call(mha):
         np.testing.assert_array_equal(part, whole)
 
 
+def test_queries_and_keys_turn_by_their_positions():
+    layer, x, mask = MultiHeadAttention(12, 3, rotary=6), states(4, 1), np.tri(4, dtype=bool)
+    layer.build(x.shape)
+    randomised(layer)
+    output, _ = layer(x, x, x, tf.constant(mask))
+    for b in range(len(x)):
+        np.testing.assert_allclose(output[b], multi_head_attention(layer, x[b], x[b], x[b], mask), atol=1e-5)
+    at_third = layer.turn(layer.project_queries(x[:, 2:3]), tf.constant(2))
+    np.testing.assert_allclose(at_third, layer.turn(layer.project_queries(x))[:, :, 2:3], atol=1e-6)
+
+
 def test_attention_dropout_only_in_training():
     layer = MultiHeadAttention(12, 3, rate=0.5)
     x = states(4, 1)

@@ -60,9 +60,9 @@ def dense_batch(layer, x):
     return np.asarray(x) @ layer.kernel.numpy() + layer.bias.numpy()
 
 
-@pytest.mark.parametrize("norm_first", [False, True])
-def test_encoder_layer_is_the_papers(norm_first):
-    layer, x = encoder_layer(norm_first=norm_first), states(5)
+@pytest.mark.parametrize("norm_first, rotary", [(False, 0), (True, 0), (False, 5)])
+def test_encoder_layer_is_the_papers(norm_first, rotary):
+    layer, x = encoder_layer(norm_first=norm_first, rotary=rotary), states(5)
     output = layer(x, False, MASKS[0])
     for b in range(2):
         mask = np.broadcast_to(MASKS[0][b, 0], (5, 5))
@@ -73,9 +73,10 @@ def test_encoder_layer_is_the_papers(norm_first):
         np.testing.assert_allclose(output[b], out2, atol=2e-5)
 
 
-@pytest.mark.parametrize("norm_first", [False, True])
-def test_decoder_layer_is_the_papers(norm_first):
-    layer, x, memory = decoder_layer(norm_first=norm_first), states(4), states(5, 1)
+@pytest.mark.parametrize("norm_first, rotary", [(False, 0), (True, 0), (False, 5)])
+def test_decoder_layer_is_the_papers(norm_first, rotary):
+    layer, x, memory = decoder_layer(norm_first=norm_first, rotary=rotary), states(4), states(5, 1)
+    assert (layer.mha1.rotary, layer.mha2.rotary) == (rotary, 0)
     output, weights1, weights2 = layer(x, memory, False, MASKS[1], MASKS[2])
     assert weights1.shape == (2, NUM_HEADS, 4, 4) and weights2.shape == (2, NUM_HEADS, 4, 5)
     for b in range(2):
@@ -153,13 +154,14 @@ def test_config_round_trip(cls):
         attention_rate=0.3,
         feed_forward_rate=0.4,
         norm_first=True,
+        rotary=7,
         name="block",
     )
     copy = keras.layers.deserialize(keras.layers.serialize(layer))
     assert type(copy) is cls and copy.get_config() == layer.get_config()
     assert (copy.d_model, copy.num_heads, copy.dff, copy.rate) == (D_MODEL, NUM_HEADS, DFF, 0.2)
     assert (copy.activation, copy.attention_rate, copy.feed_forward_rate) == ("gelu", 0.3, 0.4)
-    assert copy.norm_first is True and copy.name == "block"
+    assert (copy.norm_first, copy.rotary, copy.name) == (True, 7, "block")
     copy.build()
     assert copy.ffn.layers[0].activation is keras.activations.gelu
 

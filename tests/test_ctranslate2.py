@@ -77,22 +77,23 @@ def check_alike(ours, theirs):
 
 
 @pytest.mark.parametrize(
-    ("norm_first", "embeddings", "text", "end"),  # the last so that some translations end and some are cut
+    ("model", "text", "end"),  # the last so that some translations end and some are cut
     [
-        (False, "separate", {"joint": False}, 0.4),
-        (True, "target", {"joint": False, "tokenizer": "wordpiece"}, 0.28),
-        (True, "shared", {}, 0.35),
+        ({"norm_first": False, "embeddings": "separate"}, {"joint": False}, 0.4),
+        ({"norm_first": True, "embeddings": "target"}, {"joint": False, "tokenizer": "wordpiece"}, 0.28),
+        ({"norm_first": True, "embeddings": "shared"}, {}, 0.35),
+        ({"positions": "rotary", "embeddings": "shared"}, {}, 0.35),
     ],
 )
-def test_every_architecture_translates_alike(tmp_path, norm_first, embeddings, text, end):
-    run = a_run(tmp_path, text, end, num_layers=2, norm_first=norm_first, embeddings=embeddings)
+def test_every_architecture_translates_alike(tmp_path, model, text, end):
+    run = a_run(tmp_path, text, end, num_layers=2, **model)
     theirs = CTranslate2Translator.load(exported(run, tmp_path / "out"))
     ours = Translator.load(run)
     expected = ours.translate(SENTENCES, 3, True)
     check_alike(expected, theirs.translate(SENTENCES, 3, True))
     assert {h.finished for of in expected for h in of if h.tokens} == {True, False}
     vocabularies = sorted(path.name for path in (tmp_path / "out" / "model").glob("*vocabulary*"))
-    assert len(vocabularies) == (1 if embeddings == "shared" else 2)
+    assert len(vocabularies) == (1 if model["embeddings"] == "shared" else 2)
 
 
 def test_sentences_of_a_line_are_told_apart_by_the_runs_language(tmp_path):

@@ -1,14 +1,15 @@
-"""Sinusoidal positions, from the formulas of the paper."""
+"""Sinusoidal and rotary positions, from the formulas of the papers."""
 
 import math
 
 import keras
+import keras_hub
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from transformer.config import POSITIONS, ModelConfig
-from transformer.layers.positions import KINDS, positional_encoding
+from transformer.layers.positions import KINDS, positional_encoding, rotary_angles, rotate
 from transformer.models.translation import Encoder
 
 
@@ -48,6 +49,45 @@ def test_in_a_graph():
     np.testing.assert_array_equal(tf.function(lambda: positional_encoding(5, 8))(), positional_encoding(5, 8))
 
 
+def turn(x):
+    angles = rotary_angles(x.shape[-2], x.shape[-1])
+    return rotate(tf.constant(x), np.cos(angles), np.sin(angles)).numpy()
+
+
+def test_a_turn_worked_out_by_hand():
+    # Width 4 turns columns 0 and 2 by p, columns 1 and 3 by p / 100.
+    x = np.array([[1.0, 0.0, 0.0, 1.0]] * 3)
+    expected = [
+        [1.0, 0.0, 0.0, 1.0],
+        [0.54030231, -0.00999983, 0.84147098, 0.99995000],  # cos 1, -sin 0.01, sin 1, cos 0.01
+        [-0.41614684, -0.01999867, 0.90929743, 0.99980001],  # cos 2, -sin 0.02, sin 2, cos 0.02
+    ]
+    np.testing.assert_allclose(turn(x), expected, atol=1e-8)
+
+
+def test_turns_are_those_of_keras_hub():
+    x = np.random.default_rng(1).normal(size=(2, 3, 40, 16)).astype(np.float32)
+    theirs = keras_hub.layers.RotaryEmbedding(sequence_axis=2)(x)
+    np.testing.assert_allclose(turn(x), theirs, atol=1e-5)
+
+
+def test_products_of_turned_queries_and_keys_depend_on_the_distance_alone():
+    query, key = np.random.default_rng(2).normal(size=(2, 1, 8))
+    scores = turn(np.repeat(query, 30, axis=0)) @ turn(np.repeat(key, 30, axis=0)).T
+    for distance in range(-29, 30):
+        diagonal = np.diagonal(scores, distance)
+        np.testing.assert_allclose(diagonal, np.full(len(diagonal), diagonal[0]), atol=1e-9)
+    assert scores[0, 0] == pytest.approx((query @ key.T).item()) and np.ptp(scores[0]) > 0.1
+
+
+def test_an_odd_head_does_not_turn():
+    with pytest.raises(ValueError, match="depth must be even, since columns turn in pairs, got 3"):
+        rotary_angles(5, 3)
+    with pytest.raises(ValueError, match="d_model must be an even multiple of num_heads=2 for 'rotary', got 10"):
+        ModelConfig(d_model=10, num_heads=2, positions="rotary")
+    assert ModelConfig(d_model=10, num_heads=2, positions="sinusoidal").positions == "sinusoidal"
+
+
 @pytest.mark.parametrize("arguments", [(0, 8), (-1, 8), (5, 0), (5, 2.5), (True, 8)])
 def test_bad_sizes(arguments):
     name, value = ("d_model", arguments[1]) if arguments[0] == 5 else ("pos", arguments[0])
@@ -65,9 +105,16 @@ def test_the_table_of_a_kind_is_the_encoding_of_each_position():
     np.testing.assert_array_equal(copy.table(), layer.table())
 
 
+def test_rotary_positions_add_nothing_and_hold_nothing():
+    layer = KINDS["rotary"](5, 8)
+    layer.build()
+    assert layer.table() is None and layer.rotary
+    assert layer.count_params() == layer.weights_for(5, 8) == 0
+
+
 def test_unknown_kinds_and_bad_counts_are_refused():
     for refused in (lambda kind: ModelConfig(positions=kind), lambda kind: Encoder(1, 8, 2, 8, 9, 5, positions=kind)):
-        with pytest.raises(ValueError, match="positions must be one of 'sinusoidal', got 'cosine'"):
+        with pytest.raises(ValueError, match="positions must be one of 'sinusoidal', 'rotary', got 'cosine'"):
             refused("cosine")
     with pytest.raises(ValueError, match="count must be an integer of at least 1, got 0"):
         KINDS["sinusoidal"](0, 8)

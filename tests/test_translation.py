@@ -60,9 +60,9 @@ def test_one_input_must_be_a_pair():
         variant()(SOURCE)
 
 
-@pytest.mark.parametrize("norm_first", [False, True])
-def test_a_future_token_changes_no_earlier_output(norm_first):
-    model = variant(norm_first=norm_first)
+@pytest.mark.parametrize("norm_first, positions", [(False, "sinusoidal"), (True, "sinusoidal"), (False, "rotary")])
+def test_a_future_token_changes_no_earlier_output(norm_first, positions):
+    model = variant(norm_first=norm_first, positions=positions)
     before = model((SOURCE, TARGET)).numpy()
     for t in range(1, 4):
         changed = TARGET.numpy()
@@ -72,9 +72,9 @@ def test_a_future_token_changes_no_earlier_output(norm_first):
         assert np.abs(after - before)[0, t:].max(axis=1).min() > 1e-4
 
 
-@pytest.mark.parametrize("norm_first", [False, True])
-def test_padding_and_neighbours_change_nothing(norm_first):
-    model = variant(norm_first=norm_first)
+@pytest.mark.parametrize("norm_first, positions", [(False, "sinusoidal"), (True, "sinusoidal"), (False, "rotary")])
+def test_padding_and_neighbours_change_nothing(norm_first, positions):
+    model = variant(norm_first=norm_first, positions=positions)
     padded_source, padded_target = tf.pad(SOURCE, [[0, 0], [0, 4]]), tf.pad(TARGET, [[0, 0], [0, 3]])
     encoded = model.encoder(SOURCE, False, create_padding_mask(SOURCE))
     longer = model.encoder(padded_source, False, create_padding_mask(padded_source))
@@ -151,6 +151,17 @@ def test_positions_are_added_to_the_scaled_embeddings():
     np.testing.assert_allclose(encoder.embed(SOURCE), expected, atol=1e-6)
 
 
+def test_rotary_positions_tell_distances_and_no_places():
+    model, places = variant(positions="rotary"), variant()
+    mask, moved = create_padding_mask(SOURCE), tf.pad(SOURCE, [[0, 0], [3, 0]])  # three hidden tokens in front
+    encoded, later = (m.encoder(moved, False, create_padding_mask(moved))[:, 3:] for m in (model, places))
+    np.testing.assert_allclose(encoded, model.encoder(SOURCE, False, mask), atol=5e-6)
+    assert np.abs(later - places.encoder(SOURCE, False, mask)).max() > 0.01
+    swapped = tf.gather(SOURCE, [0, 2, 1, 3, 4], axis=1)
+    back = tf.gather(model.encoder(swapped, False, None), [0, 2, 1, 3, 4], axis=1)
+    assert np.abs(back - model.encoder(SOURCE, False, None)).max() > 0.01
+
+
 def test_pre_norm_stacks_end_in_a_norm():
     model = build(norm_first=True)
     for stack in (model.encoder, model.decoder):
@@ -164,9 +175,11 @@ def test_pre_norm_stacks_end_in_a_norm():
 
 
 @pytest.mark.parametrize("width", [1, 3])
-@pytest.mark.parametrize("embeddings, norm_first", [("separate", False), ("shared", True)])
-def test_cached_decoding_equals_the_whole_call(width, embeddings, norm_first):
-    model, length = variant(embeddings, norm_first), 5
+@pytest.mark.parametrize(
+    "options", [("separate", False), ("shared", True), ("shared", False, "rotary")], ids=lambda options: options[-1]
+)
+def test_cached_decoding_equals_the_whole_call(width, options):
+    model, length = variant(*options), 5
     prefixes = np.random.default_rng(width).integers(3, VOCABULARY, (2, width, length)).astype(np.int32)
     mask = create_padding_mask(SOURCE)
     encoded = model.encoder(SOURCE, False, mask)

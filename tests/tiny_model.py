@@ -23,5 +23,5 @@ def build(**options):
 
 
 @functools.cache
-def variant(embeddings="separate", norm_first=False):
-    return build(embeddings=embeddings, norm_first=norm_first)
+def variant(embeddings="separate", norm_first=False, positions="sinusoidal"):
+    return build(embeddings=embeddings, norm_first=norm_first, positions=positions)

@@ -20,7 +20,7 @@ DEFAULT_DATASET = "phrasebook/pt_to_en"
 PAIR_FILES = ("tsv",)  # fields of DataConfig that name one file of pairs; `data/corpora.py` knows how each is read
 CORPUS_FIELDS = ("dataset", "source", "target", *PAIR_FILES, "valid_source", "valid_target")  # of DataConfig
 
-POSITIONS = ("sinusoidal",)  # each is a class of `layers/positions.py`
+POSITIONS = ("sinusoidal", "rotary")  # each is a class of `layers/positions.py`
 DECAYS = ("inverse_sqrt", "cosine", "linear")  # of the learning rate after its warm-up, see `training/schedules.py`
 PENALTIES = ("gnmt", "length")
 PRECISIONS = ("float32", "bfloat16", "float16")
@@ -55,7 +55,7 @@ class ModelConfig:
     feed_forward_dropout_rate: float = 0.0  # after the feed-forward network's activation
     norm_first: bool = False  # False: post-norm, as in the paper; True: pre-norm (Xiong et al. 2020)
     embeddings: str = "separate"  # 'separate'; 'target': decoder input = output projection; 'shared': all three
-    positions: str = "sinusoidal"  # one of `POSITIONS`, added to the embeddings (section 3.5)
+    positions: str = "sinusoidal"  # added to the embeddings (section 3.5); 'rotary': relative (Su et al. 2021)
     max_positions: int = 512  # longest sequence in tokens, start and end included
 
     def __post_init__(self) -> None:
@@ -69,6 +69,8 @@ class ModelConfig:
             require_rate(name, getattr(self, name))
         require_choice("embeddings", self.embeddings, ("separate", "target", "shared"))
         require_choice("positions", self.positions, POSITIONS)
+        in_pairs = self.positions != "rotary" or self.d_model // self.num_heads % 2 == 0
+        require(in_pairs, "d_model", f"an even multiple of num_heads={self.num_heads} for 'rotary'", self.d_model)
 
 
 @dataclass(frozen=True)

@@ -84,7 +84,7 @@ def specification(model: Transformer) -> Any:
         UserError: CTranslate2 is not installed, or does not know the activation function.
     """
     library()
-    from ctranslate2.specs import Activation, TransformerSpec
+    from ctranslate2.specs import Activation, TransformerDecoderSpec, TransformerEncoderSpec, TransformerSpec
 
     encoder, decoder = model.encoder, model.decoder
     if decoder.activation not in ACTIVATIONS:
@@ -92,20 +92,28 @@ def specification(model: Transformer) -> Any:
             f"CTranslate2 does not know model.activation '{decoder.activation}', only {', '.join(ACTIVATIONS)}; "
             "export with --format savedmodel"
         )
-    spec = TransformerSpec.from_config(
-        decoder.num_layers,
-        decoder.num_heads,
-        pre_norm=decoder.norm_first,
-        activation=Activation[ACTIVATIONS[decoder.activation]],
-        alignment_layer=-1,
-        alignment_heads=decoder.num_heads,
+    shared = {
+        "num_layers": decoder.num_layers,
+        "num_heads": decoder.num_heads,
+        "pre_norm": decoder.norm_first,
+        "activation": Activation[ACTIVATIONS[decoder.activation]],
+    }
+    if decoder.positions.rotary:
+        shared |= {"rotary_dim": decoder.d_model // decoder.num_heads, "rotary_interleave": False}
+    spec = TransformerSpec(
+        TransformerEncoderSpec(**shared),
+        TransformerDecoderSpec(**shared, alignment_layer=-1, alignment_heads=decoder.num_heads),
     )
     spec.encoder.embeddings[0].weight = _array(encoder.embedding.embeddings)
     spec.decoder.embeddings.weight = _array(decoder.embedding.embeddings)
     for stack, ours in ((spec.encoder, encoder), (spec.decoder, decoder)):
         # One more than the model reads: the library scores a translation that was cut at the limit with an end token
         # after it, which changes nothing before and is left out.
-        stack.position_encodings.encodings = np.pad(_array(ours.positions.table()), ((0, 1), (0, 0)), mode="edge")
+        table = ours.positions.table()
+        if table is None and stack is spec.encoder:  # the library's encoder always adds something
+            table = tf.zeros((ours.maximum_position_encoding, ours.d_model))
+        if table is not None:
+            stack.position_encodings.encodings = np.pad(_array(table), ((0, 1), (0, 0)), mode="edge")
         if ours.final_norm:
             _fill_norm(stack.layer_norm, ours.final_norm)
     for layer, ours in zip(spec.encoder.layer, encoder.stack, strict=True):

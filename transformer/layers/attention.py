@@ -6,11 +6,13 @@ Axes: B batch, T target/query, S source/key, H heads, D model width, K head widt
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from transformer.layers.checks import Shape, check_heads, check_mask
 from transformer.layers.lean import Dense, Dropout
 from transformer.layers.positional_call import PositionalCallMixin
+from transformer.layers.positions import rotary_angles, rotate
 
 KeysValues = tuple[tf.Tensor, tf.Tensor]
 
@@ -64,15 +66,17 @@ class MultiHeadAttention(PositionalCallMixin, keras.layers.Layer):
         d_model: width D of the queries and of the output.
         num_heads: number of heads H; each is D / H wide.
         rate: dropout rate on the attention weights (0 in the paper).
+        rotary: number of positions by which queries and keys turn (Su et al. 2021); 0: they do not (the paper).
 
     Call: `mha(v, k, q, mask)` with v, k (B, S, D), q (B, T, D) and a boolean mask broadcastable to (B, H, T, S).
     Returns output (B, T, D) and weights (B, H, T, S).
 
-    Decoding with a cache uses the parts of `call`: `project_queries`, `project_keys_values` and `attend`. Given the
-    batch size, or `rows`, they take one row for each token, (B * T, D), as `project_all` does.
+    Decoding with a cache uses the parts of `call`: `project_queries`, `project_keys_values`, `turn` and `attend`. Given
+    the batch size, or `rows`, they take one row for each token, (B * T, D), as `project_all` does.
 
     Raises:
-        ValueError: `d_model` is not a multiple of `num_heads`, or the mask is not boolean.
+        ValueError: `d_model` is not a multiple of `num_heads`, or an odd one where `rotary` is set, or the mask is not
+            boolean.
 
     Source: Vaswani et al. 2017, section 3.2.2; document 000, section 5.2.2.
     Deviation: a bad head count raises ValueError instead of an assertion; the query, key and value kernels start
@@ -80,13 +84,15 @@ class MultiHeadAttention(PositionalCallMixin, keras.layers.Layer):
         stable at high learning rates.
     """
 
-    def __init__(self, d_model: int, num_heads: int, rate: float = 0.0, **kwargs: Any) -> None:
+    def __init__(self, d_model: int, num_heads: int, rate: float = 0.0, rotary: int = 0, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         check_heads(d_model, num_heads)
         self.d_model = d_model
         self.num_heads = num_heads
         self.depth = d_model // num_heads
         self.rate = rate
+        self.rotary = rotary
+        self.angles = rotary_angles(rotary, self.depth) if rotary else None  # (rotary, K / 2)
         self.wq, self.wk, self.wv = (
             Dense(
                 d_model,
@@ -135,6 +141,19 @@ class MultiHeadAttention(PositionalCallMixin, keras.layers.Layer):
         parts = tf.split(tf.nn.bias_add(tf.matmul(x, kernel), bias), 3, axis=1)
         return [self.split_heads(part, batch_size) for part in parts]
 
+    def turn(self, x: tf.Tensor, position: tf.Tensor | None = None) -> tf.Tensor:
+        """Return queries or keys (B, H, T, K) turned by their positions; as they are where `rotary` is 0.
+
+        Args:
+            x: (B, H, T, K).
+            position: scalar, where all T of them are at this one position; None: they are at 0 .. T - 1.
+        """
+        if self.angles is None:
+            return x
+        tables = (tf.constant(function(self.angles), x.dtype) for function in (np.cos, np.sin))
+        rows = slice(tf.shape(x)[2]) if position is None else position  # (T, K / 2) or (K / 2,)
+        return rotate(x, *(table[rows] for table in tables))
+
     def attend(
         self,
         queries: tf.Tensor,
@@ -162,7 +181,8 @@ class MultiHeadAttention(PositionalCallMixin, keras.layers.Layer):
         training: bool | None = None,
     ) -> tuple[tf.Tensor, tf.Tensor]:
         keys, values = self.project_keys_values(k, v)
-        return self.attend(self.project_queries(q), keys, values, mask, training)
+        return self.attend(self.turn(self.project_queries(q)), self.turn(keys), values, mask, training)
 
     def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "d_model": self.d_model, "num_heads": self.num_heads, "rate": self.rate}
+        own = {"d_model": self.d_model, "num_heads": self.num_heads, "rate": self.rate, "rotary": self.rotary}
+        return {**super().get_config(), **own}

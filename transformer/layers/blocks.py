@@ -83,16 +83,18 @@ class _ResidualLayer(PositionalCallMixin, keras.layers.Layer):
         attention_rate: float = 0.0,
         feed_forward_rate: float = 0.0,
         norm_first: bool = False,
+        rotary: int = 0,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.d_model, self.num_heads, self.dff, self.rate = d_model, num_heads, dff, rate
-        self.activation, self.norm_first = activation, norm_first
+        self.activation, self.norm_first, self.rotary = activation, norm_first, rotary
         self.attention_rate, self.feed_forward_rate = attention_rate, feed_forward_rate
         self.ffn = point_wise_feed_forward_network(d_model, dff, activation, feed_forward_rate, self.dtype_policy)
 
-    def _attention(self, name: str) -> MultiHeadAttention:
-        return MultiHeadAttention(self.d_model, self.num_heads, self.attention_rate, dtype=self.dtype_policy, name=name)
+    def _attention(self, name: str, rotary: int = 0) -> MultiHeadAttention:
+        sizes = (self.d_model, self.num_heads, self.attention_rate, rotary)
+        return MultiHeadAttention(*sizes, dtype=self.dtype_policy, name=name)
 
     def _norms(self, count: int) -> list[keras.layers.LayerNormalization]:
         return [
@@ -144,6 +146,7 @@ class _ResidualLayer(PositionalCallMixin, keras.layers.Layer):
             "attention_rate": self.attention_rate,
             "feed_forward_rate": self.feed_forward_rate,
             "norm_first": self.norm_first,
+            "rotary": self.rotary,
         }
 
 
@@ -160,6 +163,7 @@ class EncoderLayer(_ResidualLayer):
         attention_rate: dropout rate on the attention weights.
         feed_forward_rate: dropout rate after the activation.
         norm_first: pre-norm instead of the paper's post-norm.
+        rotary: number of positions by which the self-attention turns its queries and keys; 0: it does not.
 
     Call: `layer(x, training, mask)` with x (B, S, D) and a boolean mask broadcastable to (B, H, S, S).
     Returns (B, S, D).
@@ -172,7 +176,7 @@ class EncoderLayer(_ResidualLayer):
 
     def __init__(self, d_model: int, num_heads: int, dff: int, rate: float = 0.1, **kwargs: Any) -> None:
         super().__init__(d_model, num_heads, dff, rate, **kwargs)
-        self.mha = self._attention("mha")
+        self.mha = self._attention("mha", self.rotary)
         self.layernorm1, self.layernorm2 = self._norms(2)
         self.dropout1, self.dropout2 = self._dropouts(2)
 
@@ -191,7 +195,8 @@ class DecoderLayer(_ResidualLayer):
     """Masked self-attention, attention over the encoder output and a feed-forward network, each a residual.
 
     Args:
-        d_model, num_heads, dff, rate, activation, attention_rate, feed_forward_rate, norm_first: as `EncoderLayer`.
+        d_model, num_heads, dff, rate, activation, attention_rate, feed_forward_rate, norm_first, rotary: as
+            `EncoderLayer`.
 
     Call: `layer(x, enc_output, training, look_ahead_mask, padding_mask)` with x (B, T, D), enc_output (B, S, D), and
     boolean masks broadcastable to (B, H, T, T) and (B, H, T, S).
@@ -207,7 +212,7 @@ class DecoderLayer(_ResidualLayer):
 
     def __init__(self, d_model: int, num_heads: int, dff: int, rate: float = 0.1, **kwargs: Any) -> None:
         super().__init__(d_model, num_heads, dff, rate, **kwargs)
-        self.mha1 = self._attention("mha1")
+        self.mha1 = self._attention("mha1", self.rotary)
         self.mha2 = self._attention("mha2")
         self.layernorm1, self.layernorm2, self.layernorm3 = self._norms(3)
         self.dropout1, self.dropout2, self.dropout3 = self._dropouts(3)
@@ -261,7 +266,8 @@ class DecoderLayer(_ResidualLayer):
         """
         batch = tf.shape(cache[0])[0]
         entered = self._enter(self.layernorm1, x)
-        queries, *news = self.mha1.project_all(entered, (memory.kernel, memory.bias), batch)  # (B, H, W, K) each
+        queries, keys, values = self.mha1.project_all(entered, (memory.kernel, memory.bias), batch)  # (B, H, W, K) each
+        queries, news = self.mha1.turn(queries, position), (self.mha1.turn(keys, position), values)
         write = _write_compiled if compiled else _write
         width = visible.shape[2] or tf.shape(visible)[2]
         cache = tuple(write(old, new, position, width) for old, new in zip(cache, news, strict=True))

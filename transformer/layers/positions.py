@@ -41,6 +41,47 @@ def sinusoids(pos: int, d_model: int) -> np.ndarray:
     return angles.astype(np.float32)
 
 
+def rotary_angles(pos: int, depth: int) -> np.ndarray:
+    """Return the angles by which a head's queries and keys turn at the positions 0 .. pos - 1.
+
+    Column i of position p holds p / 10000^(2i / depth), the angle of `positional_encoding`'s columns 2i and 2i + 1.
+
+    Args:
+        pos: number of positions, in tokens.
+        depth: width K of a head.
+
+    Returns:
+        float64 of shape (pos, K / 2).
+
+    Raises:
+        ValueError: an argument is below 1, or `depth` is odd.
+
+    Source: Su et al. 2021, "RoFormer", section 3.2.2.
+    """
+    check_sizes(pos=pos, depth=depth)
+    if depth % 2:
+        raise ValueError(f"depth must be even, since columns turn in pairs, got {depth}")
+    return np.arange(pos)[:, np.newaxis] / np.power(10000.0, 2 * np.arange(depth // 2) / depth)
+
+
+def rotate(x: tf.Tensor, cos: tf.Tensor, sin: tf.Tensor) -> tf.Tensor:
+    """Turn each pair of columns i and i + K / 2 by its angle: (..., T, K) -> (..., T, K).
+
+    The product of a query turned by p and a key turned by s depends on p - s alone, so attention sees how far apart
+    two tokens are and not where they stand.
+
+    Args:
+        x: queries or keys (..., T, K).
+        cos, sin: of the angles, (T, K / 2), or (1, K / 2) where all are at one position.
+
+    Source: Su et al. 2021, "RoFormer", equations 14 and 34.
+    Deviation: the paper pairs neighbouring columns; which are paired makes no difference to a model that is trained so,
+        and halves need no strided copies.
+    """
+    one, other = tf.split(x, 2, axis=-1)
+    return tf.concat([one * cos - other * sin, one * sin + other * cos], axis=-1)
+
+
 class Positions(keras.layers.Layer, abc.ABC):
     """A table of vectors, one for each position, that a stack adds to its embeddings; the base of all kinds.
 
@@ -48,9 +89,14 @@ class Positions(keras.layers.Layer, abc.ABC):
         count: number of positions, in tokens.
         d_model: width D.
 
+    Attributes:
+        rotary: whether the stack's self-attention turns its queries and keys by their positions.
+
     Raises:
         ValueError: an argument is below 1.
     """
+
+    rotary = False
 
     def __init__(self, count: int, d_model: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -66,8 +112,8 @@ class Positions(keras.layers.Layer, abc.ABC):
         self.built = True
 
     @abc.abstractmethod
-    def table(self) -> tf.Tensor:
-        """Return the vectors: (count, D)."""
+    def table(self) -> tf.Tensor | None:
+        """Return the vectors, (count, D), or None where nothing is added."""
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "count": self.count, "d_model": self.d_model}
@@ -88,4 +134,22 @@ class Sinusoidal(Positions):
         return tf.constant(self.encodings)
 
 
-KINDS: dict[str, type[Positions]] = {"sinusoidal": Sinusoidal}  # by their names in `config.POSITIONS`
+@keras.saving.register_keras_serializable(package="transformer")
+class Rotary(Positions):
+    """Relative positions: nothing is added, the self-attention turns its queries and keys, see `rotate`.
+
+    The attention over the encoder output compares places of two sentences, so nothing turns there.
+
+    Source: Su et al. 2021, "RoFormer", section 3; document 002, section 3.3.2, asks for relative positions.
+    """
+
+    rotary = True
+
+    def table(self) -> None:
+        return None
+
+
+KINDS: dict[str, type[Positions]] = {  # by their names in `config.POSITIONS`
+    "sinusoidal": Sinusoidal,
+    "rotary": Rotary,
+}

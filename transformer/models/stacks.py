@@ -64,6 +64,7 @@ class _Stack(PositionalCallMixin, keras.layers.Layer):
                 attention_rate=attention_rate,
                 feed_forward_rate=feed_forward_rate,
                 norm_first=norm_first,
+                rotary=maximum_position_encoding if self.positions.rotary else 0,
                 dtype=policy,
                 name=f"layer{i + 1}",
             )
@@ -98,9 +99,13 @@ class _Stack(PositionalCallMixin, keras.layers.Layer):
                 f"{self.name}: ids must be at most maximum_position_encoding={self.maximum_position_encoding} tokens "
                 f"long, got {ids.shape[1]}"
             )
-        x = self.embedding(ids)
-        positions = self.positions.table()[: tf.shape(ids)[1]]  # (T, D)
-        return self.dropout(x + tf.cast(positions, x.dtype), training=training)
+        x = self._place(self.embedding(ids), slice(tf.shape(ids)[1]))
+        return self.dropout(x, training=training)
+
+    def _place(self, x: tf.Tensor, rows: slice | tf.Tensor) -> tf.Tensor:
+        """Add the vectors of positions, where the kind has any."""
+        table = self.positions.table()
+        return x if table is None else x + tf.cast(table[rows], x.dtype)
 
     def finish(self, x: tf.Tensor) -> tf.Tensor:
         """Apply the final norm of a pre-norm stack."""
@@ -282,8 +287,7 @@ class Decoder(_Stack):
             output (B, W, D), the new cache, and the last layer's attention over the source (B, H, W, S).
         """
         batch, hypotheses = tf.shape(ids)[0], ids.shape[1] or tf.shape(ids)[1]
-        x = self.embedding(tf.reshape(ids, (-1,)))  # (B * W, D)
-        x += tf.cast(self.positions.table()[position], x.dtype)  # every hypothesis is at the same position
+        x = self._place(self.embedding(tf.reshape(ids, (-1,))), position)  # (B * W, D); all are at the same position
         columns, length = tf.range(hypotheses), tf.shape(cache[0][0])[2] // hypotheses
         visible = (tf.range(length) <= position)[:, tf.newaxis]  # (T, 1)
         if ids.shape[1] != 1:
