@@ -1,11 +1,12 @@
-r"""Train a Multi30k translator on its corpus and on what two weaker translators make of it.
+r"""Train a Multi30k translator on its corpus and on what weaker translators make of it.
 
     python benchmarks/diversified.py DIR --runs RUNS [--seed N] [--direction en_de]
 
-Data diversification (Nguyen et al. 2020): a translator of each direction is trained on the 29,000 pairs, and translates
-its own side of them; the student begins as the translator of its direction and learns from the pairs, from the English
-sentences with their translations, and from the translations of the German sentences with these. Nothing but the corpus
-goes in, and the model is no larger. Training in bfloat16 pays where the CPU or GPU has products of its own for it.
+Data diversification (Nguyen et al. 2020): translators of each direction, of different seeds, are trained on the 29,000
+pairs, and each translates its own side of them; the student begins as the first translator of its direction and learns
+from the pairs, from the English sentences with their translations, and from the translations of the German sentences
+with these. Nothing but the corpus goes in, and the model is no larger. Training in bfloat16 pays where the CPU or GPU
+has products of its own for it.
 
 RUNS keeps everything; what is complete there is not made again, and an interrupted training goes on: the same command
 may be stopped and given again, and with more --student-steps a student that is done goes on. Prints a JSON line with
@@ -15,6 +16,7 @@ the seconds of each part; nothing here looks at a test set.
 import json
 import sys
 import time
+from argparse import Namespace
 from pathlib import Path
 
 from scripts import ROOT, run_script
@@ -23,7 +25,8 @@ from transformer.command_line import Parser, exit_code
 from transformer.config import PRECISIONS
 
 DIRECTIONS = ("en_de", "de_en")
-TEACHER_STEPS = STUDENT_STEPS = 12000
+TEACHERS, TEACHER_STEPS, STUDENT_STEPS = 2, 5000, 12000
+SEED_STEP = 1000  # between the seeds of the translators of one direction
 
 
 def train(direction: str, data: Path, run: Path, steps: int, *flags: object) -> float:
@@ -44,31 +47,38 @@ def translate(run: Path, source: Path, output: Path) -> float:
     return float(kept.read_text(encoding="utf-8"))
 
 
-def diversify(data: Path, folder: Path, teachers: dict[str, Path]) -> float:
+def diversify(data: Path, folder: Path, teachers: list[dict[str, Path]]) -> float:
     """Write the corpus of the student, train and val, into a folder; returns the seconds of translating."""
     folder.mkdir(parents=True, exist_ok=True)
-    seconds = translate(teachers["en_de"], data / "train.en", folder / "translated.de")
-    seconds += translate(teachers["de_en"], data / "train.de", folder / "translated.en")
-    for language, thirds in (
-        ("en", (data / "train.en", data / "train.en", folder / "translated.en")),
-        ("de", (data / "train.de", folder / "translated.de", data / "train.de")),
-    ):
-        (folder / f"train.{language}").write_bytes(b"".join(part.read_bytes() for part in thirds))
+    parts = {"en": [data / "train.en"], "de": [data / "train.de"]}
+    seconds = 0.0
+    for pair in teachers:
+        for direction, run in pair.items():
+            source, target = direction.split("_")
+            translated = folder / f"{run.name}.{target}"
+            seconds += translate(run, data / f"train.{source}", translated)
+            parts[source].append(data / f"train.{source}")
+            parts[target].append(translated)
+    for language, files in parts.items():
+        (folder / f"train.{language}").write_bytes(b"".join(part.read_bytes() for part in files))
         (folder / f"val.{language}").write_bytes((data / f"val.{language}").read_bytes())
     return seconds
 
 
-def student(data: Path, runs: Path, direction: str, steps: int, seed: int, precision: str) -> None:
-    """Make the student of a direction, and whatever it needs."""
-    flags = ("--seed", seed, "--precision", precision)
-    teachers = {one: runs / f"teacher_{one}_{seed}" for one in DIRECTIONS}
-    seconds = {f"teacher_{one}": train(one, data, run, TEACHER_STEPS, *flags) for one, run in teachers.items()}
-    folder = runs / f"diversified_{seed}"
+def student(data: Path, runs: Path, args: Namespace) -> None:
+    """Make the student that the flags ask for, and whatever it needs."""
+    teachers, seconds, precision = [], {}, ("--precision", args.precision)
+    for seed in range(args.seed, args.seed + SEED_STEP * args.teachers, SEED_STEP):
+        teachers.append({one: runs / f"teacher_{one}_{seed}" for one in DIRECTIONS})
+        for one, run in teachers[-1].items():
+            seconds[run.name] = train(one, data, run, args.teacher_steps, "--seed", seed, *precision)
+    folder = runs / f"diversified_{args.seed}"
     seconds["translations"] = diversify(data, folder, teachers)
-    run = runs / f"{direction}_{seed}"
-    start = ("--init-from", teachers[direction])
-    seconds["student"] = train(direction, folder, run, steps, *start, *flags)
-    print(json.dumps({"run": str(run), "seed": seed, "seconds": seconds, "minutes": round(sum(seconds.values()) / 60)}))
+    run = runs / f"{args.direction}_{args.seed}"
+    flags = ("--init-from", teachers[0][args.direction], "--seed", args.seed, *precision)
+    seconds["student"] = train(args.direction, folder, run, args.student_steps, *flags)
+    minutes = round(sum(seconds.values()) / 60)
+    print(json.dumps({"run": str(run), "seed": args.seed, "seconds": seconds, "minutes": minutes}))
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -76,17 +86,26 @@ def main(argv: list[str] | None = None) -> int:
     p = Parser(prog="diversified.py", description=__doc__.splitlines()[0])
     p.add_argument("data", metavar="DIR", help="folder with Multi30k's train.en, train.de, val.en and val.de")
     p.add_argument("--runs", required=True, metavar="RUNS", help="folder that keeps run directories and translations")
-    p.add_argument("--seed", type=int, default=1, metavar="N", help="of teachers and student (default: %(default)s)")
+    p.add_argument(
+        "--seed",
+        type=int,
+        default=1,
+        metavar="N",
+        help=f"of the student and its first teachers; the others' are {SEED_STEP} apart (default: %(default)s)",
+    )
     p.add_argument("--direction", choices=DIRECTIONS, default="en_de", help="of the student (default: %(default)s)")
     p.add_argument(
-        "--student-steps", type=int, default=STUDENT_STEPS, metavar="N", help="its length (default: %(default)s)"
+        "--teachers", type=int, default=TEACHERS, metavar="N", help="of each direction (default: %(default)s)"
     )
+    for name, steps in (("teacher", TEACHER_STEPS), ("student", STUDENT_STEPS)):
+        length = f"--{name}-steps"
+        p.add_argument(length, type=int, default=steps, metavar="N", help="its length (default: %(default)s)")
     p.add_argument("--precision", choices=PRECISIONS, default="bfloat16", help="of training (default: %(default)s)")
     args = p.parse_args(argv)
-    if args.student_steps < 1:
-        p.error(f"--student-steps must be at least 1, got {args.student_steps}")
-    given = Path(args.data), Path(args.runs), args.direction, args.student_steps, args.seed, args.precision
-    return exit_code(lambda: student(*given))
+    for name in ("teachers", "teacher_steps", "student_steps"):
+        if getattr(args, name) < 1:
+            p.error(f"--{name.replace('_', '-')} must be at least 1, got {getattr(args, name)}")
+    return exit_code(lambda: student(Path(args.data), Path(args.runs), args))
 
 
 if __name__ == "__main__":

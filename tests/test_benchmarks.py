@@ -59,11 +59,13 @@ def test_the_student_reads_each_sentence_beside_its_pair_and_its_translations(tm
         (tmp_path / name).write_text(text, encoding="utf-8")
     folder = tmp_path / "diversified"
     folder.mkdir()
-    for name, text, seconds in (("translated.de", "A'\nB'\n", "2.5"), ("translated.en", "a'\nb'\n", "4.0")):
-        (folder / name).write_text(text, encoding="utf-8")
-        (folder / f"{name}.seconds").write_text(f"{seconds}\n", encoding="utf-8")
-    assert diversified.diversify(tmp_path, folder, {"en_de": tmp_path, "de_en": tmp_path}) == 6.5  # nothing runs again
+    teachers = [{one: tmp_path / f"{one}_{seed}" for one in ("en_de", "de_en")} for seed in (1, 2)]
+    for seed in (1, 2):
+        for name, text in ((f"en_de_{seed}.de", f"A{seed}\nB{seed}\n"), (f"de_en_{seed}.en", f"a{seed}\nb{seed}\n")):
+            (folder / name).write_text(text, encoding="utf-8")
+            (folder / f"{name}.seconds").write_text("2.5\n", encoding="utf-8")
+    assert diversified.diversify(tmp_path, folder, teachers) == 10.0  # nothing is translated again
     sides = [(folder / f"train.{language}").read_text(encoding="utf-8").split() for language in ("en", "de")]
-    pairs, forward, backward = [("a", "A"), ("b", "B")], [("a", "A'"), ("b", "B'")], [("a'", "A"), ("b'", "B")]
-    assert list(zip(*sides, strict=True)) == pairs + forward + backward
+    expected = "a/A b/B a/A1 b/B1 a1/A b1/B a/A2 b/B2 a2/A b2/B"
+    assert ["/".join(pair) for pair in zip(*sides, strict=True)] == expected.split()
     assert [(folder / f"val.{language}").read_text(encoding="utf-8") for language in ("en", "de")] == ["v\n", "V\n"]
