@@ -1,5 +1,7 @@
 """Searching with graphs and with compiled code: the same hypotheses as the plain loop, whatever the shape."""
 
+import functools
+
 import keras
 import numpy as np
 import pytest
@@ -17,14 +19,19 @@ from transformer.models.translation import Transformer
 SOURCES = [[START_ID, 5, 6, END_ID], [START_ID, 4, END_ID], [START_ID, 8, 7, 6, 5, 4, 4, 9, END_ID]]
 
 
-@pytest.fixture(scope="module")
-def model():
+@functools.cache
+def untrained(positions):
     """Return an untrained model whose logits are spread enough to tell hypotheses apart."""
     keras.utils.set_random_seed(3)
-    model = Transformer(2, 16, 2, 32, 12, 12, 80, 80, rate=0.0, embeddings="shared")
+    model = Transformer(2, 16, 2, 32, 12, 12, 80, 80, rate=0.0, embeddings="shared", positions=positions)
     model.build()
     model.encoder.embedding.embeddings.assign(3 * model.encoder.embedding.embeddings)
     return model
+
+
+@pytest.fixture(scope="module")
+def model():
+    return untrained("sinusoidal")
 
 
 def search_of(**settings):
@@ -50,8 +57,9 @@ def run(searcher, sources, limits, least=None, prefix=None):
 
 
 @pytest.mark.parametrize("compile_after", [0, 99])
-@pytest.mark.parametrize("width", [1, 3])
-def test_it_finds_what_the_plain_loop_finds(model, width, compile_after):
+@pytest.mark.parametrize("width, positions", [(1, "sinusoidal"), (3, "sinusoidal"), (3, "rotary")])
+def test_it_finds_what_the_plain_loop_finds(width, positions, compile_after):
+    model = untrained(positions)
     searcher = Searcher([model], search_of(beam_size=width), compile_after)
     for sources, limits in ((SOURCES, [7, 5, 12]), (SOURCES[1:2], [6]), (SOURCES * 9, [4, 9, 2] * 9)):
         expected = decode([model], tf.constant(padded(sources)), tf.constant(limits), strategy_for(searcher.search))
