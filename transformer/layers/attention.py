@@ -92,7 +92,10 @@ class MultiHeadAttention(PositionalCallMixin, keras.layers.Layer):
         self.depth = d_model // num_heads
         self.rate = rate
         self.rotary = rotary
-        self.angles = rotary_angles(rotary, self.depth) if rotary else None  # (rotary, K / 2)
+        self.turns: tuple[np.ndarray, ...] = ()  # cosines and sines, (rotary, K / 2) each
+        if rotary:
+            angles = rotary_angles(rotary, self.depth)
+            self.turns = np.cos(angles), np.sin(angles)
         self.wq, self.wk, self.wv = (
             Dense(
                 d_model,
@@ -148,11 +151,10 @@ class MultiHeadAttention(PositionalCallMixin, keras.layers.Layer):
             x: (B, H, T, K).
             position: scalar, where all T of them are at this one position; None: they are at 0 .. T - 1.
         """
-        if self.angles is None:
+        if not self.turns:
             return x
-        tables = (tf.constant(function(self.angles), x.dtype) for function in (np.cos, np.sin))
         rows = slice(tf.shape(x)[2]) if position is None else position  # (T, K / 2) or (K / 2,)
-        return rotate(x, *(table[rows] for table in tables))
+        return rotate(x, *(tf.constant(table, x.dtype)[rows] for table in self.turns))
 
     def attend(
         self,

@@ -34,11 +34,15 @@ def positional_encoding(pos: int, d_model: int) -> tf.Tensor:
 def sinusoids(pos: int, d_model: int) -> np.ndarray:
     """Return the table behind `positional_encoding`: (pos, D) float32, an array that a layer can keep in any graph."""
     check_sizes(pos=pos, d_model=d_model)
-    pair = np.arange(d_model) // 2  # column 2i and column 2i + 1 share a frequency
-    angles = np.arange(pos)[:, np.newaxis] / np.power(10000.0, 2 * pair / d_model)  # (pos, D)
+    angles = np.repeat(_angles(pos, d_model), 2, axis=1)[:, :d_model]  # columns 2i and 2i + 1 share a frequency
     angles[:, 0::2] = np.sin(angles[:, 0::2])
     angles[:, 1::2] = np.cos(angles[:, 1::2])
     return angles.astype(np.float32)
+
+
+def _angles(pos: int, width: int) -> np.ndarray:
+    """Return p / 10000^(2i / width) for each position p and pair of columns i: (pos, width / 2), rounded up."""
+    return np.arange(pos)[:, np.newaxis] / np.power(10000.0, 2 * np.arange((width + 1) // 2) / width)
 
 
 def rotary_angles(pos: int, depth: int) -> np.ndarray:
@@ -61,7 +65,7 @@ def rotary_angles(pos: int, depth: int) -> np.ndarray:
     check_sizes(pos=pos, depth=depth)
     if depth % 2:
         raise ValueError(f"depth must be even, since columns turn in pairs, got {depth}")
-    return np.arange(pos)[:, np.newaxis] / np.power(10000.0, 2 * np.arange(depth // 2) / depth)
+    return _angles(pos, depth)
 
 
 def rotate(x: tf.Tensor, cos: tf.Tensor, sin: tf.Tensor) -> tf.Tensor:
@@ -72,7 +76,7 @@ def rotate(x: tf.Tensor, cos: tf.Tensor, sin: tf.Tensor) -> tf.Tensor:
 
     Args:
         x: queries or keys (..., T, K).
-        cos, sin: of the angles, (T, K / 2), or (1, K / 2) where all are at one position.
+        cos, sin: of the angles, (T, K / 2), or (K / 2,) where all are at one position.
 
     Source: Su et al. 2021, "RoFormer", equations 14 and 34.
     Deviation: the paper pairs neighbouring columns; which are paired makes no difference to a model that is trained so,
