@@ -13,6 +13,7 @@ may be stopped and given again, and with more --student-steps a student that is 
 the seconds of each part; nothing here looks at a test set.
 """
 
+import hashlib
 import json
 import sys
 import time
@@ -38,13 +39,16 @@ def train(direction: str, data: Path, run: Path, steps: int, *flags: object) -> 
 
 
 def translate(run: Path, source: Path, output: Path) -> float:
-    """Translate a file unless that was done; returns the seconds that it took, kept beside the output."""
-    kept = output.with_suffix(output.suffix + ".seconds")
-    if not kept.exists():
+    """Translate a file unless these weights did; returns the seconds that it took, kept beside the output."""
+    kept = output.with_suffix(output.suffix + ".json")
+    with (run / "best.safetensors").open("rb") as file:
+        weights = hashlib.file_digest(file, "sha256").hexdigest()
+    if not kept.exists() or json.loads(kept.read_text(encoding="utf-8"))["weights"] != weights:
         start = time.perf_counter()
         run_script("translate.py", "--run", run, "--input", source, "--output", output)
-        kept.write_text(f"{time.perf_counter() - start:.1f}\n", encoding="utf-8")
-    return float(kept.read_text(encoding="utf-8"))
+        seconds = round(time.perf_counter() - start, 1)
+        kept.write_text(json.dumps({"seconds": seconds, "weights": weights}) + "\n", encoding="utf-8")
+    return json.loads(kept.read_text(encoding="utf-8"))["seconds"]
 
 
 def diversify(data: Path, folder: Path, teachers: list[dict[str, Path]]) -> float:

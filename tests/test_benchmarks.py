@@ -1,5 +1,6 @@
 """What the benchmarks share: they run the project's scripts, give them time to save, and put corpora together."""
 
+import json
 import signal
 import subprocess
 import sys
@@ -54,17 +55,32 @@ def test_a_script_that_fails_is_named():
         run_script("train.py", "--max-steps", "0")
 
 
-def test_the_student_reads_each_sentence_beside_its_pair_and_its_translations(tmp_path):
+def test_the_student_reads_each_sentence_beside_its_pair_and_its_translations(tmp_path, monkeypatch):
     for name, text in {"train.en": "a\nb\n", "train.de": "A\nB\n", "val.en": "v\n", "val.de": "V\n"}.items():
         (tmp_path / name).write_text(text, encoding="utf-8")
     folder = tmp_path / "diversified"
     folder.mkdir()
     teachers = [{one: tmp_path / f"{one}_{seed}" for one in ("en_de", "de_en")} for seed in (1, 2)]
-    for seed in (1, 2):
-        for name, text in ((f"en_de_{seed}.de", f"A{seed}\nB{seed}\n"), (f"de_en_{seed}.en", f"a{seed}\nb{seed}\n")):
-            (folder / name).write_text(text, encoding="utf-8")
-            (folder / f"{name}.seconds").write_text("2.5\n", encoding="utf-8")
-    assert diversified.diversify(tmp_path, folder, teachers) == 10.0  # nothing is translated again
+    for pair in teachers:
+        for run in pair.values():
+            run.mkdir()
+            (run / "best.safetensors").write_bytes(b"weights of " + run.name.encode())
+    asked = []
+
+    def script(name, *words):
+        flags = dict(zip(words[::2], words[1::2], strict=True))
+        asked.append(flags["--run"].name)
+        lines = flags["--input"].read_text(encoding="utf-8").swapcase()
+        flags["--output"].write_text(lines.replace("\n", flags["--run"].name[-1] + "\n"), encoding="utf-8")
+
+    monkeypatch.setattr(diversified, "run_script", script)
+    diversified.diversify(tmp_path, folder, teachers)
+    assert asked == ["en_de_1", "de_en_1", "en_de_2", "de_en_2"]
+    for kept in folder.glob("*.json"):
+        kept.write_text(json.dumps({**json.loads(kept.read_text(encoding="utf-8")), "seconds": 2.5}), encoding="utf-8")
+    assert diversified.diversify(tmp_path, folder, teachers) == 10.0 and len(asked) == 4  # nothing is translated again
+    (tmp_path / "de_en_1" / "best.safetensors").write_bytes(b"weights of a training that went on")
+    assert 7.5 <= diversified.diversify(tmp_path, folder, teachers) < 10.0 and asked[4:] == ["de_en_1"]
     sides = [(folder / f"train.{language}").read_text(encoding="utf-8").split() for language in ("en", "de")]
     expected = "a/A b/B a/A1 b/B1 a1/A b1/B a/A2 b/B2 a2/A b2/B"
     assert ["/".join(pair) for pair in zip(*sides, strict=True)] == expected.split()

@@ -63,16 +63,17 @@ def sentences(count):
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    """Return a function from a tokenizer's kind to a run and its export, each made once.
+    """Return a function from a tokenizer's kind (and the positions) to a run and its export, each made once.
 
     The vocabulary comes from the phrasebook; the weights are random, the logits far apart.
     """
 
     @functools.cache
-    def make(kind):
+    def make(kind, positions="sinusoidal"):
         folder = tmp_path_factory.mktemp(kind)
         text = {"tokenizer": kind, "vocabulary_size": 400}
-        config = tiny_config(folder, model={"num_layers": 2, "embeddings": "target", "max_positions": 48}, text=text)
+        model = {"num_layers": 2, "embeddings": "target", "positions": positions, "max_positions": 48}
+        config = tiny_config(folder, model=model, text=text)
         config = config.override({"search": {"beam_size": 2, "max_extra_length": 2}})
         tokenizers = train_tokenizers(lambda: iter((s.pt, s.en) for s in generate("test")[:400]), config.text)
         keras.utils.set_random_seed(5)
@@ -95,9 +96,9 @@ def out(made):
     return made("sentencepiece")[1]
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_process_without_this_package_translates_as_the_translator(made, kind, tmp_path):
-    run, out = made(kind)
+@pytest.mark.parametrize("parts", [*zip(KINDS), ("sentencepiece", "rotary")], ids=":".join)
+def test_a_process_without_this_package_translates_as_the_translator(made, parts, tmp_path):
+    run, out = made(*parts)
     asked = sentences(200)
     found = elsewhere(tmp_path, "transformer", out / "text", "serving_default", {"sentences": asked, **OPTIONS})
     translator = Translator.load(run, beam_size=3, length_penalty=0.8)
