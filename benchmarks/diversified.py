@@ -26,7 +26,7 @@ from transformer.command_line import Parser, exit_code
 from transformer.config import PRECISIONS
 
 DIRECTIONS = ("en_de", "de_en")
-TEACHERS, TEACHER_STEPS, STUDENT_STEPS = 1, 12000, 12000
+TEACHERS, TEACHER_STEPS, STUDENT_STEPS = 1, 10000, 12000
 SEED_STEP = 1000  # between the seeds of the translators of one direction
 
 
