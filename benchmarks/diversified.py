@@ -43,12 +43,13 @@ def translate(run: Path, source: Path, output: Path) -> float:
     kept = output.with_suffix(output.suffix + ".json")
     with (run / "best.safetensors").open("rb") as file:
         weights = hashlib.file_digest(file, "sha256").hexdigest()
-    if not kept.exists() or json.loads(kept.read_text(encoding="utf-8"))["weights"] != weights:
+    done = json.loads(kept.read_text(encoding="utf-8")) if kept.exists() else {}
+    if done.get("weights") != weights:
         start = time.perf_counter()
         run_script("translate.py", "--run", run, "--input", source, "--output", output)
-        seconds = round(time.perf_counter() - start, 1)
-        kept.write_text(json.dumps({"seconds": seconds, "weights": weights}) + "\n", encoding="utf-8")
-    return json.loads(kept.read_text(encoding="utf-8"))["seconds"]
+        done = {"seconds": round(time.perf_counter() - start, 1), "weights": weights}
+        kept.write_text(json.dumps(done) + "\n", encoding="utf-8")
+    return done["seconds"]
 
 
 def diversify(data: Path, folder: Path, teachers: list[dict[str, Path]]) -> float:

@@ -59,7 +59,6 @@ def test_the_student_reads_each_sentence_beside_its_pair_and_its_translations(tm
     for name, text in {"train.en": "a\nb\n", "train.de": "A\nB\n", "val.en": "v\n", "val.de": "V\n"}.items():
         (tmp_path / name).write_text(text, encoding="utf-8")
     folder = tmp_path / "diversified"
-    folder.mkdir()
     teachers = [{one: tmp_path / f"{one}_{seed}" for one in ("en_de", "de_en")} for seed in (1, 2)]
     for pair in teachers:
         for run in pair.values():
