@@ -10,14 +10,14 @@ import re
 import sys
 from pathlib import Path
 
+from docutils import nodes  # Sphinx' own dependency
+from docutils.utils.math.latex2mathml import tex2mathml
+
 DOCS = Path(__file__).resolve().parent
 ROOT = DOCS.parent
 sys.path.insert(0, str(ROOT))
 
-from docutils import nodes  # noqa: E402 - Sphinx' own dependency
-from docutils.utils.math.latex2mathml import tex2mathml  # noqa: E402
-
-from transformer.command_line import import_tensorflow  # noqa: E402
+from transformer.command_line import import_tensorflow  # noqa: E402 - found by the path above
 
 import_tensorflow()  # without its messages
 
