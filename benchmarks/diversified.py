@@ -5,8 +5,9 @@ r"""Train a Multi30k translator on its corpus and on what weaker translators mak
 Data diversification (Nguyen et al. 2020): translators of each direction, of different seeds, are trained on the 29,000
 pairs, and each translates its own side of them; the student begins as the first translator of its direction and learns
 from the pairs, from the English sentences with their translations, and from the translations of the German sentences
-with these. Nothing but the corpus goes in, and the model is no larger. Training in bfloat16 pays where the CPU or GPU
-has products of its own for it.
+with these. Nothing but the corpus goes in, and the model is no larger. With --shared-steps both translators of a seed
+begin as one that learned the pairs in both directions at once (bidirectional training, Ding et al. 2021). Training in
+bfloat16 pays where the CPU or GPU has products of its own for it.
 
 RUNS keeps everything; what is complete there is not made again, and an interrupted training goes on: the same command
 may be stopped and given again, and with more --student-steps a student that is done goes on. Prints a JSON line with
@@ -22,11 +23,11 @@ from pathlib import Path
 
 from scripts import ROOT, run_script
 
-from transformer.command_line import Parser, exit_code
+from transformer.command_line import Parser, exit_code, import_tensorflow
 from transformer.config import PRECISIONS
 
 DIRECTIONS = ("en_de", "de_en")
-TEACHERS, TEACHER_STEPS, STUDENT_STEPS = 1, 10000, 12000
+TEACHERS, SHARED_STEPS, TEACHER_STEPS, STUDENT_STEPS = 1, 0, 10000, 12000
 SEED_STEP = 1000  # between the seeds of the translators of one direction
 
 
@@ -70,13 +71,38 @@ def diversify(data: Path, folder: Path, teachers: list[dict[str, Path]]) -> floa
     return seconds
 
 
+def both_directions(data: Path, folder: Path) -> None:
+    """Write into a folder, for train and val, each pair in either direction, one after the other.
+
+    The files keep the names of the corpus: those of one language hold both.
+    """
+    import_tensorflow()
+    from transformer.data.corpora import FileCorpus
+
+    folder.mkdir(parents=True, exist_ok=True)
+    files = {split: tuple(data / f"{split}.{language}" for language in ("en", "de")) for split in ("train", "val")}
+    corpus = FileCorpus({"train": files["train"], "validation": files["val"]}, "en", "de", 0)
+    corpus.check()
+    for split, paths in (("train", files["train"]), ("validation", files["val"])):
+        for path, order in zip(paths, ((0, 1), (1, 0)), strict=True):
+            lines = (pair[side] + "\n" for pair in corpus.pairs(split) for side in order)
+            (folder / path.name).write_text("".join(lines), encoding="utf-8")
+
+
 def student(data: Path, runs: Path, args: Namespace) -> None:
     """Make the student that the flags ask for, and whatever it needs."""
     teachers, seconds, precision = [], {}, ("--precision", args.precision)
     for seed in range(args.seed, args.seed + SEED_STEP * args.teachers, SEED_STEP):
         teachers.append({one: runs / f"teacher_{one}_{seed}" for one in DIRECTIONS})
+        flags = ("--seed", seed, *precision)
+        beginning = ()
+        if args.shared_steps:
+            both, shared = runs / f"both_{seed}", runs / f"shared_{seed}"
+            both_directions(data, both)
+            seconds[shared.name] = train("en_de", both, shared, args.shared_steps, *flags)
+            beginning = ("--init-from", shared)
         for one, run in teachers[-1].items():
-            seconds[run.name] = train(one, data, run, args.teacher_steps, "--seed", seed, *precision)
+            seconds[run.name] = train(one, data, run, args.teacher_steps, *flags, *beginning)
     folder = runs / f"diversified_{args.seed}"
     seconds["translations"] = diversify(data, folder, teachers)
     run = runs / f"{args.direction}_{args.seed}"
@@ -102,6 +128,13 @@ def main(argv: list[str] | None = None) -> int:
     p.add_argument(
         "--teachers", type=int, default=TEACHERS, metavar="N", help="of each direction (default: %(default)s)"
     )
+    p.add_argument(
+        "--shared-steps",
+        type=int,
+        default=SHARED_STEPS,
+        metavar="N",
+        help="of the translator of both directions that teachers begin as; 0: they begin anew (default: %(default)s)",
+    )
     for name, steps in (("teacher", TEACHER_STEPS), ("student", STUDENT_STEPS)):
         length = f"--{name}-steps"
         p.add_argument(length, type=int, default=steps, metavar="N", help="its length (default: %(default)s)")
@@ -110,6 +143,8 @@ def main(argv: list[str] | None = None) -> int:
     for name in ("teachers", "teacher_steps", "student_steps"):
         if getattr(args, name) < 1:
             p.error(f"--{name.replace('_', '-')} must be at least 1, got {getattr(args, name)}")
+    if args.shared_steps < 0:
+        p.error(f"--shared-steps must be at least 0, got {args.shared_steps}")
     return exit_code(lambda: student(Path(args.data), Path(args.runs), args))
 
 

@@ -55,6 +55,42 @@ def test_a_script_that_fails_is_named():
         run_script("train.py", "--max-steps", "0")
 
 
+def test_a_translator_of_both_directions_reads_each_pair_either_way(tmp_path):
+    for name, text in {"train.en": "a\nb\n", "train.de": "A\u2028C\n\n", "val.en": "v\n", "val.de": "V"}.items():
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    diversified.both_directions(tmp_path, tmp_path / "both")
+    texts = {file.name: file.read_text(encoding="utf-8") for file in (tmp_path / "both").iterdir()}
+    assert texts == {
+        "train.en": "a\nA\u2028C\nb\n\n",
+        "train.de": "A\u2028C\na\n\nb\n",
+        "val.en": "v\nV\n",
+        "val.de": "V\nv\n",
+    }
+
+
+def test_teachers_begin_as_the_translator_of_both_directions(tmp_path, monkeypatch):
+    for name in ("train.en", "train.de", "val.en", "val.de"):
+        (tmp_path / name).write_text("a\n", encoding="utf-8")
+    trained = {}
+
+    def train(direction, data, run, steps, *flags):
+        trained[run.name] = (direction, data.name, steps, dict(zip(flags[::2], flags[1::2], strict=True)))
+        return 30.0
+
+    monkeypatch.setattr(diversified, "train", train)
+    monkeypatch.setattr(diversified, "diversify", lambda data, folder, teachers: 30.0)
+    runs = tmp_path / "runs"
+    steps = ["--shared-steps", "3", "--teacher-steps", "4", "--student-steps", "5"]
+    assert diversified.main([str(tmp_path), "--runs", str(runs), "--seed", "7", *steps]) == 0
+    same = {"--seed": 7, "--precision": "bfloat16"}
+    assert trained == {
+        "shared_7": ("en_de", "both_7", 3, same),
+        "teacher_en_de_7": ("en_de", tmp_path.name, 4, {**same, "--init-from": runs / "shared_7"}),
+        "teacher_de_en_7": ("de_en", tmp_path.name, 4, {**same, "--init-from": runs / "shared_7"}),
+        "en_de_7": ("en_de", "diversified_7", 5, {**same, "--init-from": runs / "teacher_en_de_7"}),
+    }
+
+
 def test_the_student_reads_each_sentence_beside_its_pair_and_its_translations(tmp_path, monkeypatch):
     for name, text in {"train.en": "a\nb\n", "train.de": "A\nB\n", "val.en": "v\n", "val.de": "V\n"}.items():
         (tmp_path / name).write_text(text, encoding="utf-8")
