@@ -80,10 +80,10 @@ def both_directions(data: Path, folder: Path) -> None:
     from transformer.data.corpora import FileCorpus
 
     folder.mkdir(parents=True, exist_ok=True)
-    files = {split: tuple(data / f"{split}.{language}" for language in ("en", "de")) for split in ("train", "val")}
-    corpus = FileCorpus({"train": files["train"], "validation": files["val"]}, "en", "de", 0)
-    corpus.check()
-    for split, paths in (("train", files["train"]), ("validation", files["val"])):
+    names = {"train": "train", "validation": "val"}
+    files = {split: (data / f"{name}.en", data / f"{name}.de") for split, name in names.items()}
+    corpus = FileCorpus(files, "en", "de", 0)
+    for split, paths in files.items():
         for path, order in zip(paths, ((0, 1), (1, 0)), strict=True):
             lines = (pair[side] + "\n" for pair in corpus.pairs(split) for side in order)
             (folder / path.name).write_text("".join(lines), encoding="utf-8")
@@ -92,13 +92,15 @@ def both_directions(data: Path, folder: Path) -> None:
 def student(data: Path, runs: Path, args: Namespace) -> None:
     """Make the student that the flags ask for, and whatever it needs."""
     teachers, seconds, precision = [], {}, ("--precision", args.precision)
+    both = runs / "both"
+    if args.shared_steps:
+        both_directions(data, both)
     for seed in range(args.seed, args.seed + SEED_STEP * args.teachers, SEED_STEP):
         teachers.append({one: runs / f"teacher_{one}_{seed}" for one in DIRECTIONS})
         flags = ("--seed", seed, *precision)
         beginning = ()
         if args.shared_steps:
-            both, shared = runs / f"both_{seed}", runs / f"shared_{seed}"
-            both_directions(data, both)
+            shared = runs / f"shared_{seed}"
             seconds[shared.name] = train("en_de", both, shared, args.shared_steps, *flags)
             beginning = ("--init-from", shared)
         for one, run in teachers[-1].items():
