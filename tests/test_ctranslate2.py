@@ -16,7 +16,7 @@ from transformer.building import build_model
 from transformer.config import END_ID, PAD_ID, START_ID, UNKNOWN_ID, UserError
 from transformer.data.tokenizers import train_tokenizers
 from transformer.inference import export
-from transformer.inference.ctranslate2_spec import ACTIVATIONS
+from transformer.inference.ctranslate2_spec import ACTIVATIONS, compute_type
 from transformer.inference.ctranslate2_translator import CTranslate2Translator
 from transformer.inference.selfcheck import token_log_probabilities
 from transformer.inference.translation import one_line
@@ -204,6 +204,26 @@ def test_quantised_models_are_smaller_and_nearly_alike(run, out, tmp_path, quant
     for (one,), (other,) in zip(exact.translate(SENTENCES), rounded.translate(SENTENCES), strict=True):
         if one.text == other.text:
             assert other.score == pytest.approx(one.score, abs=0.3)
+
+
+@pytest.mark.parametrize(
+    ("machine", "supported", "flags", "expected"),
+    [
+        ("x86_64", {"float32", "int8", "int16"}, None, "default"),  # MKL
+        ("x86_64", {"float32", "int8"}, "flags: avx2 avx512f avx512_vnni", "default"),
+        ("x86_64", {"float32", "int8"}, "flags: fma avx avx2", "float32"),
+        ("AMD64", {"float32", "int8"}, None, "float32"),  # no such file
+        ("aarch64", {"float32", "int8"}, None, "default"),
+    ],
+)
+def test_products_of_8_bits_are_left_to_processors_that_sum_them_exactly(
+    monkeypatch, tmp_path, machine, supported, flags, expected
+):
+    monkeypatch.setattr("platform.machine", lambda: machine)
+    monkeypatch.setattr("ctranslate2.get_supported_compute_types", lambda device: supported)
+    if flags:
+        (tmp_path / "cpuinfo").write_text(flags)
+    assert compute_type(tmp_path / "cpuinfo") == expected
 
 
 def test_an_activation_function_that_the_library_lacks_is_refused(tmp_path, capsys):

@@ -16,7 +16,7 @@ import tensorflow as tf
 
 from transformer.config import END_ID, PAD_ID, START_ID, SearchConfig, UserError
 from transformer.data.tokenizers import TokenizerPair
-from transformer.inference.ctranslate2_spec import MODEL, library
+from transformer.inference.ctranslate2_spec import MODEL, compute_type, library
 from transformer.inference.export_directory import check_intact, read_description
 from transformer.inference.parts import Part, Reader
 from transformer.inference.search import Hypotheses
@@ -111,7 +111,11 @@ class CTranslate2Translator(Translator):
         workers = 1 if self.search.temperature else STREAMS
         try:
             return library().Translator(
-                str(self.model), device="cpu", inter_threads=workers, intra_threads=cores_of_a_stream()
+                str(self.model),
+                device="cpu",
+                compute_type=compute_type(),
+                inter_threads=workers,
+                intra_threads=cores_of_a_stream(),
             )
         except RuntimeError as error:
             raise UserError(f"CTranslate2 cannot read {self.model} ({error}); export the run again") from None
