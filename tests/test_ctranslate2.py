@@ -16,8 +16,8 @@ from transformer.building import build_model
 from transformer.config import END_ID, PAD_ID, START_ID, UNKNOWN_ID, UserError
 from transformer.data.tokenizers import train_tokenizers
 from transformer.inference import export
-from transformer.inference.ctranslate2_spec import ACTIVATIONS, compute_type
-from transformer.inference.ctranslate2_translator import CTranslate2Translator
+from transformer.inference.ctranslate2_spec import ACTIVATIONS
+from transformer.inference.ctranslate2_translator import CTranslate2Translator, compute_type
 from transformer.inference.selfcheck import token_log_probabilities
 from transformer.inference.translation import one_line
 from transformer.inference.translator import Translator

@@ -10,7 +10,6 @@ Axes: D model width, F feed-forward width, V vocabulary; `linear` weights are (o
 
 from __future__ import annotations
 
-import platform
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -48,30 +47,6 @@ def library() -> ModuleType:
     except ImportError:
         raise UserError("CTranslate2 is not installed; install it with: pip install -e '.[ctranslate2]'") from None
     return ctranslate2
-
-
-def compute_type(flags: Path = Path("/proc/cpuinfo")) -> str:
-    """Return the type in which this processor shall calculate with an export's weights, whatever theirs is.
-
-    On x86 the library has two engines: Intel's MKL, which alone has 'int16', and oneDNN, its choice on other makers'
-    processors. Without VNNI instructions oneDNN adds products of 8 bits in pairs, and cuts sums that 16 bits cannot
-    hold. There quantised weights are turned into float32 when they are loaded, which is as fast.
-
-    Args:
-        flags: file that lists the processor's abilities; where there is none, VNNI counts as missing.
-
-    Returns:
-        'default', the weights' own, or 'float32'.
-
-    Source: oneDNN's guide, "Nuances of int8 Computations".
-    """
-    x86 = platform.machine().lower() in ("x86_64", "amd64")
-    if not x86 or "int16" in library().get_supported_compute_types("cpu"):
-        return "default"
-    try:
-        return "default" if "avx512_vnni" in flags.read_text(encoding="ascii", errors="replace") else "float32"
-    except OSError:
-        return "float32"
 
 
 def write(translator: Translator, config: Config, folder: Path, quantization: str) -> dict[str, object]:

@@ -6,6 +6,7 @@ Axes: S source tokens, T output tokens.
 from __future__ import annotations
 
 import functools
+import platform
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,7 +17,7 @@ import tensorflow as tf
 
 from transformer.config import END_ID, PAD_ID, START_ID, SearchConfig, UserError
 from transformer.data.tokenizers import TokenizerPair
-from transformer.inference.ctranslate2_spec import MODEL, compute_type, library
+from transformer.inference.ctranslate2_spec import MODEL, library
 from transformer.inference.export_directory import check_intact, read_description
 from transformer.inference.parts import Part, Reader
 from transformer.inference.search import Hypotheses
@@ -41,6 +42,31 @@ class _Found(NamedTuple):
     score: float
     attention: np.ndarray | None
     logs: np.ndarray = np.zeros(0, np.float32)
+
+
+@functools.cache  # drawing opens the model for each batch
+def compute_type(flags: Path = Path("/proc/cpuinfo")) -> str:
+    """Return the type in which this processor shall calculate with an export's weights, whatever theirs is.
+
+    On x86 the library has two engines: Intel's MKL, which alone has 'int16', and oneDNN, its choice on other makers'
+    processors. Without VNNI instructions oneDNN adds products of 8 bits in pairs, and cuts sums that 16 bits cannot
+    hold. There quantised weights are turned into float32 when they are loaded.
+
+    Args:
+        flags: file that lists the processor's abilities; where there is none, VNNI counts as missing.
+
+    Returns:
+        'default', the weights' own, or 'float32'.
+
+    Source: oneDNN's guide, "Nuances of int8 Computations".
+    """
+    x86 = platform.machine().lower() in ("x86_64", "amd64")
+    if not x86 or "int16" in library().get_supported_compute_types("cpu"):
+        return "default"
+    try:
+        return "default" if "avx512_vnni" in flags.read_text(encoding="ascii", errors="replace") else "float32"
+    except OSError:
+        return "float32"
 
 
 class CTranslate2Translator(Translator):
