@@ -81,11 +81,14 @@ def save_run(path, parts, **search):
     return RunDirectory(write_run(path, config, parts[1], parts[0]))
 
 
-def write_run(folder, config, tokenizers, model):
+def write_run(folder, config, tokenizers, model, languages=("pt", "en")):
     """Write a run directory that holds a model, as if it had been trained."""
     run = RunDirectory(folder)
+    source, target = languages
     run.create(
-        config, tokenizers, {"name": "numbers", "source_language": "pt", "target_language": "en", "fingerprint": "0"}
+        config,
+        tokenizers,
+        {"name": "numbers", "source_language": source, "target_language": target, "fingerprint": "0"},
     )
     run.unlock()
     save_arrays(run.weights(), model_variables(model))

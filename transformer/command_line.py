@@ -2,12 +2,13 @@
 
 import argparse
 import contextlib
+import math
 import os
 import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from transformer.config import Config, UserError
 from transformer.interrupts import Terminated, end_at_once, end_cleanly
@@ -50,7 +51,7 @@ def add_search_flags(parser: Parser) -> None:
         group.add_argument("--" + name.replace("_", "-"), type=kind, metavar=letter, help=text)
 
 
-def given_search(parser: Parser, args: argparse.Namespace) -> dict[str, int | float | str]:
+def given_search(parser: Parser, args: argparse.Namespace) -> dict[str, Any]:
     """Return the settings of `SEARCH` that were given; one that is out of range is wrong usage."""
     search = {name: getattr(args, name) for name, *_ in SEARCH if getattr(args, name) is not None}
     try:
@@ -58,6 +59,25 @@ def given_search(parser: Parser, args: argparse.Namespace) -> dict[str, int | fl
     except UserError as error:
         parser.error(str(error))
     return search
+
+
+def add_reverse_flags(parser: Parser) -> None:
+    """Add the flags of a run of the other direction."""
+    parser.add_argument(
+        "--reverse-run", metavar="RUN", help="run of the other direction, which helps to choose hypotheses"
+    )
+    parser.add_argument("--reverse-weight", type=float, metavar="W", help="of what it says of each (default: 0.3)")
+
+
+def given_reverse(parser: Parser, args: argparse.Namespace) -> dict[str, Any]:
+    """Return the arguments of `Translator.load` that the flags gave; leave the process where they are wrong."""
+    if args.reverse_weight is not None:
+        if args.reverse_run is None:
+            parser.error("--reverse-weight needs --reverse-run RUN")
+        if not 0 <= args.reverse_weight < math.inf:
+            parser.error(f"--reverse-weight must be a number from 0, got {args.reverse_weight}")
+    given = {"reverse": args.reverse_run, "reverse_weight": args.reverse_weight}
+    return {name: value for name, value in given.items() if value is not None}
 
 
 @contextlib.contextmanager

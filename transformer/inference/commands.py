@@ -10,7 +10,7 @@ import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 from transformer.command_line import one_line
 from transformer.config import DEFAULT_RUN, UserError
@@ -106,7 +106,11 @@ class Wanted:
 
 
 def open_translator(
-    engine: str, runs: Sequence[str] | None, which: str, search: Mapping[str, int | float | str]
+    engine: str,
+    runs: Sequence[str] | None,
+    which: str,
+    search: Mapping[str, Any],
+    **reverse: Any,
 ) -> Translator:
     """Return the translator that flags name; it divides the cores of this process among its streams.
 
@@ -115,6 +119,7 @@ def open_translator(
         runs: run directories, or one export; None: the default run.
         which: `best` or `last` weights, of runs.
         search: settings that override those of the first.
+        reverse: arguments of `Translator.load` for a run of the other direction, with the engine 'tensorflow'.
 
     Raises:
         UserError: it cannot be loaded.
@@ -124,7 +129,7 @@ def open_translator(
         from transformer.inference.ctranslate2_translator import CTranslate2Translator
 
         return CTranslate2Translator.load(runs[0], **search)
-    return Translator.load(runs or DEFAULT_RUN, which, **search)
+    return Translator.load(runs or DEFAULT_RUN, which, **reverse, **search)
 
 
 def render(source: str, hypotheses: list[Translation], wanted: Wanted) -> str:

@@ -16,6 +16,7 @@ if __name__ == "__main__":
 import argparse
 import sys
 from pathlib import Path
+from typing import Any
 
 from transformer.command_line import Parser, add_search_flags, exit_code, given_search, import_tensorflow
 from transformer.config import EXPORT_FORMATS, EXPORTED_BEAM, QUANTIZATIONS
@@ -64,7 +65,7 @@ def main(argv: list[str] | None = None) -> int:
     return exit_code(lambda: export(p, args, search))
 
 
-def export(p: Parser, args: argparse.Namespace, search: dict[str, int | float | str]) -> None:
+def export(p: Parser, args: argparse.Namespace, search: dict[str, Any]) -> None:
     """Write the export and print what it is.
 
     Raises:

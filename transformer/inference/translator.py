@@ -17,6 +17,8 @@ from transformer.graphs import Graph
 from transformer.inference.attention import source_attention
 from transformer.inference.doubts import doubts
 from transformer.inference.parts import Part, Reader, utf8
+from transformer.inference.reverse import WEIGHT as REVERSE_WEIGHT
+from transformer.inference.reverse import ReverseModel
 from transformer.inference.search import Hypotheses
 from transformer.inference.searcher import Searchers, padded
 from transformer.inference.translation import END, START, Translation, joined, one_line
@@ -34,6 +36,8 @@ class Translator:
         search: how to search or draw, and limits.
         max_positions: longest sequence of the model, in tokens.
         source_language: code, by which sentences are told apart; empty: as in English.
+        reverse: a model of the other direction, which has its say in the order of the hypotheses that the search finds;
+            None: none has.
 
     Use: `Translator.load(run).translate(["a sentence"])`.
     """
@@ -45,11 +49,13 @@ class Translator:
         search: SearchConfig,
         max_positions: int,
         source_language: str = "",
+        reverse: ReverseModel | None = None,
     ) -> None:
         self.models = [transformer] if isinstance(transformer, Transformer) else list(transformer)
         self.transformer = self.models[0]
         self.tokenizers = tokenizers
         self.search = search
+        self.reverse = reverse
         self.max_positions = max_positions
         self.reader = Reader(tokenizers.source, max_positions, search.cut, source_language)
         self._searchers = Searchers(self.models)
@@ -59,13 +65,24 @@ class Translator:
 
     @classmethod
     def load(
-        cls, run: str | Path | Sequence[str | Path] = DEFAULT_RUN, which: str = BEST, **search: float | str
+        cls,
+        run: str | Path | Sequence[str | Path] = DEFAULT_RUN,
+        which: str = BEST,
+        reverse: str | Path | None = None,
+        reverse_weight: float = REVERSE_WEIGHT,
+        **search: float | str,
     ) -> Translator:
         """Load the translator of a run directory, or of several together; `search` overrides the first one's settings.
 
+        Args:
+            run: one or several directories.
+            which: `best` or `last` weights.
+            reverse: the run directory of a `ReverseModel`, or None.
+            reverse_weight: of what it says.
+
         Raises:
             UserError: a run is missing, incomplete, damaged or of another architecture; two runs have different
-                vocabularies; a search value is out of range.
+                vocabularies; the reverse model is not of the other direction; a search value is out of range.
         """
         runs = [RunDirectory(path) for path in ([run] if isinstance(run, (str, Path)) else run)]
         loaded = [directory.load(which) for directory in runs]
@@ -78,8 +95,11 @@ class Translator:
                 )
         config = config.override({"search": search}, "search")
         positions = min(other.model.max_positions for other, _, _ in loaded)
-        language = str(runs[0].corpus()["source_language"])
-        return cls([model for _, _, model in loaded], tokenizers, config.search, positions, language)
+        source, target = (str(runs[0].corpus()[name]) for name in ("source_language", "target_language"))
+        if reverse is not None and config.search.beam_size == 1:
+            raise UserError("a reverse run chooses among the hypotheses of a beam; give a beam size above 1")
+        backwards = None if reverse is None else ReverseModel.load(reverse, source, target, which, reverse_weight)
+        return cls([model for _, _, model in loaded], tokenizers, config.search, positions, source, backwards)
 
     def with_search(self, **search: float | str) -> Translator:
         """Return a translator with the same weights that searches with other settings; those not named stay.
@@ -100,7 +120,7 @@ class Translator:
     @property
     def traces(self) -> int:
         """Number of graphs made so far; lengths are open in them, so it does not grow with use."""
-        return self.searcher.traces + self._attention.traces
+        return self.searcher.traces + self._attention.traces + (self.reverse.traces if self.reverse else 0)
 
     def encode(self, sentences: Sequence[str]) -> list[list[int]]:
         """Return the source ids of sentences, with start and end tokens."""
@@ -232,15 +252,19 @@ class Translator:
 
     def _translate_batch(self, batch: Sequence[Part], n_best: int, with_heads: bool) -> list[list[Translation]]:
         source_ids, found = self._find([part.row for part in batch], [part.start for part in batch])
-        found = Hypotheses(*(part[:, :n_best] for part in found))
+        width = found.ids.shape[1] if self.reverse else n_best
+        found = Hypotheses(*(part[:, :width] for part in found))
         texts = self.tokenizers.target.detokenize(tf.constant(found.ids.reshape(-1, found.ids.shape[2])))
         texts = [one_line(text.decode("utf-8", "replace")) for text in texts.numpy()]
+        if self.reverse:
+            texts, found = self.reverse.rerank([part.text for part in batch], texts, found)
+        found = Hypotheses(*(part[:, :n_best] for part in found))
         heads = self._attention(source_ids, found.ids).numpy() if any(part.shown for part in batch) else None
         return [
             [
                 self._translation(
                     part,
-                    texts[b * n_best + w],
+                    texts[b * width + w],
                     Hypotheses(*(of[b, w] for of in found)),
                     heads[:, b, w] if heads is not None and part.shown else None,
                     with_heads,
