@@ -7,7 +7,7 @@ import pytest
 from tiny_run import spread_parts, tiny_config, write_run
 
 import translate
-from transformer.config import END_ID, START_ID, SearchConfig, UserError
+from transformer.config import END_ID, REVERSE_WEIGHT, START_ID, SearchConfig, UserError
 from transformer.inference import reverse, serve
 from transformer.inference.reverse import ReverseModel
 from transformer.inference.search import Hypotheses
@@ -150,7 +150,7 @@ def runs(parts, backwards, tmp_path_factory):
 
 def test_a_run_of_the_other_direction_is_wanted(runs):
     for name in ("back", "unknown"):
-        assert Translator.load(runs / "there", reverse=runs / name).reverse.weight == reverse.WEIGHT
+        assert Translator.load(runs / "there", reverse=runs / name).reverse.weight == REVERSE_WEIGHT
     with pytest.raises(UserError, match="there translates pt to en; the other direction of pt to en is en to pt"):
         Translator.load(runs / "there", reverse=runs / "there")
     with pytest.raises(UserError, match="there is no run directory"):

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Any, NoReturn
 
-from transformer.config import Config, UserError
+from transformer.config import REVERSE_WEIGHT, Config, UserError
 from transformer.interrupts import Terminated, end_at_once, end_cleanly
 from transformer.rules import nearest
 
@@ -66,7 +66,9 @@ def add_reverse_flags(parser: Parser) -> None:
     parser.add_argument(
         "--reverse-run", metavar="RUN", help="run of the other direction, which helps to choose hypotheses"
     )
-    parser.add_argument("--reverse-weight", type=float, metavar="W", help="of what it says of each (default: 0.3)")
+    parser.add_argument(
+        "--reverse-weight", type=float, metavar="W", help=f"of what it says of each (default: {REVERSE_WEIGHT})"
+    )
 
 
 def given_reverse(parser: Parser, args: argparse.Namespace) -> dict[str, Any]:

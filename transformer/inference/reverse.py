@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from transformer.checkpoints import BEST, RunDirectory
-from transformer.config import PAD_ID, UserError
+from transformer.config import PAD_ID, REVERSE_WEIGHT, UserError
 from transformer.data.tokenizers import TokenizerPair
 from transformer.graphs import Graph
 from transformer.inference.parts import Reader
@@ -21,7 +21,6 @@ from transformer.inference.search import Hypotheses
 from transformer.inference.searcher import padded
 from transformer.models.translation import Transformer
 
-WEIGHT = 0.3  # from 0.1 to 1 it makes little difference (RESULTS.md)
 TOKENS_TOGETHER = 1024  # of sentences, padding included: bounds what their logits take
 
 
@@ -44,7 +43,7 @@ class ReverseModel:
     """
 
     def __init__(
-        self, transformer: Transformer, tokenizers: TokenizerPair, max_positions: int, weight: float = WEIGHT
+        self, transformer: Transformer, tokenizers: TokenizerPair, max_positions: int, weight: float = REVERSE_WEIGHT
     ) -> None:
         if not 0 <= weight < math.inf:
             raise ValueError(f"weight must be a number from 0, got {weight!r}")
@@ -55,7 +54,12 @@ class ReverseModel:
 
     @classmethod
     def load(
-        cls, run: str | Path, source_language: str, target_language: str, which: str = BEST, weight: float = WEIGHT
+        cls,
+        run: str | Path,
+        source_language: str,
+        target_language: str,
+        which: str = BEST,
+        weight: float = REVERSE_WEIGHT,
     ) -> ReverseModel:
         """Load the model of a run directory.
 

@@ -11,13 +11,12 @@ import numpy as np
 import tensorflow as tf
 
 from transformer.checkpoints import BEST, RunDirectory
-from transformer.config import DEFAULT_RUN, START_ID, Config, SearchConfig, UserError
+from transformer.config import DEFAULT_RUN, REVERSE_WEIGHT, START_ID, Config, SearchConfig, UserError
 from transformer.data.tokenizers import TokenizerPair
 from transformer.graphs import Graph
 from transformer.inference.attention import source_attention
 from transformer.inference.doubts import doubts
 from transformer.inference.parts import Part, Reader, utf8
-from transformer.inference.reverse import WEIGHT as REVERSE_WEIGHT
 from transformer.inference.reverse import ReverseModel
 from transformer.inference.search import Hypotheses
 from transformer.inference.searcher import Searchers, padded
@@ -95,7 +94,8 @@ class Translator:
                 )
         config = config.override({"search": search}, "search")
         positions = min(other.model.max_positions for other, _, _ in loaded)
-        source, target = (str(runs[0].corpus()[name]) for name in ("source_language", "target_language"))
+        corpus = runs[0].corpus()
+        source, target = str(corpus["source_language"]), str(corpus["target_language"])
         if reverse is not None and config.search.beam_size == 1:
             raise UserError("a reverse run chooses among the hypotheses of a beam; give a beam size above 1")
         backwards = None if reverse is None else ReverseModel.load(reverse, source, target, which, reverse_weight)
@@ -258,8 +258,9 @@ class Translator:
         texts = [one_line(text.decode("utf-8", "replace")) for text in texts.numpy()]
         if self.reverse:
             texts, found = self.reverse.rerank([part.text for part in batch], texts, found)
-        found = Hypotheses(*(part[:, :n_best] for part in found))
-        heads = self._attention(source_ids, found.ids).numpy() if any(part.shown for part in batch) else None
+        heads = None
+        if any(part.shown for part in batch):
+            heads = self._attention(source_ids, found.ids[:, :n_best]).numpy()
         return [
             [
                 self._translation(
