@@ -13,13 +13,11 @@ import math
 import re
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from transformer.command_line import Parser, exit_code, import_tensorflow
-from transformer.config import UserError
 
-LANGUAGES = ("en", "de")
 LINES = 500
 SOURCE, TARGETS = "people", ("Menschen", "Personen", "Leute")
 
@@ -29,7 +27,12 @@ def words(line: str) -> list[str]:
     return re.findall(r"[\w-]+|[^\w\s]", line.lower())
 
 
-def surprises(train: list[str], val: list[str], size: int) -> list[float]:
+def counts(lines: Sequence[str]) -> Counter[str]:
+    """Return how often each word stands in lines."""
+    return Counter(word for line in lines for word in words(line))
+
+
+def surprises(train: Sequence[str], val: Sequence[str], size: int) -> list[float]:
     """Return the nats per word of val under the words of each stretch of train mixed with those of all, half and half.
 
     Args:
@@ -37,11 +40,11 @@ def surprises(train: list[str], val: list[str], size: int) -> list[float]:
         val: lines.
         size: lines in a stretch; the last may be shorter.
     """
-    whole, wanted = (Counter(word for line in lines for word in words(line)) for lines in (train, val))
+    whole, wanted = counts(train), counts(val)
     unseen = whole.total() + len(whole) + 1  # each known word once more, and one that stands for the unknown
     figures = []
     for start in range(0, len(train), size):
-        part = Counter(word for line in train[start : start + size] for word in words(line))
+        part = counts(train[start : start + size])
         share = 0.5 / max(part.total(), 1)
         logs = (n * math.log(share * part[w] + 0.5 * (whole[w] + 1) / unseen) for w, n in wanted.items())
         figures.append(-sum(logs) / max(wanted.total(), 1))
@@ -54,36 +57,27 @@ def shares(pairs: list[tuple[str, str]], source: str, targets: tuple[str, ...]) 
     return {t: round(sum(t.lower() in of for of in found) / len(found), 2) if found else None for t in targets}
 
 
-def read(data: Path, name: str) -> dict[str, list[str]]:
-    """Return the lines of a split in each language.
-
-    Raises:
-        UserError: a file cannot be read or holds nothing, or the two have not as many lines.
-    """
-    from transformer.data import textfiles
-
-    texts = {one: list(textfiles.lines(data / f"{name}.{one}")) for one in LANGUAGES}
-    english, german = (len(texts[one]) for one in LANGUAGES)
-    if not 0 < english == german:
-        raise UserError(f"{data}/{name}.en has {english} lines and {name}.de {german}; line n of both must be one pair")
-    return texts
-
-
 def rows(data: Path, size: int, source: str, targets: tuple[str, ...]) -> Iterator[dict]:
     """Yield a row for each stretch of train, then one for val.
 
     Raises:
-        UserError: see `read`.
+        UserError: what is wrong with a file, see `FileCorpus`.
     """
-    train, val = read(data, "train"), read(data, "val")
-    english, german = (surprises(train[one], val[one], size) for one in LANGUAGES)
+    from transformer.data.corpora import FileCorpus
+
+    names = {"train": "train", "validation": "val"}
+    corpus = FileCorpus(
+        {split: (data / f"{name}.en", data / f"{name}.de") for split, name in names.items()}, "en", "de", 0
+    )
+    train, val = (list(corpus.pairs(split)) for split in names)
+    sides = zip(zip(*train, strict=True), zip(*val, strict=True), strict=True)
+    english, german = (surprises(ours, wanted, size) for ours, wanted in sides)
     for number in range(len(german)):
-        stretch = slice(number * size, (number + 1) * size)
-        pairs = list(zip(train["en"][stretch], train["de"][stretch], strict=True))
-        row = {"lines": f"{stretch.start + 1}-{stretch.start + len(pairs)}"}
+        pairs = train[number * size : (number + 1) * size]
+        row = {"lines": f"{number * size + 1}-{number * size + len(pairs)}"}
         row |= {"german": round(german[number], 3), "english": round(english[number], 3)}
         yield row | {source: shares(pairs, source, targets)}
-    yield {"lines": "val", source: shares(list(zip(val["en"], val["de"], strict=True)), source, targets)}
+    yield {"lines": "val", source: shares(val, source, targets)}
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -98,7 +92,7 @@ def main(argv: list[str] | None = None) -> int:
         p.error(f"--lines must be at least 1, got {args.lines}")
 
     def job() -> None:
-        import_tensorflow()  # what reads text files holds parts that need it
+        import_tensorflow()
         for row in rows(Path(args.data), args.lines, args.source, tuple(args.targets)):
             print(json.dumps(row, ensure_ascii=False))
 

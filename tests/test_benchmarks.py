@@ -148,4 +148,4 @@ def test_the_wording_of_each_stretch_is_told(tmp_path, capsys):
     assert first["german"] < second["german"] and first["english"] < second["english"]
     (tmp_path / "val.de").write_text("Leute\nzu viel\n", encoding="utf-8")
     assert styles.main([str(tmp_path)]) == 1
-    assert "val.en has 1 lines and val.de 2" in capsys.readouterr().err
+    assert f"val.en has 1 lines and {tmp_path}/val.de has 2: line 2 has no counterpart" in capsys.readouterr().err
