@@ -2,12 +2,12 @@ r"""Train a Multi30k translator on its corpus and on what weaker translators mak
 
     python benchmarks/diversified.py DIR --runs RUNS [--seed N] [--direction en_de]
 
-Data diversification (Nguyen et al. 2020): translators of each direction, of different seeds, are trained on the 29,000
-pairs, and each translates its own side of them; the student begins as the first translator of its direction and learns
-from the pairs, from the English sentences with their translations, and from the translations of the German sentences
-with these. Nothing but the corpus goes in, and the model is no larger. With --shared-steps both translators of a seed
-begin as one that learned the pairs in both directions at once (bidirectional training, Ding et al. 2021). Training in
-bfloat16 pays where the CPU or GPU has products of its own for it.
+One translator learns the 29,000 pairs in both directions at once (bidirectional training, Ding et al. 2021); a
+translator of each direction begins as it and goes on with its own (--teachers of each, of different seeds). Each
+translates its own side of the pairs (data diversification, Nguyen et al. 2020); the student begins as the first
+translator of its direction and learns from the pairs, from the English sentences with their translations, and from
+the translations of the German sentences with these. Nothing but the corpus goes in, and the model is no larger.
+--precision bfloat16 pays where the CPU or GPU has products of its own for it.
 
 RUNS keeps everything; what is complete there is not made again, and an interrupted training goes on: the same command
 may be stopped and given again, and with more --student-steps a student that is done goes on. Prints a JSON line with
@@ -27,7 +27,7 @@ from transformer.command_line import Parser, exit_code, import_tensorflow
 from transformer.config import PRECISIONS
 
 DIRECTIONS = ("en_de", "de_en")
-TEACHERS, SHARED_STEPS, TEACHER_STEPS, STUDENT_STEPS = 1, 0, 10000, 12000
+TEACHERS, SHARED_STEPS, TEACHER_STEPS, STUDENT_STEPS = 1, 5000, 5000, 9000
 SEED_STEP = 1000  # between the seeds of the translators of one direction
 
 
@@ -140,7 +140,7 @@ def main(argv: list[str] | None = None) -> int:
     for name, steps in (("teacher", TEACHER_STEPS), ("student", STUDENT_STEPS)):
         length = f"--{name}-steps"
         p.add_argument(length, type=int, default=steps, metavar="N", help="its length (default: %(default)s)")
-    p.add_argument("--precision", choices=PRECISIONS, default="bfloat16", help="of training (default: %(default)s)")
+    p.add_argument("--precision", choices=PRECISIONS, default="float32", help="of training (default: %(default)s)")
     args = p.parse_args(argv)
     for name in ("teachers", "teacher_steps", "student_steps"):
         if getattr(args, name) < 1:
