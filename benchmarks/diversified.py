@@ -21,9 +21,10 @@ import time
 from argparse import Namespace
 from pathlib import Path
 
+from multi30k import read_pairs
 from scripts import ROOT, run_script
 
-from transformer.command_line import Parser, exit_code, import_tensorflow
+from transformer.command_line import Parser, exit_code
 from transformer.config import PRECISIONS
 
 DIRECTIONS = ("en_de", "de_en")
@@ -76,17 +77,11 @@ def both_directions(data: Path, folder: Path) -> None:
 
     The files keep the names of the corpus: those of one language hold both.
     """
-    import_tensorflow()
-    from transformer.data.corpora import FileCorpus
-
     folder.mkdir(parents=True, exist_ok=True)
-    names = {"train": "train", "validation": "val"}
-    files = {split: (data / f"{name}.en", data / f"{name}.de") for split, name in names.items()}
-    corpus = FileCorpus(files, "en", "de", 0)
-    for split, paths in files.items():
-        for path, order in zip(paths, ((0, 1), (1, 0)), strict=True):
-            lines = (pair[side] + "\n" for pair in corpus.pairs(split) for side in order)
-            (folder / path.name).write_text("".join(lines), encoding="utf-8")
+    for name, pairs in read_pairs(data).items():
+        for language, order in (("en", (0, 1)), ("de", (1, 0))):
+            lines = (pair[side] + "\n" for pair in pairs for side in order)
+            (folder / f"{name}.{language}").write_text("".join(lines), encoding="utf-8")
 
 
 def student(data: Path, runs: Path, args: Namespace) -> None:

@@ -16,7 +16,9 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from transformer.command_line import Parser, exit_code, import_tensorflow
+from multi30k import read_pairs
+
+from transformer.command_line import Parser, exit_code
 
 LINES = 500
 SOURCE, TARGETS = "people", ("Menschen", "Personen", "Leute")
@@ -61,15 +63,9 @@ def rows(data: Path, size: int, source: str, targets: tuple[str, ...]) -> Iterat
     """Yield a row for each stretch of train, then one for val.
 
     Raises:
-        UserError: what is wrong with a file, see `FileCorpus`.
+        UserError: what is wrong with a file, see `read_pairs`.
     """
-    from transformer.data.corpora import FileCorpus
-
-    names = {"train": "train", "validation": "val"}
-    corpus = FileCorpus(
-        {split: (data / f"{name}.en", data / f"{name}.de") for split, name in names.items()}, "en", "de", 0
-    )
-    train, val = (list(corpus.pairs(split)) for split in names)
+    train, val = read_pairs(data).values()
     sides = zip(zip(*train, strict=True), zip(*val, strict=True), strict=True)
     english, german = (surprises(ours, wanted, size) for ours, wanted in sides)
     for number in range(len(german)):
@@ -92,7 +88,6 @@ def main(argv: list[str] | None = None) -> int:
         p.error(f"--lines must be at least 1, got {args.lines}")
 
     def job() -> None:
-        import_tensorflow()
         for row in rows(Path(args.data), args.lines, args.source, tuple(args.targets)):
             print(json.dumps(row, ensure_ascii=False))
 
