@@ -42,8 +42,9 @@ TIME_FIELDS = ("seconds", "tokens_per_second", "waiting_for_data")
 # Runs the training; where a third argument is given, the process is killed so many seconds after its first step.
 PROCESS = """
 import os, signal, sys, threading
-from transformer.command_line import exit_code
+from transformer.command_line import exit_code, import_tensorflow
 from transformer.config import Config
+import_tensorflow()
 from transformer.training.steps import Steps
 from transformer.training.trainer import train
 if len(sys.argv) > 3:

@@ -28,7 +28,7 @@ PARTS = {
     "attention: scores, softmax, weighted values": r"mha.*(BatchMatMul|Softmax|softmax)|mha.*/(mul|sub|Sum)",
     "attention: transposed heads": r"mha.*(Transpose|transpose)",
     "attention: projections": r"mha",
-    "feed-forward": r"ffn",
+    "feed-forward": r"/(inner|outer)",
     "layer norms": r"layernorm",
     "dropout": r"dropout|StatelessRandom",
     "embeddings": r"embedding|UnsortedSegmentSum|Gather",
