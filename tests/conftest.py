@@ -5,6 +5,7 @@ import signal
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before TensorFlow is imported
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # as in the scripts, which tests compare with this process
 
 import pytest
 

@@ -1,14 +1,13 @@
 """What all scripts share: how a mistake in a flag and a missing package are told."""
 
 import os
-import platform
 import subprocess
 import sys
 
 import pytest
 from conftest import ROOT
 
-from transformer.command_line import Parser, exit_code, import_tensorflow
+from transformer.command_line import Parser, exit_code
 
 
 @pytest.mark.parametrize(
@@ -52,11 +51,16 @@ def test_a_missing_module_of_ours_is_no_mistake_of_the_user():
 @pytest.mark.parametrize(
     "machine, given, expected", [("x86_64", None, "1"), ("x86_64", "0", "0"), ("aarch64", None, None)]
 )
-def test_products_of_onednn_are_asked_for_on_x86_unless_the_user_says_otherwise(monkeypatch, machine, given, expected):
+def test_products_of_onednn_are_asked_for_on_x86_unless_the_user_says_otherwise(machine, given, expected):
     """TF_ENABLE_ONEDNN_OPTS is the variable of TensorFlow's guide."""
-    monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", given or "")
-    if given is None:
-        monkeypatch.delenv("TF_ENABLE_ONEDNN_OPTS")
-    monkeypatch.setattr(platform, "machine", lambda: machine)
-    import_tensorflow()
-    assert os.environ.get("TF_ENABLE_ONEDNN_OPTS") == expected
+    environment = {name: value for name, value in os.environ.items() if name != "TF_ENABLE_ONEDNN_OPTS"}
+    environment |= {} if given is None else {"TF_ENABLE_ONEDNN_OPTS": given}
+    code = (
+        "import os, platform\n"
+        "from transformer.command_line import import_tensorflow\n"
+        f"platform.machine = lambda: {machine!r}\n"
+        "import_tensorflow()\n"
+        "print(os.environ.get('TF_ENABLE_ONEDNN_OPTS'))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, cwd=ROOT)
+    assert done.stdout.strip() == str(expected), done.stderr

@@ -167,7 +167,7 @@ def import_tensorflow(optimise: bool = True) -> None:
             single sentence waiting for 0.3 s.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    if platform.machine() in ("x86_64", "AMD64"):
+    if "tensorflow" not in sys.modules and platform.machine() in ("x86_64", "AMD64"):  # later it has no effect here
         os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     sys.stderr.flush()
     stderr = os.dup(2)
