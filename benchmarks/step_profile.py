@@ -9,7 +9,6 @@ in it on average, the operations of a step, and the share of padding in the batc
 
 import collections
 import json
-import os
 import re
 import sys
 import tempfile
@@ -89,7 +88,6 @@ def profile(folder: Path, steps: int) -> None:
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     p = Parser(prog="step_profile.py", description=__doc__.splitlines()[0])
     p.add_argument("data", metavar="DIR", help="folder with Multi30k's train.en and train.de")
     p.add_argument("--steps", type=int, default=40, metavar="N", help="steps to look at (default: %(default)s)")

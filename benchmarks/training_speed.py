@@ -6,7 +6,8 @@ r"""Compare the training speed of this package with its peers on the same work.
 
 One model (4 + 4 layers, d_model 128, 8 heads, dff 512, 8,000 words untied, dropout and label smoothing 0.1, Adam,
 float32) is built with each library and trained on the same batches of 64 sentences, sorted by length. Each system is a
-process of its own; they take turns, one round each. PyTorch gets one thread or two, whichever is faster. Prints a JSON
+process of its own; they take turns, one round each. PyTorch gets one thread or two, whichever is faster, and all that
+stand on TensorFlow the products of oneDNN, through the environment that `import_tensorflow` sets here. Prints a JSON
 line a system: median target tokens per second, the ratio of ours to it (median of the rounds' ratios), and the share of
 the machine's float32 matrix-product peak, counting 6 FLOPs for each matrix parameter applied to a real token.
 """

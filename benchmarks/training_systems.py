@@ -18,9 +18,6 @@ PAD, START, END = 0, 2, 3
 
 def transformer(threads):
     """Return a step of this package's trainer."""
-    from transformer.command_line import import_tensorflow
-
-    import_tensorflow()  # with what `train.py` asks TensorFlow for
     import tensorflow as tf
 
     from transformer.config import Config

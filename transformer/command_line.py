@@ -112,7 +112,7 @@ def exit_code(job: Callable[[], None], if_interrupted: str = "interrupted") -> i
     """
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:  # closed by whoever started us: no other file may take its number
-            setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115
+            setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115 - stays open
     code = 1
     try:
         with _ending_cleanly():
