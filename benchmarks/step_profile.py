@@ -24,7 +24,7 @@ from transformer.command_line import Parser, exit_code, import_tensorflow
 PARTS = {
     "vocabulary projection, softmax and loss": r"^while",
     "optimizer and gradient norm": r"ResourceApply|L2Loss|^adam",
-    "attention: scores, softmax, weighted values": r"mha.*(BatchMatMul|Softmax|softmax)|mha.*/(mul|sub|Sum)",
+    "attention: scores, softmax, weighted values": r"BatchMatMul|mha.*(Softmax|softmax)|mha.*/(mul|sub|Sum)",
     "attention: transposed heads": r"mha.*(Transpose|transpose)",
     "attention: projections": r"mha",
     "feed-forward": r"/(inner|outer)",

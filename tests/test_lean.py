@@ -6,6 +6,7 @@ import pytest
 import tensorflow as tf
 
 from transformer.layers import lean
+from transformer.layers.attention import MultiHeadAttention
 
 
 def gradients(layer, x, upstream):
@@ -84,3 +85,47 @@ def test_dropout_draws_anew_and_again():
 @pytest.mark.parametrize("rate, expected", [(0.0, 1.0), (1.0, 0.0)])
 def test_dropout_at_its_ends(rate, expected):
     np.testing.assert_array_equal(lean.Dropout(rate)(tf.ones((3, 2)), training=True), np.full((3, 2), expected))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("transposed", [{}, {"transpose_a": True}, {"transpose_b": True}])
+@pytest.mark.parametrize("work", [lean.SMALL, lean.SMALL + 1])
+def test_products_of_small_matrices_and_their_first_and_second_gradients(work, transposed, dtype):
+    generator = np.random.default_rng(2)
+    shapes = {"transpose_a": ((2, 3, 5, 4), (2, 3, 5, 6)), "transpose_b": ((2, 3, 4, 5), (2, 3, 6, 5))}
+    shapes = shapes.get(next(iter(transposed), ""), ((2, 3, 4, 5), (2, 3, 5, 6)))
+    x, y = (tf.constant(generator.normal(size=shape), dtype) for shape in shapes)
+
+    def gradients_of(matmul):
+        with tf.GradientTape() as outer:
+            outer.watch([x, y])
+            with tf.GradientTape() as tape:
+                tape.watch([x, y])
+                product = matmul(x, y, **transposed)
+                total = tf.reduce_sum(product**2)
+            firsts = tape.gradient(total, [x, y])
+            length = sum(tf.reduce_sum(first**2) for first in firsts)
+        return [product, *firsts, *outer.gradient(length, [x, y])]
+
+    ours = tf.function(gradients_of, autograph=False)(lean.matmul_of_small(tf.constant(work)))
+    for one, other in zip(ours, gradients_of(tf.matmul), strict=True):
+        assert one.dtype == other.dtype == dtype and one.shape == other.shape
+        np.testing.assert_allclose(tf.cast(one, tf.float32), tf.cast(other, tf.float32), rtol=1e-5, atol=1e-4)
+
+
+@pytest.mark.parametrize("length", [5, 120])
+def test_small_products_do_not_change_attention(length):
+    """Training takes them, all else does not: the two agree where there is no dropout."""
+    layer = MultiHeadAttention(16, 2)
+    layer.build((None, None, 16))
+    generator = np.random.default_rng(3)
+    x = tf.constant(generator.normal(size=(3, length, 16)), tf.float32)
+    upstream = tf.constant(generator.normal(size=x.shape), tf.float32)
+    found = []
+    for training in (True, False):
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            y = layer(x, x, x, training=training)[0]
+        found.append([y, *tape.gradient(y, [x, *(weight.value for weight in layer.weights)], upstream)])
+    for one, other in zip(*found, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)

@@ -13,7 +13,7 @@ from transformer.config import END_ID, PAD_ID, START_ID
 from transformer.data import pipeline
 from transformer.data import shards as shards_room
 from transformer.data.pipeline import batches, cut_into_batches
-from transformer.data.shards import encode_alternatives, encode_pair, tokenised_shards
+from transformer.data.shards import encode_alternatives, encode_pairs, tokenised_shards
 from transformer.data.tokenizers import TokenizerPair
 
 IDS = st.lists(st.integers(4, 2**31 - 1), max_size=9)
@@ -35,7 +35,8 @@ def make(tmp_path):
 @settings(max_examples=25, deadline=None)
 @given(st.lists(st.tuples(IDS, IDS), min_size=1, max_size=6))
 def test_records_give_back_what_was_written(pairs):
-    records = tf.constant([encode_pair(np.array(s, np.int32), np.array(t, np.int32)) for s, t in pairs])
+    sides = ((np.array(sum(side, []), np.int32), np.array([*map(len, side)])) for side in zip(*pairs, strict=True))
+    records = tf.constant(encode_pairs(*sides))
     source, target = pipeline.decode_pairs(records)
     assert source.to_list() == [[START_ID, *s, END_ID] for s, _ in pairs]
     assert target.to_list() == [[START_ID, *t, END_ID] for _, t in pairs]

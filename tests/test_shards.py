@@ -108,7 +108,7 @@ def test_shards_that_are_not_complete_are_made_again(tmp_path, counted, damage):
 def test_a_process_that_fails_half_way_leaves_no_shards(tmp_path, monkeypatch):
     arguments = write_corpus(tmp_path, [("4", "5")]), "train", TokenizerPair(Numbers(), Numbers()), a_config(tmp_path)
     with monkeypatch.context() as patch:
-        patch.setattr(shards_room, "encode_pair", lambda *_: 1 / 0)
+        patch.setattr(shards_room, "encode_pairs", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             tokenised_shards(*arguments)
     assert list((tmp_path / "cache").iterdir()) == []

@@ -135,7 +135,7 @@ def clean(
     changes = {rule: change for rule, change in changes.items() if getattr(config, rule)}
     counters = [_words_in(source_language), _words_in(target_language)]
     faults: dict[str, Callable[[tuple[str, str]], bool]] = {
-        "drop_empty": lambda pair: not all(side.strip(BLANKS) for side in pair),
+        "drop_empty": lambda pair: not (pair[0].strip(BLANKS) and pair[1].strip(BLANKS)),
         "max_words": lambda pair: (
             max(count(side) for count, side in zip(counters, pair, strict=True)) > config.max_words
         ),
@@ -153,9 +153,10 @@ def clean(
             changed = (change(pair[0]), change(pair[1]))
             report.changed[rule] += changed != pair
             pair = changed
-        broken = next((rule for rule, fault in faults.items() if fault(pair)), None)
-        if broken:
-            report.removed[broken] += 1
+        for rule, fault in faults.items():
+            if fault(pair):
+                report.removed[rule] += 1
+                break
         else:
             report.kept += 1
             yield pair

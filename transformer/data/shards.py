@@ -10,7 +10,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +25,8 @@ from transformer.threads import in_order
 FORMAT = 1  # of the shards; part of their fingerprint
 PAIRS_PER_SHARD = 250_000
 PAIRS_PER_CALL = 4096  # tokenised in one call, which the tokenizer spreads over the cores
+
+FlatIds = tuple[np.ndarray, np.ndarray]  # of many texts, one behind the other, and each text's number of them
 
 
 @dataclasses.dataclass(frozen=True)
@@ -176,32 +178,28 @@ def _write_shards(
 ) -> None:
     report = CleaningReport()
     pairs = cleaned_pairs(corpus, split, config, report)
-    longest = config.data.max_tokens - 2  # start and end take two
     paths: list[str] = []
     kept, target_tokens, too_long, writer = 0, 0, 0, None
 
-    def tokenised(numbered: tuple[int, list]) -> list:
+    def tokenised(numbered: tuple[int, list]) -> tuple[list[bytes], int, int]:
         number, chunk = numbered
-        seed = number * PAIRS_PER_CALL
-        return list(_tokenised(chunk, tokenizers, _segmentations(split, config), config, seed))
+        return _records(chunk, tokenizers, _segmentations(split, config), config, seed=number * PAIRS_PER_CALL)
 
     chunks = enumerate(iter(lambda: list(itertools.islice(pairs, PAIRS_PER_CALL)), []))
     try:
         # The tokenizer works in C++ while the next pairs are read and cleaned.
-        for best, drawn in itertools.chain.from_iterable(in_order(tokenised, chunks)):
-            if max(map(len, best)) > longest:
-                too_long += 1
-                continue
-            if writer is None or kept % PAIRS_PER_SHARD == 0:
-                if writer:
-                    writer.close()
-                    say(f"{kept:,} pairs tokenised")
-                paths.append(f"{len(paths):05d}.tfrecord")
-                writer = tf.io.TFRecordWriter(str(folder / paths[-1]))
-            drawn = [pair if max(map(len, pair)) <= longest else best for pair in drawn]
-            writer.write(encode_alternatives(drawn) if drawn else encode_pair(*best))
-            kept += 1
-            target_tokens += len(best[1]) + 1
+        for records, tokens, left_out in in_order(tokenised, chunks):
+            for record in records:
+                if writer is None or kept % PAIRS_PER_SHARD == 0:
+                    if writer:
+                        writer.close()
+                        say(f"{kept:,} pairs tokenised")
+                    paths.append(f"{len(paths):05d}.tfrecord")
+                    writer = tf.io.TFRecordWriter(str(folder / paths[-1]))
+                writer.write(record)
+                kept += 1
+            target_tokens += tokens
+            too_long += left_out
     finally:
         if writer:
             writer.close()
@@ -210,33 +208,50 @@ def _write_shards(
     (folder / "summary.json").write_text(json.dumps(dataclasses.asdict(summary)), encoding="utf-8")
 
 
-def _tokenised(
+def _records(
     chunk: list[tuple[str, str]], tokenizers: TokenizerPair, count: int, config: Config, seed: int
-) -> Iterator[tuple[tuple, list[tuple]]]:
-    """Yield the likeliest ids of each pair, and `count` drawn pairs of ids."""
+) -> tuple[list[bytes], int, int]:
+    """Return the records of the pairs that are not too long, their target tokens, and the number of the others."""
+    longest = config.data.max_tokens - 2  # start and end take two
     sides = list(zip((tokenizers.source, tokenizers.target), zip(*chunk, strict=True), strict=True))
-    best = zip(*(_rows(tokenizer.tokenize(tf.constant(texts))) for tokenizer, texts in sides), strict=True)
-    drawn: Iterable[list[tuple]] = itertools.repeat([], len(chunk))
-    if count:
-        alpha = config.text.segmentation_alpha
-        by_side = (
+    ragged = [tokenizer.tokenize(tf.constant(texts)) for tokenizer, texts in sides]
+    source, target = ((rows.values.numpy(), np.diff(rows.row_splits)) for rows in ragged)
+    fits = np.maximum(source[1], target[1]) <= longest
+    if not count:
+        records = encode_pairs(source, target)
+    else:
+        alpha, records = config.text.segmentation_alpha, []
+        likeliest = zip(*(np.split(ids, np.cumsum(lengths)[:-1]) for ids, lengths in (source, target)), strict=True)
+        drawn = (
             tokenizer.segmentations(texts, count, alpha, 2 * seed + side)
             for side, (tokenizer, texts) in enumerate(sides)
         )
-        drawn = ([*zip(*pair, strict=True)] for pair in zip(*by_side, strict=True))
-    return zip(best, drawn, strict=True)
+        for best, *others in zip(likeliest, *drawn, strict=True):
+            pairs = zip(*others, strict=True)
+            records.append(encode_alternatives([pair if max(map(len, pair)) <= longest else best for pair in pairs]))
+    return list(itertools.compress(records, fits)), int(np.sum(target[1][fits] + 1)), int(np.sum(~fits))
 
 
-def _rows(ragged: tf.RaggedTensor) -> list[np.ndarray]:
-    return np.split(ragged.values.numpy(), ragged.row_splits.numpy()[1:-1])
+def encode_pairs(source: FlatIds, target: FlatIds) -> list[bytes]:
+    """Return a record for each pair: the source's length, the source ids and the target ids, as little-endian int32.
 
-
-def encode_pair(source: np.ndarray, target: np.ndarray) -> bytes:
-    """Return a record: the source's length, the source ids and the target ids, as little-endian int32."""
-    return np.concatenate([[len(source)], source, target]).astype("<i4").tobytes()
+    Args:
+        source: the ids of all sources, one behind the other, and their lengths (N,).
+        target: likewise.
+    """
+    lengths = np.stack([np.ones_like(source[1]), source[1], target[1]], axis=1)  # (N, 3)
+    ends = np.cumsum(np.sum(lengths, axis=1))
+    flat = np.empty(ends[-1], "<i4")
+    part = np.repeat(np.tile(np.arange(3, dtype=np.int8), len(lengths)), lengths.ravel())
+    for index, values in enumerate((source[1], source[0], target[0])):
+        flat[part == index] = values
+    data, places = flat.tobytes(), [0, *(flat.itemsize * ends).tolist()]
+    return [data[start:end] for start, end in itertools.pairwise(places)]
 
 
 def encode_alternatives(pairs: Sequence[tuple[Sequence[int], Sequence[int]]]) -> bytes:
     """Return several records of one sentence as one: each one's length in bytes, as little-endian int32, then all."""
-    records = [encode_pair(np.array(source, np.int32), np.array(target, np.int32)) for source, target in pairs]
+    sides = zip(*pairs, strict=True)
+    flat = ((np.fromiter(itertools.chain(*side), np.int32), np.array([*map(len, side)])) for side in sides)
+    records = encode_pairs(*flat)
     return np.array([len(record) for record in records], "<i4").tobytes() + b"".join(records)

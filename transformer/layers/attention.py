@@ -3,6 +3,7 @@
 Axes: B batch, T target/query, S source/key, H heads, D model width, K head width (D / H).
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -10,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from transformer.layers.checks import Shape, check_heads, check_mask
-from transformer.layers.lean import Dense, Dropout
+from transformer.layers.lean import Dense, Dropout, matmul_of_small
 from transformer.layers.positional_call import PositionalCallMixin
 from transformer.layers.positions import rotary_angles, rotate
 
@@ -26,6 +27,7 @@ def scaled_dot_product_attention(
     mask: tf.Tensor | None,
     dropout: keras.layers.Dropout | None = None,
     training: bool | None = None,
+    matmul: Callable[..., tf.Tensor] = tf.matmul,
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """Return the weighted values and the weights of Attention(Q, K, V) = softmax(Q K^T / sqrt(d_k)) V.
 
@@ -36,6 +38,7 @@ def scaled_dot_product_attention(
         mask: bool, broadcastable to (..., T, S), True = may attend; None hides nothing.
         dropout: applied to the weights before they meet the values; the returned weights are without it.
         training: whether `dropout` is active.
+        matmul: multiplies q by k and the weights by v; `tf.matmul`, or a faster one for these sizes.
 
     Returns:
         output (..., T, K') and weights (..., T, S); each row of weights sums to 1. Where a query may attend to
@@ -49,13 +52,13 @@ def scaled_dot_product_attention(
     """
     check_mask(mask)
     scale = tf.math.rsqrt(tf.cast(tf.shape(k)[-1], tf.float32))
-    scores = tf.matmul(q * tf.cast(scale, q.dtype), k, transpose_b=True)  # (..., T, S)
+    scores = matmul(q * tf.cast(scale, q.dtype), k, transpose_b=True)  # (..., T, S)
     scores = tf.cast(scores, tf.float32)
     if mask is not None:
         scores += tf.where(mask, 0.0, HIDDEN_SCORE)
     weights = tf.cast(tf.nn.softmax(scores, axis=-1), v.dtype)
     kept = weights if dropout is None else dropout(weights, training=training)
-    return tf.matmul(kept, v), weights
+    return matmul(kept, v), weights
 
 
 @keras.saving.register_keras_serializable(package="transformer")
@@ -169,7 +172,8 @@ class MultiHeadAttention(PositionalCallMixin, keras.layers.Layer):
 
         The output is (B, T, D), or (B * T, D) where `rows` is set.
         """
-        heads, weights = scaled_dot_product_attention(queries, keys, values, mask, self.dropout, training)
+        matmul = matmul_of_small(tf.shape(queries)[2] * tf.shape(keys)[2] * self.depth) if training else tf.matmul
+        heads, weights = scaled_dot_product_attention(queries, keys, values, mask, self.dropout, training, matmul)
         heads = tf.transpose(heads, perm=[0, 2, 1, 3])  # (B, T, H, K)
         shape = (-1, self.d_model) if rows else (tf.shape(heads)[0], -1, self.d_model)
         return self.dense(tf.reshape(heads, shape)), weights

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from transformer.config import PAD_ID
 
-CHUNK = 256  # tokens whose logits exist at the same time in `projected_loss`
+CHUNK = 256  # tokens whose logits exist at the same time in `projected_loss`, more or less a half
 
 
 def token_losses(labels: tf.Tensor, logits: tf.Tensor, label_smoothing: float = 0.0) -> tf.Tensor:
@@ -46,7 +46,7 @@ def projected_loss(
 
     Equal to `tf.reduce_sum(token_losses(labels, logits, label_smoothing))` and its gradients. The logits of a batch
     are by far its largest tensor (4,096 tokens of 8,000 words: 131 MB, walked over several times); here a chunk of
-    `CHUNK` tokens is projected, normalised and turned into its gradients while it is still in the cache. Only
+    about `CHUNK` tokens is projected, normalised and turned into its gradients while it is still in the cache. Only
     logsumexp(z) needs them all: the label's logit and the mean one are linear in the logits, so they are taken on
     `hidden` and `table` instead, which are V / D times smaller.
 
@@ -95,13 +95,13 @@ def _chunked_logsumexp(hidden: tf.Tensor, table: tf.Tensor, *bias: tf.Tensor) ->
     With e = exp(z - max z) and s its sum, the gradient to the logits z is e / s. The division is done on the narrow
     side: (e / s) W = (e W) / s and (e / s)^T h = e^T (h / s).
     """
-    count = tf.maximum(tf.shape(hidden)[0], 1)  # one empty chunk where there is no token, so that shapes stay known
+    count, size = _chunk_size(hidden)
     vectors = tf.cast(table, hidden.dtype)  # (V, D)
 
     def body(
         start: tf.Tensor, total: tf.Tensor, d_hidden: tf.TensorArray, d_table: tf.Tensor, *d_bias: tf.Tensor
     ) -> tuple[tf.Tensor, ...]:
-        rows = hidden[start : start + CHUNK]  # (C, D)
+        rows = hidden[start : start + size]  # (C, D)
         logits = tf.matmul(rows, vectors, transpose_b=True)
         logits = tf.cast(tf.nn.bias_add(logits, tf.cast(bias[0], logits.dtype)) if bias else logits, tf.float32)
         most = tf.reduce_max(logits, axis=-1, keepdims=True)  # (C, 1)
@@ -109,9 +109,9 @@ def _chunked_logsumexp(hidden: tf.Tensor, table: tf.Tensor, *bias: tf.Tensor) ->
         sums = tf.reduce_sum(shares, axis=-1, keepdims=True)
         products = tf.cast(shares, hidden.dtype)
         return (
-            start + CHUNK,
+            start + size,
             total + tf.reduce_sum(most + tf.math.log(sums)),
-            d_hidden.write(start // CHUNK, tf.matmul(products, vectors) / tf.cast(sums, hidden.dtype)),
+            d_hidden.write(start // size, tf.matmul(products, vectors) / tf.cast(sums, hidden.dtype)),
             d_table + tf.cast(tf.matmul(products, rows / tf.cast(sums, rows.dtype), transpose_a=True), table.dtype),
             *(d + tf.linalg.matvec(shares, 1.0 / sums[:, 0], transpose_a=True) for d in d_bias),
         )
@@ -171,7 +171,7 @@ def _chunked_pairs(weight: float) -> Callable[..., tf.Tensor]:
 
     @tf.custom_gradient
     def total_of(hidden: tf.Tensor, other: tf.Tensor, table: tf.Tensor, *bias: tf.Tensor) -> tuple[tf.Tensor, Callable]:
-        count = tf.maximum(tf.shape(hidden)[0], 1)
+        count, size = _chunk_size(hidden)
         vectors = tf.cast(table, hidden.dtype)  # (V, D)
 
         def body(
@@ -182,7 +182,7 @@ def _chunked_pairs(weight: float) -> Callable[..., tf.Tensor]:
             d_table: tf.Tensor,
             *d_bias: tf.Tensor,
         ) -> tuple[tf.Tensor, ...]:
-            rows = [states[start : start + CHUNK] for states in (hidden, other)]  # (C, D) each
+            rows = [states[start : start + size] for states in (hidden, other)]  # (C, D) each
             logits = [tf.matmul(part, vectors, transpose_b=True) for part in rows]
             if bias:
                 logits = [tf.nn.bias_add(part, tf.cast(bias[0], part.dtype)) for part in logits]
@@ -202,9 +202,9 @@ def _chunked_pairs(weight: float) -> Callable[..., tf.Tensor]:
             d_products = [tf.cast(part, hidden.dtype) for part in d_logits]
             d_vectors = sum(tf.matmul(d, part, transpose_a=True) for d, part in zip(d_products, rows, strict=True))
             total += 0.5 * tf.reduce_sum(norms[0] + norms[1]) + weight * tf.reduce_sum(divergences[0] - divergences[1])
-            chunk = start // CHUNK
+            chunk = start // size
             return (
-                start + CHUNK,
+                start + size,
                 total,
                 d_hidden.write(chunk, tf.matmul(d_products[0], vectors)),
                 d_other.write(chunk, tf.matmul(d_products[1], vectors)),
@@ -228,6 +228,17 @@ def _chunked_pairs(weight: float) -> Callable[..., tf.Tensor]:
         return total, gradient
 
     return total_of
+
+
+def _chunk_size(hidden: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Return the number of rows, at least 1, and how many of them a chunk has, so that all have about the same.
+
+    Each chunk reads and writes all the output vectors, so that one for the last few rows would be a waste. Where there
+    is no row, there is one empty chunk, so that shapes stay known.
+    """
+    count = tf.maximum(tf.shape(hidden)[0], 1)
+    chunks = tf.maximum((count + CHUNK // 2) // CHUNK, 1)
+    return count, (count + chunks - 1) // chunks
 
 
 def _chunks(hidden: tf.Tensor) -> tf.TensorArray:
