@@ -169,6 +169,8 @@ def test_attention_dropout_only_in_training():
     dropped, same_weights = layer(x, x, x, None, training=True)
     assert np.abs(dropped - output).max() > 1e-3
     np.testing.assert_allclose(same_weights, weights, rtol=1e-6)  # training multiplies by another kernel
+    layer.dropout.rate = 0.0
+    np.testing.assert_array_equal(same_weights, layer(x, x, x, None, training=True)[1])
 
 
 def test_kernels_start_as_the_docstring_says():

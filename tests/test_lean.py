@@ -88,13 +88,18 @@ def test_dropout_at_its_ends(rate, expected):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-@pytest.mark.parametrize("transposed", [{}, {"transpose_a": True}, {"transpose_b": True}])
+@pytest.mark.parametrize(
+    "transposed, x_shape, y_shape",
+    [
+        ({}, (2, 3, 4, 5), (2, 3, 5, 6)),
+        ({"transpose_a": True}, (2, 3, 5, 4), (2, 3, 5, 6)),
+        ({"transpose_b": True}, (2, 3, 4, 5), (2, 3, 6, 5)),
+    ],
+)
 @pytest.mark.parametrize("work", [lean.SMALL, lean.SMALL + 1])
-def test_products_of_small_matrices_and_their_first_and_second_gradients(work, transposed, dtype):
+def test_products_of_small_matrices_and_their_first_and_second_gradients(work, transposed, x_shape, y_shape, dtype):
     generator = np.random.default_rng(2)
-    shapes = {"transpose_a": ((2, 3, 5, 4), (2, 3, 5, 6)), "transpose_b": ((2, 3, 4, 5), (2, 3, 6, 5))}
-    shapes = shapes.get(next(iter(transposed), ""), ((2, 3, 4, 5), (2, 3, 5, 6)))
-    x, y = (tf.constant(generator.normal(size=shape), dtype) for shape in shapes)
+    x, y = (tf.constant(generator.normal(size=shape), dtype) for shape in (x_shape, y_shape))
 
     def gradients_of(matmul):
         with tf.GradientTape() as outer:

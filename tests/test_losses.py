@@ -93,7 +93,10 @@ def test_projected_loss_and_its_gradients(monkeypatch, graph, smoothing, with_bi
             np.testing.assert_allclose(tf.convert_to_tensor(gradient), 0.5 * reference, atol=1e-5)
 
 
-@pytest.mark.parametrize("beyond", [-1, 0, 1])
+HALF = losses.CHUNK // 2  # from one and a half chunks on there are two
+
+
+@pytest.mark.parametrize("beyond", [-1, 0, 1, HALF - 1, HALF, HALF + 1])
 def test_projected_loss_at_the_edge_of_the_real_chunk(beyond):
     hidden, table, bias, labels = arrays(losses.CHUNK + beyond)
     expected = loop(labels, hidden @ table.T + bias, 0.1)[0].sum()
@@ -101,9 +104,15 @@ def test_projected_loss_at_the_edge_of_the_real_chunk(beyond):
     assert projected_loss(*tensors, tf.constant(labels, tf.int32), 0.1).numpy() == pytest.approx(expected, rel=1e-5)
 
 
+@pytest.mark.parametrize("count, size", [(0, 1), (1, 1), (383, 383), (384, 192), (525, 263), (1000, 250)])
+def test_chunks_are_about_equal(count, size):
+    rows, found = losses._rows_and_chunk_size(tf.zeros((count, WIDTH)))
+    assert (int(rows), int(found)) == (max(count, 1), size)
+
+
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
 def test_projected_loss_of_low_precision_states(dtype):
-    hidden, table, bias, labels = arrays(300)
+    hidden, table, bias, labels = arrays(400)
     hidden = tf.cast(hidden, dtype)
     table, bias = tf.constant(table, tf.float32), tf.constant(bias, tf.float32)
     with tf.GradientTape() as tape:

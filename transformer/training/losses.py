@@ -95,7 +95,7 @@ def _chunked_logsumexp(hidden: tf.Tensor, table: tf.Tensor, *bias: tf.Tensor) ->
     With e = exp(z - max z) and s its sum, the gradient to the logits z is e / s. The division is done on the narrow
     side: (e / s) W = (e W) / s and (e / s)^T h = e^T (h / s).
     """
-    count, size = _chunk_size(hidden)
+    count, size = _rows_and_chunk_size(hidden)
     vectors = tf.cast(table, hidden.dtype)  # (V, D)
 
     def body(
@@ -171,7 +171,7 @@ def _chunked_pairs(weight: float) -> Callable[..., tf.Tensor]:
 
     @tf.custom_gradient
     def total_of(hidden: tf.Tensor, other: tf.Tensor, table: tf.Tensor, *bias: tf.Tensor) -> tuple[tf.Tensor, Callable]:
-        count, size = _chunk_size(hidden)
+        count, size = _rows_and_chunk_size(hidden)
         vectors = tf.cast(table, hidden.dtype)  # (V, D)
 
         def body(
@@ -230,7 +230,7 @@ def _chunked_pairs(weight: float) -> Callable[..., tf.Tensor]:
     return total_of
 
 
-def _chunk_size(hidden: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+def _rows_and_chunk_size(hidden: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """Return the number of rows, at least 1, and how many of them a chunk has, so that all have about the same.
 
     Each chunk reads and writes all the output vectors, so that one for the last few rows would be a waste. Where there
