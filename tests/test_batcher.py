@@ -5,7 +5,11 @@ import time
 
 import pytest
 
-from transformer.inference.serving.batcher import Batcher, Busy, Late, Stopped
+from transformer.inference.serving.batcher import Batcher, Busy, Failed, Late, Stopped
+
+
+class Panic(BaseException):
+    """What native code raises when it panics: no `Exception`."""
 
 
 class Gate:
@@ -22,6 +26,8 @@ class Gate:
         assert self.open.wait(20)
         if any("poison" in items for items in requests):
             raise RuntimeError("poisoned")
+        if any("panic" in items for items in requests):
+            raise Panic("at the disco")
         return [[f"{kind}:{item}" for item in items] for items in requests]
 
 
@@ -100,15 +106,29 @@ def test_a_cancelled_job_makes_room_at_once_and_is_not_answered(gate, batcher):
     assert gate.calls[1:] == [("a", [["7"]])]
 
 
-def test_one_job_that_fails_does_not_spoil_the_others(gate, batcher, caplog):
+@pytest.mark.parametrize("item, told", [("poison", "poisoned"), ("panic", "at the disco")])
+def test_one_job_that_fails_does_not_spoil_the_others(gate, batcher, caplog, item, told):
     shut(gate, batcher)
-    futures = [batcher.submit("a", [item]) for item in ("1", "poison", "2")]
+    futures = [batcher.submit("a", [item]) for item in ("1", item, "2")]
     gate.open.set()
     assert (futures[0].result(20), futures[2].result(20)) == (["a:1"], ["a:2"])
-    with pytest.raises(RuntimeError, match="poisoned"):
+    with pytest.raises(Failed, match="the server's log says why"):
         futures[1].result(20)
-    assert "a request could not be answered" in caplog.text
-    assert batcher.submit("a", ["3"]).result(20) == ["a:3"]  # the thread goes on
+    assert "a request could not be answered" in caplog.text and told in caplog.text
+    assert batcher.submit("a", ["3"]).result(20) == ["a:3"] and not batcher.died  # the thread goes on
+
+
+def test_a_thread_that_dies_is_seen_and_refuses(gate, batcher, monkeypatch, caplog):
+    def die(jobs):
+        raise Panic("out of the loop")
+
+    monkeypatch.setattr(batcher, "_finish", die)
+    with pytest.raises(Failed):
+        batcher.submit("a", ["1"]).result(20)
+    batcher.join()
+    assert batcher.died and not batcher.works and "has died" in caplog.text
+    with pytest.raises(Stopped):
+        batcher.submit("a", ["2"])
 
 
 def test_what_comes_too_late_is_not_tried_again(caplog):
@@ -130,7 +150,7 @@ def test_what_comes_too_late_is_not_tried_again(caplog):
 
 def test_a_function_that_loses_an_answer_fails_instead_of_crossing_them(caplog):
     batcher = Batcher(lambda *_: [], max_waiting=2, max_together=2, timeout=60)
-    with pytest.raises(ValueError):
+    with pytest.raises(Failed):
         batcher.submit("a", ["1"]).result(20)
     batcher.stop()
     batcher.join()

@@ -15,17 +15,18 @@ import numpy as np
 import pytest
 import schemathesis
 from hypothesis import given, settings
-from live_server import JSON, serving, until
+from live_server import ABOUT, JSON, serving, until
 from schemathesis import GenerationMode
 from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi.checks import response_schema_conformance, status_code_conformance
 from tiny_run import spread_parts
 
 from transformer.config import SearchConfig, UserError
-from transformer.inference.serving.app import FILES
-from transformer.inference.serving.batcher import Late
+from transformer.inference.serving.app import FILES, make_app
+from transformer.inference.serving.batcher import Batcher, Late
 from transformer.inference.serving.config import ServeConfig
 from transformer.inference.serving.schemas import Kind
+from transformer.inference.serving.server import listen, serve
 from transformer.inference.serving.service import Service
 from transformer.inference.translator import Translator
 
@@ -424,6 +425,18 @@ def test_a_sentence_that_the_translator_fails_at_fails_alone(caplog):
             500,
             {"error": "the translator failed; the server's log says why"},
         )
+
+
+def test_a_server_whose_thread_has_died_ends_with_an_error(monkeypatch):
+    limits = ServeConfig()
+    with listen("127.0.0.1", 0) as listener:
+        batcher = Batcher(echo, limits.max_waiting, limits.max_together, limits.timeout)
+        monkeypatch.setattr(batcher, "_take", lambda: 1 / 0)
+        with contextlib.suppress(Exception):
+            batcher.submit(Kind(1, 1, False), ["wakes it"]).result(20)
+        batcher.join()
+        with pytest.raises(UserError, match="has died"):
+            serve(make_app(batcher, 1, ABOUT, limits), batcher, limits, listener, access_log=False)
 
 
 def test_stopping_finishes_what_was_begun_and_refuses_the_rest():

@@ -2,6 +2,8 @@
 
 import pytest
 
+from transformer.data.cleaning import BLANKS
+from transformer.inference import splitting
 from transformer.inference.splitting import TOGETHER, sentences_of, split_text
 
 
@@ -78,3 +80,31 @@ def test_any_text_can_be_cut_down_to_single_characters():
         "b",
         "c",
     ]  # each has more: left as it is
+
+
+@pytest.mark.parametrize("blank", BLANKS)
+@pytest.mark.parametrize("language", ["pt", "en", "fr", "ja", ""])
+def test_any_space_between_a_capital_letter_and_a_stop(language, blank):
+    """sentencex 1.0.32 panics at those of several bytes."""
+    assert sentences_of(f"Prefiro o plano B{blank}.", language) == [f"Prefiro o plano B{blank}."]
+    assert sentences_of(f"Um dois.{blank}Tr\u00eas quatro.", "pt") == ["Um dois.", "Tr\u00eas quatro."]
+
+
+@pytest.mark.parametrize("error", [RuntimeError, type("PanicException", (BaseException,), {})])
+def test_a_text_that_the_splitter_fails_on_is_one_sentence(monkeypatch, error):
+    def fail(language, text):
+        raise error("no boundary")
+
+    monkeypatch.setattr(splitting, "segment", fail)
+    assert sentences_of(" One. Two.", "en") == ["One. Two."]
+    assert split_text("One. Two.", "en", count_characters, 5) == ["One.", "Two."]
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
+def test_an_interruption_is_no_failure_of_the_splitter(monkeypatch, error):
+    def interrupted(language, text):
+        raise error
+
+    monkeypatch.setattr(splitting, "segment", interrupted)
+    with pytest.raises(error):
+        sentences_of("One. Two.", "en")

@@ -9,6 +9,9 @@ from collections.abc import Callable, Iterator, Sequence
 
 from sentencex import segment
 
+from transformer.data.cleaning import BLANKS
+from transformer.native import panics_as_errors
+
 TOGETHER = 10_000  # characters; sentencex takes the square of their number for some signs
 LONGEST_TOKEN = 16  # characters; a text that fits only with longer ones, on average, is cut without being counted
 
@@ -26,6 +29,9 @@ _PLACES = tuple(
 # What may stand before a new sentence: a blank, or a stop of a script without blanks.
 _ENDED = re.compile(r"(?:\s|[\u3002\uff01\uff1f\uff61][\"'\u201d\u2019\u300d\u300f\uff09)]{0,4})\Z")
 _ORDINAL = re.compile(r"(?<![\w.,])\d{1,2}\.\s+\Z")  # of a date in German, of a list
+
+# sentencex 1.0 panics at spaces of several bytes between a capital letter and a full stop, and takes none for a space.
+_PLAIN_SPACES = {ord(blank): " " for blank in BLANKS if not blank.isascii()}
 
 
 def most_characters(limit: int) -> int:
@@ -55,7 +61,7 @@ def _beginnings(text: str, language: str) -> Iterator[int]:
     """Yield where the second and later sentences of a text begin."""
     place, worded = 0, False
     for start in range(0, len(text), TOGETHER):  # which is no end of a sentence
-        for number, part in enumerate(segment(language, text[start : start + TOGETHER])):
+        for number, part in enumerate(_segments(text[start : start + TOGETHER], language)):
             has_word = any(map(str.isalnum, part))
             before = text[max(0, place - 6) : place]
             if number and worded and has_word and _ENDED.search(before) and not _ORDINAL.search(before):
@@ -63,6 +69,18 @@ def _beginnings(text: str, language: str) -> Iterator[int]:
                 worded = False
             worded |= has_word
             place += len(part)
+
+
+def _segments(text: str, language: str) -> list[str]:
+    """Return what sentencex takes for the sentences of a text; where it fails, the text is one.
+
+    The lengths alone are of interest: spaces of several bytes come back as plain ones.
+    """
+    try:
+        with panics_as_errors():
+            return segment(language, text.translate(_PLAIN_SPACES))
+    except Exception:  # whatever it is, the text can be translated
+        return [text]
 
 
 def split_text(text: str, language: str, count: Callable[[Sequence[str]], Sequence[int]], limit: int) -> list[str]:

@@ -15,7 +15,7 @@ from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 
-from transformer.inference.serving.batcher import Batcher, Busy, Late, Stopped
+from transformer.inference.serving.batcher import Batcher, Busy, Failed, Late, Stopped
 from transformer.inference.serving.config import ServeConfig
 from transformer.inference.serving.guard import LOCAL_HOSTS, RETRY_SECONDS, Guard
 from transformer.inference.serving.schemas import Health, Kind, Problem, TranslationAnswer, request_model
@@ -153,8 +153,8 @@ def make_app(
             raise HTTPException(503, str(busy), {"Retry-After": str(busy.seconds)}) from None
         except (Stopped, Late) as error:
             raise HTTPException(503, str(error), {"Retry-After": str(RETRY_SECONDS)}) from None
-        except Exception:  # already logged by the batcher
-            raise HTTPException(500, "the translator failed; the server's log says why") from None
+        except Failed as error:
+            raise HTTPException(500, str(error)) from None
 
     app.router.add_api_route(
         "/translate",

@@ -31,6 +31,13 @@ class Stopped(Exception):
         super().__init__("the server is stopping")
 
 
+class Failed(Exception):
+    """A job could not be answered; the log says why."""
+
+    def __init__(self) -> None:
+        super().__init__("the translator failed; the server's log says why")
+
+
 class Late(Exception):
     """Nobody waits for the result any more."""
 
@@ -50,7 +57,8 @@ class Batcher:
     """Answers jobs, the oldest first, together with those of the same kind that wait beside it.
 
     A job whose future is cancelled before it is begun is forgotten at once and makes room. Where a batch fails, each of
-    its jobs is tried alone, so that one cannot spoil the others' answers.
+    its jobs is tried alone, so that one cannot spoil the others' answers. One that fails alone is told `Failed`,
+    whatever was raised.
 
     Args:
         answer: called in the batcher's thread with a kind, the items of each job, and the time on the monotonic clock
@@ -58,6 +66,9 @@ class Batcher:
         max_waiting: items that may wait; those being answered are not counted.
         max_together: items of several jobs that may be answered together; one job may hold more.
         timeout: seconds that a job is waited for.
+
+    Attributes:
+        died: whether the thread has ended although nobody stopped it.
     """
 
     def __init__(
@@ -71,7 +82,7 @@ class Batcher:
         self._max_waiting, self._max_together = max_waiting, max_together
         self._changed = threading.Condition()
         self._jobs: dict[_Job, None] = {}  # in the order of their coming
-        self._stopped = False
+        self._stopped = self.died = False
         self._seconds_per_item = 0.0  # of late
         self._thread = threading.Thread(target=self._work, name="batcher", daemon=True)
         self._thread.start()
@@ -143,13 +154,21 @@ class Batcher:
         return taken
 
     def _work(self) -> None:
-        while taken := self._take():
-            jobs = [job for job in taken if job.future.set_running_or_notify_cancel()]
-            if jobs:
-                begun = time.monotonic()
-                self._finish(jobs)
-                seconds = (time.monotonic() - begun) / max(1, sum(len(job.items) for job in jobs))
-                self._seconds_per_item += 0.2 * (seconds - self._seconds_per_item)
+        jobs: list[_Job] = []
+        try:
+            while taken := self._take():
+                jobs = [job for job in taken if job.future.set_running_or_notify_cancel()]
+                if jobs:
+                    begun = time.monotonic()
+                    self._finish(jobs)
+                    seconds = (time.monotonic() - begun) / max(1, sum(len(job.items) for job in jobs))
+                    self._seconds_per_item += 0.2 * (seconds - self._seconds_per_item)
+        except BaseException:  # a mistake of ours; the server sees that the thread is gone and ends
+            self.died = True
+            logging.getLogger(__name__).critical("the thread that translates has died", exc_info=True)
+            for job in jobs:
+                if not job.future.done():
+                    job.future.set_exception(Failed())
 
     def _finish(self, jobs: list[_Job]) -> None:
         try:
@@ -160,13 +179,13 @@ class Batcher:
             for job in jobs:
                 job.future.set_exception(late)
             return
-        except Exception as error:  # whatever it is, the thread has to go on
+        except BaseException:  # a panic of native code is no `Exception`; whatever it is, the thread has to go on
             if len(jobs) > 1:
                 for job in jobs:
                     self._finish([job])
                 return
             logging.getLogger(__name__).exception("a request could not be answered")
-            jobs[0].future.set_exception(error)
+            jobs[0].future.set_exception(Failed())
             return
         for job, result in pairs:
             job.future.set_result(result)

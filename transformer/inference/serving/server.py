@@ -45,6 +45,8 @@ def listen(host: str, port: int) -> socket.socket:
 class Server(uvicorn.Server):
     """Serves an application until a signal; then finishes what is being translated and refuses the rest.
 
+    It ends by itself where the batcher's thread has died: nothing would be answered any more.
+
     Args:
         app: the application.
         batcher: that of the application; stopped at the end.
@@ -75,6 +77,10 @@ class Server(uvicorn.Server):
             host = f"[{host}]" if ":" in host else host
             print(f"serving at http://{host}:{port}/ (Ctrl-C stops)", file=sys.stderr, flush=True)
 
+    async def on_tick(self, counter: int) -> bool:
+        """Return whether to end; asked several times a second."""
+        return await super().on_tick(counter) or self._batcher.died
+
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Refuse what waits, then let uvicorn finish the rest."""
         self._batcher.stop()
@@ -82,7 +88,11 @@ class Server(uvicorn.Server):
 
 
 def serve(app: FastAPI, batcher: Batcher, limits: ServeConfig, listener: socket.socket, access_log: bool) -> None:
-    """Serve until Ctrl-C, SIGTERM or, of a closed terminal, SIGHUP; a second Ctrl-C does not wait for clients."""
+    """Serve until Ctrl-C, SIGTERM or, of a closed terminal, SIGHUP; a second Ctrl-C does not wait for clients.
+
+    Raises:
+        UserError: the batcher's thread has died.
+    """
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
     logging.getLogger("uvicorn.access").setLevel(logging.INFO)
     server = Server(app, batcher, limits, access_log)
@@ -95,3 +105,5 @@ def serve(app: FastAPI, batcher: Batcher, limits: ServeConfig, listener: socket.
     finally:
         batcher.stop()
         batcher.join()
+    if batcher.died:
+        raise UserError("the thread that translates has died, its log says why; start the server again")
