@@ -6,6 +6,7 @@ import io
 import json
 import math
 import os
+import random
 import re
 import subprocess
 import sys
@@ -18,7 +19,7 @@ from tiny_run import spread_parts
 
 from transformer.config import SearchConfig, UserError
 from transformer.data import textfiles
-from transformer.data.cleaning import META_BLANK, normalise_text
+from transformer.data.cleaning import BLANKS, META_BLANK, normalise_text
 from transformer.inference import commands, parts
 from transformer.inference.commands import Wanted, groups, translate_lines
 from transformer.inference.splitting import LONGEST_TOKEN, split_text
@@ -116,6 +117,82 @@ def test_any_lines_give_as_many_in_order(translator, tmp_path_factory, texts):
     told = [json.loads(line) for line in objects]
     assert [line["source"] for line in told] == lines
     assert [line["hypotheses"][0]["text"] for line in told] == plain
+
+
+ALPHABETS = {  # what the random strings of a language are made of
+    "pt": [
+        "Plano ",
+        "B",
+        "Av",
+        "D",
+        "\u00c1",
+        ".",
+        ". ",
+        "!",
+        "?",
+        "...",
+        '"',
+        "mar",
+        "3",
+        *BLANKS,
+    ],  # spaces after capitals
+    "en": ["Mr", "J", "U.S", "A", "e.g", ".", ". ", ".)", "\u2019", "1", ",", "sol", "<b>", "&amp;", "<1>", *BLANKS],
+    "ja": [
+        "\u6c49",
+        "\u5b57",
+        "\u3002",
+        "\uff01",
+        "\u300d",
+        "\u30ab",
+        "A",
+        ".",
+        "\uff0e",
+        "\u3000",
+        "\u00a0",
+        "\U0001f600",
+        "e\u0301",
+    ],
+    "ar": [
+        "\u05d0",
+        "\u0645\u0631",
+        "\u061f",
+        "\u06d4",
+        "\u202e",
+        "\u200f",
+        ".",
+        " ",
+        "\u202f",
+        "\u0301",
+        "A",
+        "\u0964",
+        "\u1362",
+    ],
+    "": PIECES,
+}
+
+
+def random_text(chance, alphabet):
+    """Return pieces of an alphabet, or characters of all Unicode's, but for line breaks and lone surrogates."""
+    if chance.random() < 0.2:
+        alphabet = [chr(chance.randrange(0x110000)) for _ in range(8)] + ["A", ".", chance.choice(BLANKS)]
+    text = "".join(chance.choices(alphabet, k=chance.randint(0, 12)))
+    return re.sub("[\n\ud800-\udfff]", "", text).rstrip("\r")
+
+
+@pytest.mark.slow  # it translates 20,000 strings: what one in fifty random strings did was found by no fewer
+@pytest.mark.parametrize("language", ALPHABETS)
+def test_thousands_of_random_lines_give_as_many_in_order(tmp_path, language):
+    chance = random.Random(f"seed {language}")
+    texts = [random_text(chance, ALPHABETS[language]) for _ in range(4000)]
+    translator = Translator(*made("unigram"), SearchConfig(beam_size=1, max_length=2), POSITIONS, language)
+    (tmp_path / "in").write_bytes("".join(text + "\n" for text in texts).encode())
+    with contextlib.redirect_stderr(io.StringIO()):
+        wanted = Wanted(as_json=True)
+        translate_lines(translator, [], str(tmp_path / "in"), str(tmp_path / "out"), wanted)
+    lines = (tmp_path / "out").read_bytes().decode().split("\n")
+    assert lines.pop() == ""
+    texts[0] = texts[0].removeprefix("\ufeff")
+    assert [json.loads(line)["source"] for line in lines] == texts
 
 
 @settings(UNTIMED, max_examples=150)
