@@ -161,7 +161,6 @@ def test_padding_may_not_reach_behind_the_last_position():
         (TrainingConfig, "weight_decay", [-0.1]),
         (TrainingConfig, "accumulate", [0]),
         (TrainingConfig, "precision", ["float64", "fp16"]),
-        (TrainingConfig, "r_drop", [-1.0]),
         (TrainingConfig, "average_checkpoints", [-1]),
         (TrainingConfig, "average_which", ["first"]),
         (TrainingConfig, "bad_steps", ["ignore"]),

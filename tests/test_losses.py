@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 from transformer.training import losses
-from transformer.training.losses import masked_accuracy, masked_loss, projected_loss, projected_r_drop, token_losses
+from transformer.training.losses import masked_accuracy, masked_loss, projected_loss, token_losses
 
 VOCABULARY, WIDTH = 7, 5
 
@@ -160,74 +160,3 @@ def test_padding_gets_no_gradient():
 @pytest.mark.parametrize("function", [masked_loss, masked_accuracy])
 def test_they_serialise_by_name(function):
     assert keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(function)) is function
-
-
-def probabilities(states, table, bias):
-    logits = states @ table.T + bias
-    exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return exponentials / exponentials.sum(axis=1, keepdims=True)
-
-
-def divergence(hidden, other, table, bias):
-    """Sum KL(p || q) + KL(q || p) in a plain loop."""
-    total = 0.0
-    for p, q in zip(probabilities(hidden, table, bias), probabilities(other, table, bias), strict=True):
-        total += sum(a * np.log(a / b) + b * np.log(b / a) for a, b in zip(p, q, strict=True))
-    return total
-
-
-def r_drop(hidden, other, table, bias, labels, smoothing, weight):
-    """Sum the loss of both passes in a plain loop."""
-    total = weight / 4 * divergence(hidden, other, table, bias)
-    for states in (hidden, other):
-        for row, label in zip(np.log(probabilities(states, table, bias)), labels, strict=True):
-            total -= ((1 - smoothing) * row[label] + smoothing * row.mean()) / 2
-    return total
-
-
-@pytest.mark.parametrize("graph", [False, True])
-@pytest.mark.parametrize("with_bias", [False, True])
-@pytest.mark.parametrize("smoothing", [0.0, 0.2])
-def test_projected_r_drop_and_its_gradients(monkeypatch, graph, with_bias, smoothing):
-    monkeypatch.setattr(losses, "CHUNK", 4)
-    weight = 3.0
-
-    def value_and_gradients(hidden, other, table, bias, labels):
-        watched = [hidden, other, table, *([bias] if with_bias else [])]
-        with tf.GradientTape() as tape:
-            tape.watch(watched)
-            loss = projected_r_drop(hidden, other, table, bias if with_bias else None, labels, smoothing, weight)
-            scaled = 0.5 * loss
-        return loss, tape.gradient(scaled, watched)
-
-    if graph:
-        shapes = [(None, WIDTH), (None, WIDTH), (VOCABULARY, WIDTH), (VOCABULARY,)]
-        value_and_gradients = tf.function(
-            value_and_gradients,
-            input_signature=[*(tf.TensorSpec(shape) for shape in shapes), tf.TensorSpec((None,), tf.int32)],
-        )
-    for count in (0, 1, 4, 5, 9):
-        hidden, table, bias, labels = arrays(count, count)
-        other = arrays(count, count + 50)[0]
-        inputs = [hidden, other, table, bias if with_bias else np.zeros(VOCABULARY)]
-        tensors = [tf.constant(array, tf.float32) for array in inputs]
-        loss, gradients = value_and_gradients(*tensors, tf.constant(labels, tf.int32))
-        assert loss.numpy() == pytest.approx(r_drop(*inputs, labels, smoothing, weight), rel=1e-4, abs=1e-6)
-        for number, gradient in enumerate(gradients):  # against central differences
-            expected = np.zeros(inputs[number].shape)
-            for place in np.ndindex(expected.shape):
-                moved = [array.copy() for array in inputs]
-                moved[number][place] += 1e-5
-                above = r_drop(*moved, labels, smoothing, weight)
-                moved[number][place] -= 2e-5
-                expected[place] = (above - r_drop(*moved, labels, smoothing, weight)) / 2e-5
-            np.testing.assert_allclose(tf.convert_to_tensor(gradient), 0.5 * expected, rtol=1e-3, atol=1e-3)
-
-
-def test_equal_states_diverge_by_nothing_and_low_precision_is_scored_in_float32():
-    hidden, table, bias, labels = arrays(6)
-    table, bias, labels = tf.constant(table, tf.float32), tf.constant(bias, tf.float32), tf.constant(labels, tf.int32)
-    states = tf.cast(hidden, tf.bfloat16)
-    same = projected_r_drop(states, states, table, bias, labels, 0.1, 5.0)
-    assert same.dtype == tf.float32
-    assert same.numpy() == pytest.approx(projected_loss(states, table, bias, labels, 0.1).numpy(), rel=1e-6)

@@ -257,26 +257,3 @@ def test_graphs_that_are_made_again_and_again_are_refused(make, some, monkeypatc
         for batch in some:
             trainer.steps.train([batch])
             trainer.steps.check_traces()
-
-
-def test_two_passes_differ_by_dropout_and_their_loss_is_the_papers(make, some):
-    plain, twice = make(), make(r_drop=5.0)
-    ours, theirs = twice.steps.train([some[0]]), plain.steps.train([some[0]])
-    assert (ours.total, ours.tokens, ours.norm) == pytest.approx(theirs[:3], rel=1e-5)  # no dropout, no difference
-    config = twice.config.override({"model": {"dropout_rate": 0.3}})
-    steps = Trainer(config, RunDirectory(twice.run.path.parent / "dropout")).steps
-    steps.streams = 1  # which draws one mask for all rows
-    source_ids, target_in, target_out = some[0]
-    told, tokens = (float(part) for part in steps.loss(*some[0], training=True, smoothing=0.0))
-    # The same random states give the same masks: repeat the two passes and work the loss out from probabilities.
-    again = Trainer(config, RunDirectory(twice.run.path.parent / "again")).model
-    outputs, _ = again.decode(tf.tile(source_ids, [2, 1]), tf.tile(target_in, [2, 1]), training=True)
-    logs = tf.nn.log_softmax(again.project(outputs)).numpy().astype(np.float64)
-    rows, total = len(target_out), 0.0
-    for row, column in zip(*np.nonzero(target_out.numpy()), strict=True):
-        p, q, label = logs[row, column], logs[row + rows, column], target_out.numpy()[row, column]
-        total -= (p[label] + q[label]) / 2
-        total += 5.0 / 4 * (np.exp(p) @ (p - q) + np.exp(q) @ (q - p))
-    assert told == pytest.approx(total, rel=1e-4) and tokens == np.count_nonzero(target_out)
-    validation = steps.validation_step(*some[0])[0]
-    assert float(validation) < total  # one pass, without dropout and without the difference

@@ -161,7 +161,6 @@ class TrainingConfig:
     accumulate: int = 1  # batches whose gradients are summed for one optimiser step
     precision: str = "float32"  # of products and activations: 'float32', 'bfloat16', or 'float16' with loss scaling
     label_smoothing: float = 0.1  # section 5.4
-    r_drop: float = 0.0  # weight of the difference between two passes under dropout (Liang et al. 2021; theirs is 5)
     averaging: float = 0.0  # decay of the moving average of the weights, over some 1/(1 - averaging) steps; 0: none
     average_checkpoints: int = 0  # at the end, also try the mean of the weights of so many validations; 0: do not
     average_which: str = "last"  # the 'last' or the 'best' validations
@@ -178,7 +177,7 @@ class TrainingConfig:
     def __post_init__(self) -> None:
         for name in ("max_steps", "warmup_steps", "validate_every", "log_every", "accumulate"):
             require_positive(name, getattr(self, name))
-        amounts = ("max_minutes", "peak_learning_rate", "clip_norm", "validation_bleu_pairs", "weight_decay", "r_drop")
+        amounts = ("max_minutes", "peak_learning_rate", "clip_norm", "validation_bleu_pairs", "weight_decay")
         for name in (*amounts, "average_checkpoints", "patience", "save_every"):
             require(getattr(self, name) >= 0, name, "at least 0", getattr(self, name))
         for name in ("beta_1", "beta_2", "label_smoothing", "averaging"):

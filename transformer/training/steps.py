@@ -16,7 +16,7 @@ import tensorflow as tf
 from transformer.config import PAD_ID, Config
 from transformer.models.translation import Transformer
 from transformer.training.cluster import streams_of
-from transformer.training.losses import projected_loss, projected_r_drop
+from transformer.training.losses import projected_loss
 
 IDS = tf.TensorSpec((None, None), tf.int32)
 NUMBER = tf.TensorSpec((), tf.float32)
@@ -152,11 +152,7 @@ class Steps:
     def loss(
         self, source_ids: tf.Tensor, target_in: tf.Tensor, target_out: tf.Tensor, training: bool, smoothing: float
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        """Return the summed loss in nats and the number of real target tokens of a batch.
-
-        With `r_drop`, every row of a training batch is passed through the model twice under dropout, and the loss is
-        that of `projected_r_drop`.
-        """
+        """Return the summed loss in nats and the number of real target tokens of a batch."""
         table, batch = self.model.output_table(), (source_ids, target_in, target_out)
         parts = [
             self._stream_loss(*_share(batch, i, self.streams), table, training, smoothing) for i in range(self.streams)
@@ -174,16 +170,10 @@ class Steps:
         smoothing: float,
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """Return `loss` of one part of a batch."""
-        twice = bool(training and self.training.r_drop)
-        if twice:
-            source_ids, target_in = (tf.tile(ids, [2, 1]) for ids in (source_ids, target_in))
         outputs, _ = self.model.decode(source_ids, target_in, training=training)
         real = tf.not_equal(target_out, PAD_ID)
         labels, tokens = tf.boolean_mask(target_out, real), tf.reduce_sum(tf.cast(real, tf.float32))
-        if not twice:
-            return projected_loss(tf.boolean_mask(outputs, real), *table, labels, smoothing), tokens
-        one, other = (tf.boolean_mask(part, real) for part in tf.split(outputs, 2))
-        return projected_r_drop(one, other, *table, labels, smoothing, self.training.r_drop), tokens
+        return projected_loss(tf.boolean_mask(outputs, real), *table, labels, smoothing), tokens
 
     def _rows(self, *batch: tf.Tensor) -> Batch:
         """Return this replica's rows of a global batch."""
