@@ -139,8 +139,6 @@ def test_padding_may_not_reach_behind_the_last_position():
         (TextConfig, "model_type", ["char"]),
         (TextConfig, "vocabulary_size", [299, -5]),
         (TextConfig, "sample_size", [0]),
-        (TextConfig, "segmentations", [-1, 65]),
-        (TextConfig, "segmentation_alpha", [-0.1, 11.0]),
         (DataConfig, "max_tokens", [0]),
         (DataConfig, "batch_tokens", [0, 127]),  # the longest pair must fit: max_tokens is 128
         (DataConfig, "length_step", [0]),
@@ -179,13 +177,6 @@ def test_a_value_out_of_range_is_named_with_the_rule(make, name, bad):
     for value in bad:
         with pytest.raises(ValueError, match=f"^{name} must be .*got {value!r}$"):
             make(**{name: value})
-
-
-@pytest.mark.parametrize("other", [{"model_type": "bpe"}, {"tokenizer": "wordpiece"}])
-def test_only_unigram_ranks_segmentations(other):
-    assert TextConfig(segmentations=8).segmentations == 8
-    with pytest.raises(ValueError, match="segmentations must be 0 unless the tokenizer is 'sentencepiece'"):
-        TextConfig(segmentations=8, **other)
 
 
 @pytest.mark.parametrize("config", [Config(), preset("big"), Config().override({"data": {"source": "données/é.txt"}})])

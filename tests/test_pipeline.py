@@ -13,7 +13,7 @@ from transformer.config import END_ID, PAD_ID, START_ID
 from transformer.data import pipeline
 from transformer.data import shards as shards_room
 from transformer.data.pipeline import batches, cut_into_batches
-from transformer.data.shards import encode_alternatives, encode_pairs, tokenised_shards
+from transformer.data.shards import encode_pairs, tokenised_shards
 from transformer.data.tokenizers import TokenizerPair
 
 IDS = st.lists(st.integers(4, 2**31 - 1), max_size=9)
@@ -155,29 +155,3 @@ def test_a_pair_with_a_long_side_is_left_out_and_counted(make):
     assert sorted(pair for batch in batches(shards, config) for pair in rows_of(batch)) == sorted(
         as_ids([(ten, "6"), ("6", ten)])
     )
-
-
-def test_one_segmentation_is_taken_in_each_epoch_all_alike_often_and_the_same_again(tmp_path):
-    count, pairs = 4, [(n, n + 100) for n in range(10, 60)]
-    path = tmp_path / "00000.tfrecord"
-    with tf.io.TFRecordWriter(str(path)) as writer:
-        for source, target in pairs:
-            writer.write(
-                encode_alternatives([([source, 4 + n], [target, 4 + n, 9][: 2 + n % 2]) for n in range(count)])
-            )
-    shards, config = shards_room.Shards((str(path),), len(pairs), 0, 0, "", count), a_config(tmp_path).data
-    seen = {source: Counter() for source, _ in pairs}
-    for epoch in range(40):
-        rows = order_of(shards, config, 1, epoch)
-        assert epoch > 1 or rows == order_of(shards, config, 1, epoch)
-        rows = [pair for batch in rows for pair in batch]
-        assert sorted((source[0], target[0]) for source, target in rows) == pairs  # each pair once in each epoch
-        for (source, which), target in rows:
-            assert target == (source + 100, which, 9)[: 2 + (which - 4) % 2]  # both sides of one alternative
-            seen[source][which] += 1
-    total = sum(seen.values(), Counter())
-    assert set(total) == {4, 5, 6, 7}
-    assert all(abs(times - 500) < 5 * (2000 * 0.25 * 0.75) ** 0.5 for times in total.values())  # 5 sigma
-    assert sum(len(which) == count for which in seen.values()) > 45
-    whole = order_of(shards, config, 1, 3)
-    assert [rows_of(batch) for batch in batches(shards, config, 1, 3).skip(5)] == whole[5:]

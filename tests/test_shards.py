@@ -4,7 +4,6 @@ import json
 import shutil
 from pathlib import Path
 
-import numpy as np
 import pytest
 import tensorflow as tf
 from number_corpus import Numbers, a_config, unlike_pairs, write_corpus
@@ -167,30 +166,3 @@ def test_the_corpus_is_never_held_whole(tmp_path, monkeypatch):
     next(stream)
     with pytest.raises(tf.errors.NotFoundError):
         list(stream)
-
-
-class Splits(Numbers):
-    """Draws segmentations that say which they are: '7' becomes [7, 100 + n] for n = 0, 1, ..."""
-
-    def segmentations(self, texts, count, alpha, seed):
-        assert alpha == 0.5
-        self.seeds = [*getattr(self, "seeds", []), seed]
-        return [[[*map(int, text.split()), 100 + n] for n in range(count)] for text in texts]
-
-
-def test_alternatives_are_kept_where_they_fit(tmp_path, monkeypatch):
-    monkeypatch.setattr(shards_room, "PAIRS_PER_CALL", 2)
-    pairs = [("7", "8"), (" ".join("5" * 10), "6"), ("9", "4")]  # the second has no room for another token
-    config = a_config(tmp_path).override({"text": {"segmentations": 3, "segmentation_alpha": 0.5}})
-    source, target = Splits(b"source"), Splits(b"target")
-    shards = tokenised_shards(write_corpus(tmp_path, pairs), "train", TokenizerPair(source, target), config)
-    assert (shards.pairs, shards.segmentations, shards.target_tokens) == (3, 3, 6)
-    assert (sorted(source.seeds), sorted(target.seeds)) == ([0, 4], [1, 5])  # by place in the corpus and side
-    records = [record for path in shards.paths for record in tf.data.TFRecordDataset(path).as_numpy_iterator()]
-    first, second = (np.frombuffer(record, "<i4").tolist() for record in records[:2])
-    assert first == [20] * 3 + [n for i in range(3) for n in (2, 7, 100 + i, 8, 100 + i)]
-    assert second == [48] * 3 + [10, *[5] * 10, 6] * 3
-    plain = tokenised_shards(write_corpus(tmp_path, pairs), "train", TokenizerPair(source, target), a_config(tmp_path))
-    assert plain.segmentations == 0 and plain.paths != shards.paths
-    validation = tokenised_shards(write_corpus(tmp_path, pairs), "validation", TokenizerPair(source, target), config)
-    assert validation.segmentations == 0

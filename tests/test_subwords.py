@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from transformer.config import END_ID, PAD_ID, START_ID, UNKNOWN_ID, TextConfig
 from transformer.data.cleaning import normalise_text
-from transformer.data.subwords import RESERVED_TOKENS, SentencePieceTokenizer, WordPieceTokenizer
+from transformer.data.subwords import SentencePieceTokenizer, WordPieceTokenizer
 from transformer.data.tokenizers import train_sentencepiece
 
 UNTIMED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # a busy machine is no failure
@@ -209,27 +209,3 @@ def test_wordpiece_puts_blanks_where_text_has_them(wordpiece, text):
 def test_no_wordpiece_vocabulary(asset, message):
     with pytest.raises(ValueError, match=f"asset {message}|asset must hold {message}"):
         WordPieceTokenizer(asset)
-
-
-def test_segmentations_are_drawn_by_their_probabilities():
-    tokenizer = train_sentencepiece(SENTENCES, TextConfig(vocabulary_size=400))
-    library = sentencepiece.SentencePieceProcessor(model_proto=tokenizer.asset)
-    text, alpha, count = "  Where is the train?", 0.3, 4000
-    candidates = library.nbest_encode(text.strip(), nbest_size=64)
-    scores = np.array([sum(library.get_score(piece) for piece in ids) for ids in candidates])
-    shares = np.exp(alpha * (scores - scores[0])) / np.exp(alpha * (scores - scores[0])).sum()
-    other, drawn = tokenizer.segmentations(["O trem", text], count, alpha, seed=5)
-    assert {library.decode(ids) for ids in drawn} == {"Where is the train?"}
-    for ids, share in zip(candidates[:8], shares, strict=False):
-        assert abs(drawn.count(ids) - count * share) < 5 * (count * share * (1 - share)) ** 0.5
-    assert drawn == tokenizer.segmentations(["O trem", text], count, alpha, seed=5)[1]
-    assert drawn != tokenizer.segmentations(["O trem", text], count, alpha, seed=6)[1]
-    assert {len(other), len(drawn)} == {count}
-    (certain,) = tokenizer.segmentations([text], 3, 1e9, seed=0)
-    assert certain == tokenizer.tokenize(tf.constant([text])).to_list() * 3
-
-
-def test_wordpiece_draws_no_segmentations():
-    tokenizer = WordPieceTokenizer("".join(f"{piece}\n" for piece in (*RESERVED_TOKENS, "a")).encode())
-    with pytest.raises(ValueError, match="not by 'wordpiece'"):
-        tokenizer.segmentations(["a"], count=2, alpha=0.2, seed=1)

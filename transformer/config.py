@@ -82,8 +82,6 @@ class TextConfig:
     model_type: str = "unigram"  # SentencePiece's algorithm: 'unigram' or 'bpe'
     vocabulary_size: int = 8000  # upper bound; a small corpus may hold fewer pieces
     joint: bool = True  # one vocabulary for both languages, or one for each
-    segmentations: int = 0  # kept of each training sentence, one used in each epoch (Kudo 2018); 0: the likeliest alone
-    segmentation_alpha: float = 0.2  # they are drawn from the 64 likeliest with P^alpha (Kudo 2018, section 3.2)
     sample_size: int = 300_000  # sentences (both languages together) to learn from; 2 million would take 6 GB
 
     def __post_init__(self) -> None:
@@ -91,14 +89,6 @@ class TextConfig:
         require_choice("model_type", self.model_type, ("unigram", "bpe"))
         require(self.vocabulary_size >= 300, "vocabulary_size", "at least 300", self.vocabulary_size)
         require_positive("sample_size", self.sample_size)
-        require(0 <= self.segmentations <= 64, "segmentations", "from 0 to 64", self.segmentations)
-        require(
-            not self.segmentations or (self.tokenizer, self.model_type) == ("sentencepiece", "unigram"),
-            "segmentations",
-            "0 unless the tokenizer is 'sentencepiece' with model_type 'unigram', which alone ranks segmentations",
-            self.segmentations,
-        )
-        require(0 <= self.segmentation_alpha <= 10, "segmentation_alpha", "from 0 to 10", self.segmentation_alpha)
 
 
 @dataclass(frozen=True)

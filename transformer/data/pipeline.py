@@ -5,24 +5,14 @@ Axes: N pairs, B sentences in a batch, S source tokens, T target tokens.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import tensorflow as tf
 
 from transformer.config import END_ID, PAD_ID, START_ID, DataConfig
 from transformer.data.shards import Shards
 
-PARALLEL = 4  # files read, and records looked at, side by side
+PARALLEL = 4  # files read side by side
 PREFETCHED = 256  # batches made ahead, for the training to go on while the next buffer is sorted
-
-
-def choose_alternative(record: tf.Tensor, count: int, seed: Sequence[tf.Tensor | int]) -> tf.Tensor:
-    """Return one of the `count` records in a record of `encode_alternatives`, each as likely as any other."""
-    lengths = tf.io.decode_raw(tf.strings.substr(record, 0, 4 * count), tf.int32)
-    chosen = tf.random.stateless_uniform((), seed, maxval=count, dtype=tf.int32)
-    start = 4 * count + tf.reduce_sum(lengths[:chosen])
-    return tf.strings.substr(record, start, lengths[chosen])
 
 
 def decode_pairs(records: tf.Tensor) -> tuple[tf.RaggedTensor, tf.RaggedTensor]:
@@ -75,10 +65,10 @@ def cut_into_batches(
 def batches(shards: Shards, config: DataConfig, seed: int | None = None, epoch: int = 0) -> tf.data.Dataset:
     """Return one epoch of batches `((source_ids, target_in), target_out)` for `fit` and for the trainer.
 
-    Shards, pairs and batches are shuffled; the order, and which segmentation of a sentence is taken, follow from
-    (seed, epoch) and TensorFlow's global seed, so an epoch can be resumed with `skip`. Both sides are padded with 0 to
-    a multiple of `length_step`, and the number of rows is a multiple of an eighth of the bucket's full size: the
-    number of shapes is bounded by the limits, not by the corpus.
+    Shards, pairs and batches are shuffled; the order follows from (seed, epoch) and TensorFlow's global seed, so an
+    epoch can be resumed with `skip`. Both sides are padded with 0 to a multiple of `length_step`, and the number of
+    rows is a multiple of an eighth of the bucket's full size: the number of shapes is bounded by the limits, not by
+    the corpus.
 
     Args:
         shards: from `tokenised_shards`.
@@ -92,20 +82,13 @@ def batches(shards: Shards, config: DataConfig, seed: int | None = None, epoch: 
     """
     paths = list(shards.paths)
     if seed is not None:
-        order_seed, pair_seed, batch_seed, choice_seed = (
-            int(s) for s in np.random.SeedSequence([seed, epoch]).generate_state(4, np.uint32)
+        order_seed, pair_seed, batch_seed = (
+            int(s) for s in np.random.SeedSequence([seed, epoch]).generate_state(3, np.uint32)
         )
         np.random.default_rng(order_seed).shuffle(paths)
     dataset = tf.data.TFRecordDataset(paths, num_parallel_reads=min(len(paths), PARALLEL))
     if seed is not None:
         dataset = dataset.shuffle(config.shuffle_buffer, pair_seed, reshuffle_each_iteration=False)
-    if shards.segmentations:
-        first = choice_seed if seed is not None else 0
-        dataset = dataset.enumerate().map(
-            lambda row, record: choose_alternative(record, shards.segmentations, [first, row]),
-            num_parallel_calls=PARALLEL,
-            deterministic=True,
-        )
 
     limits = config.batch_tokens, config.length_step
 

@@ -10,7 +10,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -39,7 +39,6 @@ class Shards:
         target_tokens: their target tokens, the end token included.
         too_long: pairs left out because a side has more than `max_tokens` tokens.
         cleaning: what cleaning did, in one line.
-        segmentations: alternatives in each record, of which an epoch takes one; 0: a record is one pair.
     """
 
     paths: tuple[str, ...]
@@ -47,7 +46,6 @@ class Shards:
     target_tokens: int
     too_long: int
     cleaning: str
-    segmentations: int = 0
 
 
 def cache_folder(config: DataConfig) -> Path:
@@ -102,8 +100,6 @@ def tokenised_shards(
         "validation_pairs": config.data.validation_pairs,
         "languages": [corpus.source_language, corpus.target_language],
     }
-    if _segmentations(split, config):
-        parts["segmentations"] = [config.text.segmentations, config.text.segmentation_alpha]
     name = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:24]
     folder = cache_folder(config.data) / name
     shards = _read_shards(folder)
@@ -164,10 +160,6 @@ def _make_shards(
         shutil.rmtree(draft, ignore_errors=True)
 
 
-def _segmentations(split: str, config: Config) -> int:
-    return config.text.segmentations if split == "train" else 0
-
-
 def _write_shards(
     folder: Path,
     corpus: Corpus,
@@ -181,11 +173,10 @@ def _write_shards(
     paths: list[str] = []
     kept, target_tokens, too_long, writer = 0, 0, 0, None
 
-    def tokenised(numbered: tuple[int, list]) -> tuple[list[bytes], int, int]:
-        number, chunk = numbered
-        return _records(chunk, tokenizers, _segmentations(split, config), config, seed=number * PAIRS_PER_CALL)
+    def tokenised(chunk: list[tuple[str, str]]) -> tuple[list[bytes], int, int]:
+        return _records(chunk, tokenizers, config.data.max_tokens)
 
-    chunks = enumerate(iter(lambda: list(itertools.islice(pairs, PAIRS_PER_CALL)), []))
+    chunks = iter(lambda: list(itertools.islice(pairs, PAIRS_PER_CALL)), [])
     try:
         # The tokenizer works in C++ while the next pairs are read and cleaned.
         for records, tokens, left_out in in_order(tokenised, chunks):
@@ -204,31 +195,17 @@ def _write_shards(
         if writer:
             writer.close()
     cleaning = str(report) if split == "train" else "not cleaned"
-    summary = Shards(tuple(paths), kept, target_tokens, too_long, cleaning, _segmentations(split, config))
+    summary = Shards(tuple(paths), kept, target_tokens, too_long, cleaning)
     (folder / "summary.json").write_text(json.dumps(dataclasses.asdict(summary)), encoding="utf-8")
 
 
-def _records(
-    chunk: list[tuple[str, str]], tokenizers: TokenizerPair, count: int, config: Config, seed: int
-) -> tuple[list[bytes], int, int]:
+def _records(chunk: list[tuple[str, str]], tokenizers: TokenizerPair, max_tokens: int) -> tuple[list[bytes], int, int]:
     """Return the records of the pairs that are not too long, their target tokens, and the number of the others."""
-    longest = config.data.max_tokens - 2  # start and end take two
-    sides = list(zip((tokenizers.source, tokenizers.target), zip(*chunk, strict=True), strict=True))
+    sides = zip((tokenizers.source, tokenizers.target), zip(*chunk, strict=True), strict=True)
     ragged = [tokenizer.tokenize(tf.constant(texts)) for tokenizer, texts in sides]
     source, target = ((rows.values.numpy(), np.diff(rows.row_splits)) for rows in ragged)
-    fits = np.maximum(source[1], target[1]) <= longest
-    if not count:
-        records = encode_pairs(source, target)
-    else:
-        alpha, records = config.text.segmentation_alpha, []
-        likeliest = zip(*(np.split(ids, np.cumsum(lengths)[:-1]) for ids, lengths in (source, target)), strict=True)
-        drawn = (
-            tokenizer.segmentations(texts, count, alpha, 2 * seed + side)
-            for side, (tokenizer, texts) in enumerate(sides)
-        )
-        for best, *others in zip(likeliest, *drawn, strict=True):
-            pairs = zip(*others, strict=True)
-            records.append(encode_alternatives([pair if max(map(len, pair)) <= longest else best for pair in pairs]))
+    fits = np.maximum(source[1], target[1]) <= max_tokens - 2  # start and end take two
+    records = encode_pairs(source, target)
     return list(itertools.compress(records, fits)), int(np.sum(target[1][fits] + 1)), int(np.sum(~fits))
 
 
@@ -247,11 +224,3 @@ def encode_pairs(source: FlatIds, target: FlatIds) -> list[bytes]:
         flat[part == index] = values
     data, places = flat.tobytes(), [0, *(flat.itemsize * ends).tolist()]
     return [data[start:end] for start, end in itertools.pairwise(places)]
-
-
-def encode_alternatives(pairs: Sequence[tuple[Sequence[int], Sequence[int]]]) -> bytes:
-    """Return several records of one sentence as one: each one's length in bytes, as little-endian int32, then all."""
-    sides = zip(*pairs, strict=True)
-    flat = ((np.fromiter(itertools.chain(*side), np.int32), np.array([*map(len, side)])) for side in sides)
-    records = encode_pairs(*flat)
-    return np.array([len(record) for record in records], "<i4").tobytes() + b"".join(records)

@@ -14,14 +14,13 @@ import tensorflow as tf
 import tensorflow_text
 
 from transformer.config import END_ID, PAD_ID, START_ID, UNKNOWN_ID
-from transformer.data.cleaning import META_BLANK, normalise_tensor, normalise_text
+from transformer.data.cleaning import META_BLANK, normalise_tensor
 from transformer.graphs import Graph
 
 # At PAD_ID, UNKNOWN_ID, START_ID, END_ID.
 RESERVED_TOKENS = ["[PAD]", "[UNK]", "[START]", "[END]"]
 _SENTENCEPIECE_SPECIAL = ["<pad>", "<unk>", "<s>", "</s>"]
 LONGEST_PIECE = 100  # characters; SentencePiece itself learns at most 16
-CANDIDATES = 64  # segmentations that are drawn from (Kudo 2018, section 4.1)
 _TEXTS = tf.TensorSpec([None], tf.string)
 _RAGGED_IDS = tf.RaggedTensorSpec([None, None], tf.int32)
 
@@ -65,14 +64,6 @@ class Tokenizer(abc.ABC):
     def _is_byte(piece: str) -> bool:
         """Return whether a piece is one byte of a character that the vocabulary lacks."""
         return False
-
-    def segmentations(self, texts: Sequence[str], count: int, alpha: float, seed: int) -> list[list[list[int]]]:
-        """Draw segmentations of texts, see `SentencePieceTokenizer`.
-
-        Raises:
-            ValueError: tokenizers of this kind do not rank segmentations.
-        """
-        raise ValueError(f"segmentations are drawn by the kind 'sentencepiece' alone, not by {self.kind!r}")
 
     def tokenize(self, texts: tf.Tensor | Sequence[str]) -> tf.RaggedTensor:
         """Normalise and split texts.
@@ -143,33 +134,6 @@ class SentencePieceTokenizer(Tokenizer):
     @staticmethod
     def _is_byte(piece: str) -> bool:
         return len(piece) == 6 and piece.startswith("<0x") and piece.endswith(">")
-
-    def segmentations(self, texts: Sequence[str], count: int, alpha: float, seed: int) -> list[list[list[int]]]:
-        """Draw segmentations of texts from their `CANDIDATES` likeliest, each with its probability to the power alpha.
-
-        The same arguments give the same segmentations. (The sampling of tensorflow-text cannot be seeded.)
-
-        Args:
-            texts: any strings (N,); they are normalised.
-            count: segmentations of each text, equal ones among them.
-            alpha: 0 draws all candidates alike; the larger, the more often the likeliest.
-            seed: any integer.
-
-        Returns:
-            ids without start and end: N lists of `count` lists.
-
-        Source: Kudo 2018, "Subword Regularization", section 3.2.
-        """
-        import sentencepiece
-
-        model = sentencepiece.SentencePieceProcessor(model_proto=self.asset)
-        scores = np.array([model.get_score(index) for index in range(self.vocabulary_size)])
-        chance, drawn = np.random.default_rng(seed), []
-        for candidates in model.nbest_encode([normalise_text(text) for text in texts], nbest_size=CANDIDATES):
-            logs = alpha * np.array([scores[ids].sum() for ids in candidates])
-            shares = np.exp(logs - logs.max())
-            drawn.append([candidates[i] for i in chance.choice(len(candidates), count, p=shares / shares.sum())])
-        return drawn
 
     def _model(self) -> tensorflow_text.SentencepieceTokenizer:
         return tensorflow_text.SentencepieceTokenizer(model=self.asset)
