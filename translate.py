@@ -7,7 +7,7 @@ if __name__ == "__main__":
 
 import sys
 
-from transformer.command_line import Parser, add_reverse_flags, add_search_flags, exit_code, import_tensorflow, leave
+from transformer.command_line import Parser, add_search_flags, exit_code, import_tensorflow, leave
 from transformer.config import DEFAULT_RUN
 from transformer.inference.usage import check_extras, check_usage
 from transformer.interrupts import starting
@@ -28,7 +28,6 @@ def parser() -> Parser:
         metavar="RUN",
         help=f"run directory; several, of one vocabulary, translate together (default: {DEFAULT_RUN})",
     )
-    add_reverse_flags(p)
     p.add_argument(
         "--engine",
         choices=("tensorflow", "ctranslate2"),
@@ -54,7 +53,7 @@ def main(argv: list[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
     p = parser()
     args = p.parse_args(argv)
-    search, reverse = check_usage(p, args)
+    search = check_usage(p, args)
 
     def job() -> None:
         with starting():
@@ -62,7 +61,7 @@ def main(argv: list[str] | None = None) -> int:
             import_tensorflow(optimise=False)
             from transformer.inference.commands import Wanted, open_translator, translate_lines
 
-            translator = open_translator(args.engine, args.run, args.weights, search, **reverse)
+            translator = open_translator(args.engine, args.run, args.weights, search)
         if not 1 <= args.n_best <= translator.search.beam_size:
             p.error(f"--n-best must be from 1 to the beam size {translator.search.beam_size}, got {args.n_best}")
         picture = args.attention, args.attention_heads, args.attention_alignment

@@ -14,9 +14,8 @@ import time
 from argparse import Namespace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
-from transformer.command_line import Parser, add_reverse_flags, exit_code, given_reverse, import_tensorflow
+from transformer.command_line import Parser, exit_code, import_tensorflow
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -26,17 +25,15 @@ def main(argv: list[str] | None = None) -> int:
     p.add_argument("--split", default="test", help="split of the run's own corpus (default: %(default)s)")
     p.add_argument("--source", metavar="F", help="score this file instead of a split")
     p.add_argument("--target", metavar="F", help="its reference translations")
-    add_reverse_flags(p)
     p.add_argument("--beam-size", type=int, metavar="N")
     p.add_argument("--length-penalty", type=float, metavar="A")
     p.add_argument("--cut", metavar="WHAT", help="'sentences' or 'long', as translate.py has it")
     p.add_argument("--output", metavar="F", help="also write the translations here")
     args = p.parse_args(argv)
-    reverse = given_reverse(p, args)
-    return exit_code(lambda: score(args, reverse))
+    return exit_code(lambda: score(args))
 
 
-def score(args: Namespace, reverse: dict[str, Any]) -> None:
+def score(args: Namespace) -> None:
     """Translate, score, and print the line."""
     import_tensorflow()
     from transformer.checkpoints import RunDirectory
@@ -55,7 +52,7 @@ def score(args: Namespace, reverse: dict[str, Any]) -> None:
         sources, references = list(textfiles.lines(Path(args.source))), list(textfiles.lines(Path(args.target)))
     else:
         sources, references = (list(side) for side in zip(*open_corpus(config.data).pairs(args.split), strict=True))
-    translator = Translator.load(args.run, **reverse, **search)
+    translator = Translator.load(args.run, **search)
     start = time.monotonic()
     hypotheses = [best[0].text for best in translator.translate(sources)]
     seconds = time.monotonic() - start
@@ -69,8 +66,6 @@ def score(args: Namespace, reverse: dict[str, Any]) -> None:
         "beam_size": translator.search.beam_size,
         "length_penalty": translator.search.length_penalty,
         "cut": translator.search.cut,
-        "reverse_run": args.reverse_run,
-        "reverse_weight": translator.reverse.weight if translator.reverse else None,
         "bleu": round(cased.score, 2),
         "bleu_signature": cased.signature,
         "chrf": round(characters.score, 2),

@@ -1,7 +1,6 @@
 """What the benchmarks share: they run the project's scripts, give them time to save, and put corpora together."""
 
 import json
-import math
 import signal
 import subprocess
 import sys
@@ -14,7 +13,6 @@ from transformer.config import UserError
 
 sys.path.append(str(ROOT / "benchmarks"))
 import diversified
-import styles
 from scripts import run_script
 
 # A script that saves when it is asked to end, which takes a while.
@@ -122,30 +120,3 @@ def test_the_student_reads_each_sentence_beside_its_pair_and_its_translations(tm
     expected = "a/A b/B a/A1 b/B1 a1/A b1/B a/A2 b/B2 a2/A b2/B"
     assert ["/".join(pair) for pair in zip(*sides, strict=True)] == expected.split()
     assert [(folder / f"val.{language}").read_text(encoding="utf-8") for language in ("en", "de")] == ["v\n", "V\n"]
-
-
-def test_a_stretch_is_like_val_where_it_has_its_words():
-    # Words of all: A twice, b and c once; each once more and one for the unknown make 8. A alone, of two in a stretch.
-    likelihood = 0.5 * 1 / 2 + 0.5 * 3 / 8
-    assert styles.surprises(["A b", "a c"], ["a"], 1) == pytest.approx([-math.log(likelihood)] * 2)
-    unknown = 0.5 * 1 / 8
-    with_b, without = 0.5 * 1 / 2 + 0.5 * 2 / 8, 0.5 * 2 / 8
-    expected = [-math.log(unknown * one) / 2 for one in (with_b, without)]
-    assert styles.surprises(["A b", "a c"], ["b", "x"], 1) == pytest.approx(expected)
-
-
-def test_the_wording_of_each_stretch_is_told(tmp_path, capsys):
-    texts = {"train.en": "Two people.\nPeople\nA people\na dog\n", "val.en": "people\n"}
-    texts |= {"train.de": "Zwei Leute.\nMenschen\nLeute\nein Hund\n", "val.de": "Leute und Menschen\n"}
-    for name, text in texts.items():
-        (tmp_path / name).write_text(text, encoding="utf-8")
-    assert styles.main([str(tmp_path), "--lines", "3", "--targets", "Leute", "Menschen"]) == 0
-    first, second, val = map(json.loads, capsys.readouterr().out.splitlines())
-    assert (first["lines"], second["lines"], val["lines"]) == ("1-3", "4-4", "val")
-    assert first["people"] == {"Leute": 0.67, "Menschen": 0.33}
-    assert second["people"] == {"Leute": None, "Menschen": None}
-    assert val["people"] == {"Leute": 1.0, "Menschen": 1.0}
-    assert first["german"] < second["german"] and first["english"] < second["english"]
-    (tmp_path / "val.de").write_text("Leute\nzu viel\n", encoding="utf-8")
-    assert styles.main([str(tmp_path)]) == 1
-    assert f"val.en has 1 lines and {tmp_path}/val.de has 2: line 2 has no counterpart" in capsys.readouterr().err

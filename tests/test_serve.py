@@ -65,8 +65,6 @@ def test_a_run_that_is_none_is_named(capsys, tmp_path):
         (["--max-waiting", "8"], "max_waiting must be at least max_sentences=64"),
         (["--beam-size", "65"], "beam_size must be from 1 to 64, got 65"),
         (["--max-sentence", "many"], "invalid int value"),
-        (["--reverse-weight", "1"], "--reverse-weight needs --reverse-run RUN"),
-        (["--reverse-run", "back", "--reverse-weight", "-1"], "--reverse-weight must be a number from 0, got -1.0"),
     ],
 )
 def test_wrong_flags(capsys, words, told):

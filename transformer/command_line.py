@@ -2,7 +2,6 @@
 
 import argparse
 import contextlib
-import math
 import os
 import platform
 import signal
@@ -11,7 +10,7 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Any, NoReturn
 
-from transformer.config import REVERSE_WEIGHT, Config, UserError
+from transformer.config import Config, UserError
 from transformer.interrupts import Terminated, end_at_once, end_cleanly
 from transformer.rules import nearest
 
@@ -60,27 +59,6 @@ def given_search(parser: Parser, args: argparse.Namespace) -> dict[str, Any]:
     except UserError as error:
         parser.error(str(error))
     return search
-
-
-def add_reverse_flags(parser: Parser) -> None:
-    """Add the flags of a run of the other direction."""
-    parser.add_argument(
-        "--reverse-run", metavar="RUN", help="run of the other direction, which helps to choose hypotheses"
-    )
-    parser.add_argument(
-        "--reverse-weight", type=float, metavar="W", help=f"of what it says of each (default: {REVERSE_WEIGHT})"
-    )
-
-
-def given_reverse(parser: Parser, args: argparse.Namespace) -> dict[str, Any]:
-    """Return the arguments of `Translator.load` that the flags gave; leave the process where they are wrong."""
-    if args.reverse_weight is not None:
-        if args.reverse_run is None:
-            parser.error("--reverse-weight needs --reverse-run RUN")
-        if not 0 <= args.reverse_weight < math.inf:
-            parser.error(f"--reverse-weight must be a number from 0, got {args.reverse_weight}")
-    given = {"reverse": args.reverse_run, "reverse_weight": args.reverse_weight}
-    return {name: value for name, value in given.items() if value is not None}
 
 
 @contextlib.contextmanager

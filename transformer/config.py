@@ -17,7 +17,6 @@ from transformer.rules import nearest, require, require_choice, require_positive
 
 DEFAULT_RUN = "runs/phrasebook_pt_to_en"
 DEFAULT_DATASET = "phrasebook/pt_to_en"
-REVERSE_WEIGHT = 0.3  # of a model of the other direction; from 0.1 to 1 it makes little difference (RESULTS.md)
 PAIR_FILES = ("tsv",)  # fields of DataConfig that name one file of pairs; `data/corpora.py` knows how each is read
 CORPUS_FIELDS = ("dataset", "source", "target", *PAIR_FILES, "valid_source", "valid_target")  # of DataConfig
 

@@ -110,7 +110,6 @@ def open_translator(
     runs: Sequence[str] | None,
     which: str,
     search: Mapping[str, Any],
-    **reverse: Any,
 ) -> Translator:
     """Return the translator that flags name; it divides the cores of this process among its streams.
 
@@ -119,7 +118,6 @@ def open_translator(
         runs: run directories, or one export; None: the default run.
         which: `best` or `last` weights, of runs.
         search: settings that override those of the first.
-        reverse: arguments of `Translator.load` for a run of the other direction, with the engine 'tensorflow'.
 
     Raises:
         UserError: it cannot be loaded.
@@ -129,7 +127,7 @@ def open_translator(
         from transformer.inference.ctranslate2_translator import CTranslate2Translator
 
         return CTranslate2Translator.load(runs[0], **search)
-    return Translator.load(runs or DEFAULT_RUN, which, **reverse, **search)
+    return Translator.load(runs or DEFAULT_RUN, which, **search)
 
 
 def render(source: str, hypotheses: list[Translation], wanted: Wanted) -> str:

@@ -11,7 +11,7 @@ import dataclasses
 import sys
 from pathlib import Path
 
-from transformer.command_line import Parser, add_reverse_flags, exit_code, given_reverse, import_tensorflow
+from transformer.command_line import Parser, exit_code, import_tensorflow
 from transformer.config import Config, UserError
 from transformer.inference.serving.config import ServeConfig
 from transformer.interrupts import starting
@@ -40,7 +40,6 @@ def parser() -> Parser:
     )
     p.add_argument("runs", nargs="+", metavar="RUN", help="run directory; several, of one vocabulary, work together")
     p.add_argument("--weights", choices=("best", "last"), default="best", help="which weights (default: %(default)s)")
-    add_reverse_flags(p)
     p.add_argument("--beam-size", type=int, metavar="N", help="of requests that name none (default: the run's)")
     p.add_argument(
         "--allow-host",
@@ -66,7 +65,6 @@ def main(argv: list[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
     p = parser()
     args = p.parse_args(argv)
-    reverse = given_reverse(p, args)
     search = {} if args.beam_size is None else {"beam_size": args.beam_size}
     try:
         limits = ServeConfig(**{name: getattr(args, name) for name in FLAGS})
@@ -92,7 +90,7 @@ def main(argv: list[str] | None = None) -> int:
                 from transformer.threads import share_cores
 
             share_cores()
-            service = Service(Translator.load(args.runs, args.weights, **reverse, **search), limits)
+            service = Service(Translator.load(args.runs, args.weights, **search), limits)
             service.warm_up()
             corpus = RunDirectory(args.runs[0]).corpus()
             about = {

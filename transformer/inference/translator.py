@@ -11,13 +11,12 @@ import numpy as np
 import tensorflow as tf
 
 from transformer.checkpoints import BEST, RunDirectory
-from transformer.config import DEFAULT_RUN, REVERSE_WEIGHT, START_ID, Config, SearchConfig, UserError
+from transformer.config import DEFAULT_RUN, START_ID, Config, SearchConfig, UserError
 from transformer.data.tokenizers import TokenizerPair
 from transformer.graphs import Graph
 from transformer.inference.attention import source_attention
 from transformer.inference.doubts import doubts
 from transformer.inference.parts import Part, Reader, utf8
-from transformer.inference.reverse import ReverseModel
 from transformer.inference.search import Hypotheses
 from transformer.inference.searcher import Searchers, padded
 from transformer.inference.translation import END, START, Translation, joined, one_line
@@ -35,8 +34,6 @@ class Translator:
         search: how to search or draw, and limits.
         max_positions: longest sequence of the model, in tokens.
         source_language: code, by which sentences are told apart; empty: as in English.
-        reverse: a model of the other direction, which has its say in the order of the hypotheses that the search finds;
-            None: none has.
 
     Use: `Translator.load(run).translate(["a sentence"])`.
     """
@@ -48,13 +45,11 @@ class Translator:
         search: SearchConfig,
         max_positions: int,
         source_language: str = "",
-        reverse: ReverseModel | None = None,
     ) -> None:
         self.models = [transformer] if isinstance(transformer, Transformer) else list(transformer)
         self.transformer = self.models[0]
         self.tokenizers = tokenizers
         self.search = search
-        self.reverse = reverse
         self.max_positions = max_positions
         self.reader = Reader(tokenizers.source, max_positions, search.cut, source_language)
         self._searchers = Searchers(self.models)
@@ -67,8 +62,6 @@ class Translator:
         cls,
         run: str | Path | Sequence[str | Path] = DEFAULT_RUN,
         which: str = BEST,
-        reverse: str | Path | None = None,
-        reverse_weight: float = REVERSE_WEIGHT,
         **search: float | str,
     ) -> Translator:
         """Load the translator of a run directory, or of several together; `search` overrides the first one's settings.
@@ -76,12 +69,10 @@ class Translator:
         Args:
             run: one or several directories.
             which: `best` or `last` weights.
-            reverse: the run directory of a `ReverseModel`, or None.
-            reverse_weight: of what it says.
 
         Raises:
             UserError: a run is missing, incomplete, damaged or of another architecture; two runs have different
-                vocabularies; the reverse model is not of the other direction; a search value is out of range.
+                vocabularies; a search value is out of range.
         """
         runs = [RunDirectory(path) for path in ([run] if isinstance(run, (str, Path)) else run)]
         loaded = [directory.load(which) for directory in runs]
@@ -94,12 +85,8 @@ class Translator:
                 )
         config = config.override({"search": search}, "search")
         positions = min(other.model.max_positions for other, _, _ in loaded)
-        corpus = runs[0].corpus()
-        source, target = str(corpus["source_language"]), str(corpus["target_language"])
-        if reverse is not None and config.search.beam_size == 1:
-            raise UserError("a reverse run chooses among the hypotheses of a beam; give a beam size above 1")
-        backwards = None if reverse is None else ReverseModel.load(reverse, source, target, which, reverse_weight)
-        return cls([model for _, _, model in loaded], tokenizers, config.search, positions, source, backwards)
+        language = str(runs[0].corpus()["source_language"])
+        return cls([model for _, _, model in loaded], tokenizers, config.search, positions, language)
 
     def with_search(self, **search: float | str) -> Translator:
         """Return a translator with the same weights that searches with other settings; those not named stay.
@@ -120,7 +107,7 @@ class Translator:
     @property
     def traces(self) -> int:
         """Number of graphs made so far; lengths are open in them, so it does not grow with use."""
-        return self.searcher.traces + self._attention.traces + (self.reverse.traces if self.reverse else 0)
+        return self.searcher.traces + self._attention.traces
 
     def encode(self, sentences: Sequence[str]) -> list[list[int]]:
         """Return the source ids of sentences, with start and end tokens."""
@@ -252,20 +239,17 @@ class Translator:
 
     def _translate_batch(self, batch: Sequence[Part], n_best: int, with_heads: bool) -> list[list[Translation]]:
         source_ids, found = self._find([part.row for part in batch], [part.start for part in batch])
-        width = found.ids.shape[1] if self.reverse else n_best
-        found = Hypotheses(*(part[:, :width] for part in found))
+        found = Hypotheses(*(part[:, :n_best] for part in found))
         texts = self.tokenizers.target.detokenize(tf.constant(found.ids.reshape(-1, found.ids.shape[2])))
         texts = [one_line(text.decode("utf-8", "replace")) for text in texts.numpy()]
-        if self.reverse:
-            texts, found = self.reverse.rerank([part.text for part in batch], texts, found)
         heads = None
         if any(part.shown for part in batch):
-            heads = self._attention(source_ids, found.ids[:, :n_best]).numpy()
+            heads = self._attention(source_ids, found.ids).numpy()
         return [
             [
                 self._translation(
                     part,
-                    texts[b * width + w],
+                    texts[b * n_best + w],
                     Hypotheses(*(of[b, w] for of in found)),
                     heads[:, b, w] if heads is not None and part.shown else None,
                     with_heads,

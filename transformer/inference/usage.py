@@ -3,14 +3,11 @@
 import argparse
 from typing import Any
 
-from transformer.command_line import Parser, given_reverse, given_search
+from transformer.command_line import Parser, given_search
 
 
-def check_usage(p: Parser, args: argparse.Namespace) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return the search settings that were given, and the arguments of `Translator.load` for the reverse run.
-
-    Leaves the process where flags exclude or need each other.
-    """
+def check_usage(p: Parser, args: argparse.Namespace) -> dict[str, Any]:
+    """Return the search settings that were given; leave the process where flags exclude or need each other."""
     if args.sentences and args.input:
         p.error("give sentences or --input, not both")
     if args.attention and len(args.sentences) != 1:
@@ -24,7 +21,7 @@ def check_usage(p: Parser, args: argparse.Namespace) -> tuple[dict[str, Any], di
         p.error("--n-best above 1 needs --json: every line in has one line out")
     if args.engine == "ctranslate2":
         _check_for_ctranslate2(p, args)
-    return given_search(p, args), given_reverse(p, args)
+    return given_search(p, args)
 
 
 def check_extras(args: argparse.Namespace) -> None:
@@ -42,8 +39,6 @@ def check_extras(args: argparse.Namespace) -> None:
 def _check_for_ctranslate2(p: Parser, args: argparse.Namespace) -> None:
     if len(args.run or ()) != 1:
         p.error("--engine ctranslate2 translates with one export; name it with --run EXPORT")
-    if args.reverse_run is not None:
-        p.error("--reverse-run does not go with --engine ctranslate2; name the run itself, without --engine")
     if args.weights != "best":
         p.error("--weights does not go with --engine ctranslate2: an export holds one set of weights")
     if args.attention_heads:
