@@ -1,4 +1,4 @@
-"""The README and the pages of docs/ keep their word: commands parse, configs are read, paths and names exist.
+"""The READMEs and the pages of docs/ keep their word: commands parse, configs are read, paths and names exist.
 
 `.ci/run` installs and tests by the README's commands.
 """
@@ -17,7 +17,9 @@ from transformer.config import Config
 from transformer.inference import export, selfcheck, serve
 from transformer.plots import command as plots_command
 
-PAGES = {path.name: path.read_text(encoding="utf-8") for path in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]}
+READMES = ("README.md", "README.zh.md")
+PATHS = [*(ROOT / name for name in READMES), *(ROOT / "docs").glob("*.md")]
+PAGES = {path.name: path.read_text(encoding="utf-8") for path in PATHS}
 README = PAGES["README.md"]
 PARSERS = {
     "train.py": train.parser(),
@@ -84,13 +86,14 @@ def test_dropped_pairs_are_shown(tmp_path, monkeypatch, capsys):
 @pytest.mark.parametrize("page", PAGES)
 def test_links_lead_to_files(page):
     """As on GitHub; that the site's lead somewhere is in test_site.py."""
-    folder = ROOT if page == "README.md" else ROOT / "docs"
+    folder = ROOT if page in READMES else ROOT / "docs"
     links = [target.partition("#")[0] for target in re.findall(r"\]\(([^)\s]+)\)", PAGES[page])]
     assert [path for path in links if "://" not in path and not (folder / path).exists()] == []
 
 
-def test_named_paths_exist():
-    table = re.findall(r"`((?:transformer|configs|tests|docs|benchmarks)/[\w/.]*)`", README)
+@pytest.mark.parametrize("page", READMES)
+def test_named_paths_exist(page):
+    table = re.findall(r"`((?:transformer|configs|tests|docs|benchmarks)/[\w/.]*)`", PAGES[page])
     assert len(table) > 5
     assert [path for path in table if not (ROOT / path).exists()] == []
 
@@ -110,3 +113,11 @@ def test_python_versions_are_those_of_the_package():
     first, after = re.fullmatch(r">=3\.(\d+),<3\.(\d+)", config["options"]["python_requires"]).groups()
     named = {int(minor) for minor in re.findall(r"\b3\.(1\d)\b", re.search(r"need Python (.*?) on", README)[1])}
     assert named == set(range(int(first), int(after)))
+
+
+def test_chinese_lines_end_where_a_space_may_be():
+    """A browser shows the end of a line as a space, which has no place between two Chinese characters."""
+    wide = "[\u3000-\u30ff\u4e00-\u9fff\uff00-\uffef]"
+    broken = re.compile(f".*{wide}\n{wide}.*")
+    assert broken.findall(PAGES["README.zh.md"]) == []
+    assert broken.findall("\u7528 K\n\u5199\uff0c\n\u53ef\n\u5bf9") == ["\u5199\uff0c\n\u53ef"]
