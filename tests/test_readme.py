@@ -91,10 +91,11 @@ def test_links_lead_to_files(page):
     assert [path for path in links if "://" not in path and not (folder / path).exists()] == []
 
 
-@pytest.mark.parametrize("page", READMES)
+@pytest.mark.parametrize("page", [*READMES, "CONTRIBUTING.md"])
 def test_named_paths_exist(page):
-    table = re.findall(r"`((?:transformer|configs|tests|docs|benchmarks)/[\w/.]*)`", PAGES[page])
-    assert len(table) > 5
+    text = (ROOT / page).read_text(encoding="utf-8").partition("## Three worked examples")[0]  # these bring new files
+    table = re.findall(r"`((?:transformer|configs|tests|docs|benchmarks)/[\w/.]*)`", text)
+    assert table
     assert [path for path in table if not (ROOT / path).exists()] == []
 
 

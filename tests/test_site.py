@@ -116,7 +116,7 @@ def test_every_link_leads_somewhere(pages):
 def test_links_to_files_have_become_pages(pages, site):
     """A link that MyST cannot follow to a page is a download: of these there are none."""
     assert not (site / "_downloads").exists()
-    assert "index.html#engineering-notes" in pages[site / "engineering.html"].links
+    assert "index.html#results" in pages[site / "results.html"].links
     assert "../shipping.html" in pages[site / "notebooks" / "04_your_own_corpus.html"].links
 
 
