@@ -15,6 +15,11 @@ ABOUT = {"run": ["tiny"], "source_language": "pt", "target_language": "en"}
 JSON = {"Content-Type": "application/json"}
 
 
+def echo(kind, requests, deadline):
+    """Answer each sentence with itself; a `Service.answer` without a model."""
+    return [json.dumps({"translations": list(sentences)}).encode() for sentences in requests]
+
+
 def until(condition, seconds=20):
     """Wait until a condition holds, which it does soon; the seconds only bound a failure."""
     end = time.monotonic() + seconds
@@ -28,6 +33,7 @@ class Live:
 
     def __init__(self, server, batcher, port):
         self.server, self.batcher, self.port = server, batcher, port
+        self.arrivals = server.config.app.state.arrivals
 
     def request(self, method, path, body=None, headers=None):
         """Return status, headers and the body, as text unless it is JSON."""
@@ -36,7 +42,7 @@ class Live:
             connection.request(method, path, body, headers or {})
             answer = connection.getresponse()
             text = answer.read().decode("utf-8")
-        is_json = answer.headers["content-type"] == "application/json"
+        is_json = text and answer.headers["content-type"] == "application/json"
         return answer.status, answer.headers, json.loads(text) if is_json else text
 
     def post(self, body):
@@ -59,13 +65,13 @@ class Live:
 
 
 @contextlib.contextmanager
-def serving(answer, beam_size=2, hosts=(), **limits):
+def serving(answer, beam_size=2, hosts=(), about=ABOUT, **limits):
     """Serve the results of `answer`, as `Service.answer` gives them."""
     limits = ServeConfig(**limits)
     batcher = Batcher(answer, limits.max_waiting, limits.max_together, limits.timeout)
     with listen("127.0.0.1", 0) as listener:
         port = listener.getsockname()[1]
-        server = Server(make_app(batcher, beam_size, ABOUT, limits, hosts), batcher, limits)
+        server = Server(make_app(batcher, beam_size, about, limits, hosts), batcher, limits)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()
         try:

@@ -6,16 +6,18 @@ import dataclasses
 import http.client
 import itertools
 import json
+import os
 import re
 import socket
 import threading
+import urllib.parse
 from html.parser import HTMLParser
 
 import numpy as np
 import pytest
 import schemathesis
 from hypothesis import given, settings
-from live_server import ABOUT, JSON, serving, until
+from live_server import ABOUT, JSON, echo, serving, until
 from schemathesis import GenerationMode
 from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi.checks import response_schema_conformance, status_code_conformance
@@ -31,11 +33,6 @@ from transformer.inference.serving.service import Service
 from transformer.inference.translator import Translator
 
 SENTENCES = ["sol mar rio", "um", "", "lua mar dois três um"]
-
-
-def echo(kind, requests, deadline):
-    """Answer each sentence with itself; a `Service.answer` without a model."""
-    return [json.dumps({"translations": list(sentences)}).encode() for sentences in requests]
 
 
 class Held:
@@ -214,11 +211,15 @@ def test_what_nobody_waits_for_is_given_up_between_batches(service, monkeypatch)
         ({"sentences": []}, 422, "sentences: List should have at least 1 item"),
         ({"sentences": 1}, 422, "sentences: Input should be a valid list"),
         ({"sentences": [1, "a", None]}, 422, "sentences.0: Input should be a valid string; sentences.2: Input"),
-        ({"sentences": ["a"] * 4}, 422, "sentences: List should have at most 3 items"),
-        ({"sentences": ["a", "x" * 11]}, 422, "sentences.1: String should have at most 10 characters"),
+        ({"sentences": ["a"] * 4}, 422, "sentences: has 4 sentences, at most 3 are allowed"),
+        ({"sentences": ["a", "x" * 11]}, 422, "sentences.1: has 11 characters, at most 10 are allowed"),
         ({"sentences": ["a\0"]}, 422, "sentences.0: must not hold the character NUL"),
-        ('{"sentences": ["\\ud800"]}', 422, "sentences.0: Input should be a valid string"),
-        ({"sentences": "a", "n_bset": 2}, 422, "n_bset: Extra inputs are not permitted"),
+        ('{"sentences": ["\\ud800"]}', 422, "sentences.0: must not hold a lone surrogate"),
+        (
+            {"sentences": "a", "n_bset": 2},
+            422,
+            "unknown field 'n_bset'; the fields are sentences, n_best, beam_size, att",
+        ),
         ({"sentences": "a", "n_best": "2"}, 422, "n_best: Input should be a valid integer"),
         ({"sentences": "a", "n_best": 1.5}, 422, "n_best: Input should be a valid integer"),
         ('{"sentences": "a", "n_best": 1e999}', 422, "n_best: Input should be a"),
@@ -229,8 +230,12 @@ def test_what_nobody_waits_for_is_given_up_between_batches(service, monkeypatch)
         ({"sentences": "a", "beam_size": 5}, 422, "beam_size: Input should be less than or equal to 4"),
         ('{"sentences": "a", "beam_size": 1' + "0" * 150 + "}", 422, "beam_size: "),
         ({"sentences": "a", "attention": 1}, 422, "attention: Input should be a valid boolean"),
-        ({"sentences": "a", "a": 1, "b": 1, "c": 1, "d": 1, "e": 1}, 422, "; and 2 more"),
+        ({"sentences": "a", "a": 1, "b": 1}, 422, "unknown field 'a'; the"),
         ({"sentences": "a" * 200}, 413, "the body must have at most 200 bytes"),
+        ({"sentences": [1, 2, 3], "n_best": 0, "beam_size": 0}, 422, "; and 2 more"),
+        ('{"sentences": "a", "\\ud800\\u0000\\n": 1}', 422, r"unknown field '\ud800\x00\n';"),
+        ({"sentences": "a", "k" * 100: 1}, 422, f"unknown field '{'k' * 60}...';"),
+        ('{"sentences": "a", "n_best": 1' + "0" * 5000 + "}", 413, "the body must have"),
     ],
 )
 def test_a_bad_request_is_answered_with_its_reason(small, body, status, reason):
@@ -298,9 +303,66 @@ def test_other_paths_and_methods(small, method, path, status):
     ],
 )
 def test_only_known_hosts_are_answered(live, host, status):
-    got, _, answer = live.request("GET", "/health", headers={"Host": host})
+    got, _, answer = live.request("GET", "/icon.svg", headers={"Host": host})
     assert got == status
     assert status == 200 or "--allow-host" in answer["error"]
+
+
+@pytest.mark.parametrize("host", ["evil.example", "192.0.2.1:80", "", "localhost"])
+def test_health_is_told_under_every_name_and_by_head(live, host):
+    """Load balancers ask for it by an address of their own."""
+    status, headers, answer = live.request("GET", "/health", headers={"Host": host})
+    assert status == 200 and answer["status"] == "ok"
+    status, head, answer = live.request("HEAD", "/health", headers={"Host": host})
+    assert status == 200 and answer == "" and head["Content-Length"] == headers["Content-Length"]
+    assert live.request("POST", "/health", "{}", {"Host": host})[0] in (405, 421)
+
+
+def test_a_strangers_host_is_not_repeated_at_length(live):
+    status, _, answer = live.request("GET", "/", headers={"Host": "x" * 10_000})
+    assert status == 421 and len(answer["error"]) < 200
+
+
+def test_any_host_can_be_allowed():
+    with serving(echo, hosts=["*"]) as live:
+        assert live.request("GET", "/icon.svg", headers={"Host": "evil.example"})[0] == 200
+
+
+@pytest.mark.parametrize(
+    "base, path, expected",
+    [
+        ("https://proxy.example/", "/docs/", "https://proxy.example/docs"),
+        ("https://proxy.example/translator/", "/docs/?a=%ff&b", "https://proxy.example/translator/docs?a=%ff&b"),
+        ("https://proxy.example/a/b/", "/translate/", "https://proxy.example/a/b/translate"),
+        ("https://proxy.example/a/", "/health/", "https://proxy.example/a/health"),
+        ("https://proxy.example/a/", "/openapi.json/", "https://proxy.example/a/openapi.json"),
+    ],
+)
+def test_redirects_keep_what_a_proxy_put_before(live, base, path, expected):
+    status, headers, _ = live.request("POST", path, "{}", JSON)
+    assert status == 307  # which keeps method and body
+    assert urllib.parse.urljoin(base + path.removeprefix("/"), headers["Location"]) == expected
+
+
+def test_names_that_cannot_be_sent_as_they_are_are_told_all_the_same():
+    """A folder of byte names and a forged corpus.json."""
+    about = {"run": [os.fsdecode(b"caf\xe9")], "source_language": "\ud800", "target_language": "e\0\n" + "n" * 10_000}
+    with serving(echo, about=about) as live:
+        status, _, told = live.request("GET", "/health")
+        assert status == 200
+        assert (told["run"], told["source_language"]) == ([r"caf\udce9"], r"\ud800")
+        assert told["target_language"].startswith(r"e\x00\nnnn") and len(told["target_language"]) < 2000
+        for path in ("/", "/docs", "/openapi.json"):
+            assert live.request("GET", path)[0] == 200
+
+
+def test_a_mistake_of_ours_is_told_as_json(monkeypatch, caplog):
+    with serving(echo) as live:
+        monkeypatch.setattr(type(live.batcher), "works", property(lambda self: 1 / 0))
+        status, _, answer = live.request("GET", "/health")
+        monkeypatch.undo()
+    assert status == 500 and answer == {"error": "the server failed; its log says why"}
+    assert "ZeroDivisionError" in caplog.text
 
 
 @pytest.mark.parametrize(

@@ -8,12 +8,14 @@ if __name__ == "__main__":
     quiet_start()
 
 import dataclasses
+import gc
 import sys
 from pathlib import Path
 
 from transformer.command_line import Parser, exit_code, import_tensorflow
 from transformer.config import Config, UserError
 from transformer.inference.serving.config import ServeConfig
+from transformer.inference.serving.hosts import ANY_HOST, allowed_host
 from transformer.interrupts import starting
 
 FLAGS = {  # fields of `ServeConfig`: letter, help
@@ -24,11 +26,19 @@ FLAGS = {  # fields of `ServeConfig`: letter, help
     "max_body": ("BYTES", "length of a request"),
     "max_beam": ("N", "largest beam size, and so the most hypotheses, that a request may ask for"),
     "max_attention": ("N", "attention weights in an answer"),
-    "max_requests": ("N", "requests at one time; more are told to come back (503)"),
+    "max_requests": ("N", "requests that are answered at one time; more are told to come back (503)"),
+    "max_arriving": ("N", "more requests that are still coming; beyond them the slowest is given up (408)"),
+    "max_chunks": ("N", "pieces of a body that is sent in pieces (Transfer-Encoding: chunked)"),
     "max_waiting": ("N", "sentences that may wait; more are told to come back (503)"),
     "max_together": ("N", "sentences of several requests that are translated together"),
     "timeout": ("SECONDS", "longest time from a request to its answer"),
+    "arrival_timeout": ("SECONDS", "longest time for a request to arrive"),
 }
+
+WARNING_OF_ANY_HOST = (
+    "--allow-host '*' answers under every host name, so that any web page which a user of this server visits can ask "
+    "it and read the answers (DNS rebinding); where the names are known, give them instead"
+)
 
 
 def parser() -> Parser:
@@ -46,7 +56,8 @@ def parser() -> Parser:
         action="append",
         default=[],
         metavar="NAME",
-        help="answer also to this name in the Host header, such as that of a proxy; may be repeated",
+        help="answer also to this name in the Host header, such as that of a proxy; may be repeated; '*' for any name, "
+        "which lets any web page that a user of this server visits ask it and read the answers (DNS rebinding)",
     )
     p.add_argument("--access-log", action="store_true", help="write a line for each request to stderr, without texts")
     for entry in dataclasses.fields(ServeConfig):
@@ -68,6 +79,7 @@ def main(argv: list[str] | None = None) -> int:
     search = {} if args.beam_size is None else {"beam_size": args.beam_size}
     try:
         limits = ServeConfig(**{name: getattr(args, name) for name in FLAGS})
+        hosts = [allowed_host(name) for name in args.allow_host]
         Config().override({"search": search}, "command line")
     except (ValueError, UserError) as error:
         p.error(str(error))
@@ -78,6 +90,8 @@ def main(argv: list[str] | None = None) -> int:
                 from transformer.inference.serving.server import listen, serve
         except ImportError as error:
             raise UserError(f"serving needs {error.name}; install it with: pip install -e '.[serve]'") from None
+        if ANY_HOST in hosts:
+            print(f"warning: {WARNING_OF_ANY_HOST}", file=sys.stderr, flush=True)
         with listen(limits.host, limits.port) as listener:
             with starting():
                 import_tensorflow()
@@ -99,7 +113,9 @@ def main(argv: list[str] | None = None) -> int:
                 "target_language": corpus["target_language"],
             }
             batcher = Batcher(service.answer, limits.max_waiting, limits.max_together, limits.timeout)
-            app = make_app(batcher, service.default.beam_size, about, limits, args.allow_host)
+            app = make_app(batcher, service.default.beam_size, about, limits, hosts)
+            gc.collect()
+            gc.freeze()  # of what stays for good: later collections need not look at it, and are short
             serve(app, batcher, limits, listener, args.access_log)
         print("stopped", file=sys.stderr)
 

@@ -11,13 +11,16 @@ from typing import Any
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, RedirectResponse
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 
+from transformer.inference.serving.arrivals import AGAIN, Arrivals
 from transformer.inference.serving.batcher import Batcher, Busy, Failed, Late, Stopped
+from transformer.inference.serving.bodies import Bodies
 from transformer.inference.serving.config import ServeConfig
-from transformer.inference.serving.guard import LOCAL_HOSTS, RETRY_SECONDS, Guard
+from transformer.inference.serving.guard import HEALTH, Guard, refusal, sendable
+from transformer.inference.serving.hosts import LOCAL_HOSTS
 from transformer.inference.serving.schemas import Health, Kind, Problem, TranslationAnswer, request_model
 
 FILES = {  # path: file in `pages`, media type
@@ -41,6 +44,14 @@ PROBLEMS = {
 }
 
 
+class JsonRequest(Request):
+    """A request whose JSON the application's `Bodies` read."""
+
+    async def json(self) -> Any:
+        """Return the value of the body."""
+        return await self.app.state.bodies.read(await self.body())
+
+
 class JsonRoute(APIRoute):
     """A route that takes JSON and nothing else.
 
@@ -59,22 +70,20 @@ class JsonRoute(APIRoute):
                 raise HTTPException(415, "the body must be JSON in UTF-8: send Content-Type: application/json")
             if encoding.lower() != "identity":
                 raise HTTPException(415, f"the body must not be compressed, got Content-Encoding: {encoding}")
-            return await handler(request)
+            return await handler(JsonRequest(request.scope, request.receive))
 
         return check_type
 
 
-def _reason(errors: Iterable[Mapping]) -> tuple[int, str]:
-    """Return status and text for what FastAPI found wrong with a body; the input itself is not repeated."""
+def _reason(errors: Iterable[Mapping]) -> str:
+    """Return what FastAPI found wrong with a request; the input itself is not repeated."""
     told = []
     for error in errors:
-        if error["type"] == "json_invalid":
-            return 400, f"the body is not JSON: {error['ctx']['error']} at character {error['loc'][-1]}"
         place = ".".join(map(str, error["loc"][1:]))
         text = error["msg"].removeprefix("Value error, ")
         told.append(f"{place}: {text}" if place else text)
     more = f"; and {len(told) - 3} more" if len(told) > 3 else ""
-    return 422, "; ".join(told[:3]) + more
+    return "; ".join(told[:3]) + more
 
 
 async def _wait(request: Request, answer: asyncio.Future) -> bool:
@@ -89,6 +98,12 @@ async def _wait(request: Request, answer: asyncio.Future) -> bool:
     finally:
         gone.cancel()
         answer.cancel()
+
+
+async def _without_slash(request: Request) -> Response:
+    """Redirect by a relative address, which keeps what a proxy put before ours."""
+    query = f"?{request.url.query}" if request.url.query else ""
+    return RedirectResponse(f"../{request.url.path.strip('/')}{query}")
 
 
 def _page(content: bytes, media_type: str) -> Callable[[Request], Awaitable[Response]]:
@@ -115,30 +130,33 @@ def make_app(
         version="1",  # of what goes over the wire
         docs_url=None,  # FastAPI's own pages load their scripts from elsewhere
         redoc_url=None,
+        redirect_slashes=False,  # Starlette's redirects name scheme and host, which a proxy's client does not know
     )
+    app.state.arrivals = arrivals = Arrivals(limits)
     bound = f"[{limits.host}]" if ":" in limits.host else limits.host
     app.add_middleware(
         Guard,
         hosts=(*LOCAL_HOSTS, bound, *hosts),
-        max_requests=limits.max_requests,
-        max_body=limits.max_body,
-        timeout=limits.timeout,
+        arrivals=arrivals,
+        limits=limits,
     )
+    about = {name: sendable(value) for name, value in about.items()}
     shown = {name: value for name, value in dataclasses.asdict(limits).items() if name not in ("host", "port")}
 
     @app.exception_handler(HTTPException)
     async def problem(request: Request, error: HTTPException) -> Response:
-        text = error.detail
-        if error.status_code == 400:  # FastAPI's, which says less; all else about JSON is an invalid request, below
-            text = "the body is not JSON: not UTF-8, or nested too deeply"
-        return JSONResponse({"error": text}, error.status_code, error.headers)
+        return refusal(error.status_code, error.detail, error.headers)
 
     @app.exception_handler(RequestValidationError)
     async def invalid(request: Request, error: RequestValidationError) -> Response:
-        status, text = _reason(error.errors())
-        return JSONResponse({"error": text}, status)
+        return refusal(422, _reason(error.errors()))
+
+    @app.exception_handler(Exception)  # which is then raised again, for the log
+    async def failure(request: Request, error: Exception) -> Response:
+        return refusal(500, "the server failed; its log says why")
 
     Wanted = request_model(limits, beam_size)
+    app.state.bodies = Bodies(limits, Wanted.model_fields)
 
     async def translate(wanted: Wanted, request: Request) -> Response:  # type: ignore[valid-type]  # for FastAPI to read
         """Translate one sentence or many. Requests that wait are translated together."""
@@ -152,7 +170,7 @@ def make_app(
         except Busy as busy:
             raise HTTPException(503, str(busy), {"Retry-After": str(busy.seconds)}) from None
         except (Stopped, Late) as error:
-            raise HTTPException(503, str(error), {"Retry-After": str(RETRY_SECONDS)}) from None
+            raise HTTPException(503, str(error), AGAIN) from None
         except Failed as error:
             raise HTTPException(500, str(error)) from None
 
@@ -166,8 +184,9 @@ def make_app(
         route_class_override=JsonRoute,
     )
 
+    @app.head(HEALTH, include_in_schema=False)
     @app.get(
-        "/health",
+        HEALTH,
         response_model=Health,
         response_description="ready",
         responses={503: {"model": Health, "description": "stopping"}},
@@ -176,10 +195,11 @@ def make_app(
         """Say whether translations are to be had. The server listens before its model is loaded, and answers after."""
         status = "ok" if batcher.works else "stopping"
         told = {"status": status, **about, "beam_size": beam_size, "waiting": batcher.waiting, "limits": shown}
-        headers = None if batcher.works else {"Retry-After": str(RETRY_SECONDS)}
-        return JSONResponse(told, 200 if batcher.works else 503, headers)
+        return JSONResponse(told, *((200, None) if batcher.works else (503, AGAIN)))
 
     folder = importlib.resources.files("transformer.inference.serving") / "pages"
     for path, (name, media_type) in FILES.items():
         app.add_route(path, _page((folder / name).read_bytes(), media_type), include_in_schema=False)
+    for path in {HEALTH, "/translate", "/openapi.json", *FILES} - {"/"}:
+        app.add_route(path + "/", _without_slash, ["GET", "HEAD", "POST"], include_in_schema=False)
     return app

@@ -18,10 +18,13 @@ class ServeConfig:
     max_body: int = 2**20  # bytes of a request; more than the two limits above need even if all is escaped
     max_beam: int = 8  # largest beam_size of a request, and so the most hypotheses
     max_attention: int = 500_000  # attention weights in an answer, some 7 bytes each
-    max_requests: int = 256  # at one time, those whose body is still coming included
+    max_requests: int = 256  # that are being answered at one time
+    max_arriving: int = 256  # more, whose body is still coming; beyond them the one that has come longest gives way
+    max_chunks: int = 256  # pieces of a body that is sent in pieces (Transfer-Encoding: chunked)
     max_waiting: int = 1024  # sentences that wait to be translated
     max_together: int = 256  # sentences of several requests that are translated together
     timeout: float = 60.0  # seconds from the beginning of a request to its answer
+    arrival_timeout: float = 10.0  # seconds in which a request has to arrive: its headers, and then its body
 
     def __post_init__(self) -> None:
         require(0 <= self.port < 65536, "port", "from 0 to 65535", self.port)
@@ -31,11 +34,14 @@ class ServeConfig:
             "max_body",
             "max_attention",
             "max_requests",
+            "max_arriving",
+            "max_chunks",
             "max_together",
         ):
             require_positive(name, getattr(self, name))
         require(1 <= self.max_beam <= 64, "max_beam", "from 1 to 64", self.max_beam)
-        require(0 < self.timeout <= 3600, "timeout", "above 0 and at most 3600", self.timeout)
+        for name in ("timeout", "arrival_timeout"):
+            require(0 < getattr(self, name) <= 3600, name, "above 0 and at most 3600", getattr(self, name))
         require(
             self.max_waiting >= self.max_sentences,
             "max_waiting",

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from transformer.command_line import one_line
+from transformer.inference.serving.arrivals import AGAIN, Arrivals
+from transformer.inference.serving.config import ServeConfig
+from transformer.inference.serving.hosts import ANY_HOST, host_name
 
 # The pages load their own files and ask their own server; nothing else, and nobody may frame them.
 HEADERS = {
@@ -21,85 +26,99 @@ HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Cache-Control": "no-store",
 }
-LOCAL_HOSTS = ("localhost", "127.0.0.1", "[::1]")
-RETRY_SECONDS = 5
+HEALTH = "/health"
+LONGEST = 60  # characters of a stranger's name that an error repeats
 
 
-def host_name(host: str) -> str:
-    """Return the name or address in a Host header, without its port; an IPv6 address keeps its brackets."""
-    return re.sub(r":\d*$", "", host).lower()
+def shown(name: str) -> str:
+    """Return a stranger's name for an error: in quotes, short, without characters that cannot be printed or sent."""
+    return one_line(repr(name if len(name) <= LONGEST else f"{name[:LONGEST]}..."))
+
+
+def refusal(status: int, error: str, headers: Mapping[str, str] | None = None) -> JSONResponse:
+    """Return the answer to a request that is refused."""
+    return JSONResponse({"error": error}, status, headers)
 
 
 class Guard:
     """Refuses what the application should not see, with a reason.
 
     Host names other than the allowed ones: a name that an attacker controls and points at this machine would let his
-    page read the answers (DNS rebinding). Bodies of too many bytes, announced or not. More requests at
-    one time than allowed. Requests without an answer in time: their work is cancelled.
+    page read the answers (DNS rebinding). `HEALTH`, which tells no secret, is answered under every name, since load
+    balancers ask for it by address. Bodies beyond `Arrivals`. More requests at one time than allowed. Requests without
+    an answer in time: their work is cancelled.
 
     Args:
         app: the application.
-        hosts: allowed in the Host header.
-        max_requests: at a time.
-        max_body: bytes of a request.
-        timeout: seconds of a request.
+        hosts: allowed in the Host header; `ANY_HOST` allows all.
+        arrivals: reads the bodies.
+        limits: of requests.
     """
 
-    def __init__(self, app: ASGIApp, hosts: Iterable[str], max_requests: int, max_body: int, timeout: float) -> None:
-        self.app, self.max_requests, self.max_body, self.timeout = app, max_requests, max_body, timeout
+    def __init__(self, app: ASGIApp, hosts: Iterable[str], arrivals: Arrivals, limits: ServeConfig) -> None:
+        self.app, self.arrivals, self.limits = app, arrivals, limits
         self.hosts = {host.lower() for host in hosts}
-        self.too_large = f"the body must have at most {max_body} bytes"
-        self.requests = 0
+        self.requests = 0  # those being answered, pages and the health report aside
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
+        started = False
 
         async def send_with_headers(message: Message) -> None:
+            nonlocal started
             if message["type"] == "http.response.start":
+                started = True
                 headers = MutableHeaders(scope=message)
                 for name, value in HEADERS.items():
                     headers.setdefault(name, value)
             await send(message)
 
-        headers = Headers(scope=scope)
-        host, length = headers.get("host", ""), headers.get("content-length", "0")
-        if host_name(host) not in self.hosts:
-            error = f"this server does not answer to the host {host_name(host)!r}; start it with --allow-host NAME"
-            await _refusal(421, error)(scope, receive, send_with_headers)
-        elif scope["method"] == "POST" and self.requests >= self.max_requests:  # the health page is always seen
-            error = f"{self.max_requests} requests are being served already; try again"
-            await _refusal(503, error)(scope, receive, send_with_headers)
-        elif length.isdecimal() and int(length) > self.max_body:
-            await _refusal(413, self.too_large)(scope, receive, send_with_headers)
-        else:
-            self.requests += 1
-            try:
-                await self._in_time(scope, receive, send_with_headers)
-            finally:
-                self.requests -= 1
-
-    async def _in_time(self, scope: Scope, receive: Receive, send: Send) -> None:
-        arrived, size = False, 0
-
-        async def counted() -> Message:
-            nonlocal arrived, size
-            message = await receive()
-            size += len(message.get("body", b""))
-            if size > self.max_body:
-                raise HTTPException(413, self.too_large)  # which the application turns into its answer
-            arrived = arrived or not message.get("more_body", False)
-            return message
-
         try:
-            async with asyncio.timeout(self.timeout):
-                await self.app(scope, counted, send)
-        except TimeoutError:  # the application sends an answer at once when it has it, so none has begun
-            status = 503 if arrived else 408
-            error = f"{'no translation' if arrived else 'the request did not arrive'} within {self.timeout:g} s"
-            await _refusal(status, error)(scope, receive, send)
+            self._check_headers(scope)
+            end = asyncio.get_running_loop().time() + self.limits.timeout
+            if scope["method"] != "POST":
+                async with asyncio.timeout_at(end):
+                    await self.app(scope, receive, send_with_headers)
+            elif (body := await self.arrivals.body(receive)) is not None:
+                async with asyncio.timeout_at(end):
+                    await self._answer_body(body, scope, receive, send_with_headers)
+        except (HTTPException, TimeoutError) as error:
+            if started:  # the client does not read; uvicorn closes its connection
+                return
+            if isinstance(error, TimeoutError):
+                error = HTTPException(503, f"no translation within {self.limits.timeout:g} s", AGAIN)
+            await refusal(error.status_code, error.detail, error.headers)(scope, receive, send_with_headers)
+
+    def _check_headers(self, scope: Scope) -> None:
+        headers = Headers(scope=scope)
+        host, length = host_name(headers.get("host", "")), headers.get("content-length", "0")
+        is_health = scope["path"].rstrip("/") == HEALTH and scope["method"] in ("GET", "HEAD")
+        if not (is_health or host in self.hosts or ANY_HOST in self.hosts):
+            raise HTTPException(
+                421, f"this server does not answer to the host {shown(host)}; start it with --allow-host NAME"
+            )
+        if length.isdecimal() and int(length) > self.limits.max_body:
+            raise HTTPException(413, self.arrivals.too_large)
+
+    async def _answer_body(self, body: bytes, scope: Scope, receive: Receive, send: Send) -> None:
+        if self.requests >= self.limits.max_requests:
+            raise HTTPException(503, f"{self.requests} requests are being served already; try again", AGAIN)
+        messages = iter([{"type": "http.request", "body": body, "more_body": False}])
+
+        async def again() -> Message:
+            return next(messages, None) or await receive()
+
+        self.requests += 1
+        try:
+            await self.app(scope, again, send)
+        finally:
+            self.requests -= 1
 
 
-def _refusal(status: int, error: str) -> JSONResponse:
-    return JSONResponse({"error": error}, status, {"Retry-After": str(RETRY_SECONDS)} if status == 503 else None)
+def sendable(value: Any) -> Any:
+    """Return a value for JSON whose texts can be sent and shown, whatever files and folders they come from."""
+    if isinstance(value, str):
+        return one_line(value)
+    return [sendable(item) for item in value] if isinstance(value, list) else value

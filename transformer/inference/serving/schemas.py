@@ -17,16 +17,6 @@ class Kind(NamedTuple):
     attention: bool
 
 
-def _without_nul(sentence: str) -> str:
-    if "\0" in sentence:
-        raise ValueError("must not hold the character NUL")
-    return sentence
-
-
-def _as_list(sentences: object) -> object:
-    return [sentences] if isinstance(sentences, str) else sentences
-
-
 def _whole(number: object) -> object:
     return int(number) if isinstance(number, float) and number.is_integer() else number
 
@@ -49,15 +39,30 @@ def request_model(limits: ServeConfig, default_beam: int) -> type[BaseModel]:
         "without NUL",
         "examples": [["A dog runs.", "Two people are talking."]],
     }
-    Sentence = Annotated[str, Field(max_length=most), AfterValidator(_without_nul)]
+
+    def checked(sentence: str) -> str:
+        if len(sentence) > most:
+            raise ValueError(f"has {len(sentence):,} characters, at most {most:,} are allowed")
+        if "\0" in sentence:
+            raise ValueError("must not hold the character NUL")
+        if not sentence.isascii() and any("\ud800" <= sign <= "\udfff" for sign in sentence):
+            raise ValueError("must not hold a lone surrogate, which is no character")
+        return sentence
+
+    def as_list(sentences: object) -> object:
+        if isinstance(sentences, str):
+            return [sentences]
+        if isinstance(sentences, list) and len(sentences) > limits.max_sentences:  # before each of them is looked at
+            raise ValueError(f"has {len(sentences):,} sentences, at most {limits.max_sentences:,} are allowed")
+        return sentences
 
     class TranslationRequest(BaseModel):
         model_config = ConfigDict(extra="forbid", strict=True)
 
         sentences: Annotated[
-            list[Sentence],
-            Field(min_length=1, max_length=limits.max_sentences, json_schema_extra=schema),
-            BeforeValidator(_as_list, json_schema_input_type=str | list[str]),
+            list[Annotated[str, AfterValidator(checked)]],
+            Field(min_length=1, json_schema_extra=schema),
+            BeforeValidator(as_list, json_schema_input_type=str | list[str]),
         ]
         n_best: Integer = Field(1, ge=1, le=limits.max_beam, description="hypotheses of a sentence; at most beam_size")
         beam_size: Integer = Field(

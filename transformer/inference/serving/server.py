@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import functools
 import logging
 import signal
 import socket
@@ -12,10 +13,10 @@ import uvicorn
 from fastapi import FastAPI
 
 from transformer.config import UserError
+from transformer.inference.serving.arrivals import Arrivals
 from transformer.inference.serving.batcher import Batcher
 from transformer.inference.serving.config import ServeConfig
-
-SPARE_SECONDS = 5  # after the last request may have run into its time limit, connections that will not close are cut
+from transformer.inference.serving.protocol import SPARE_SECONDS, BoundedProtocol
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -48,7 +49,7 @@ class Server(uvicorn.Server):
     It ends by itself where the batcher's thread has died: nothing would be answered any more.
 
     Args:
-        app: the application.
+        app: the application, of `make_app`.
         batcher: that of the application; stopped at the end.
         limits: of requests.
         access_log: write a line for each request, which never holds its text.
@@ -57,7 +58,7 @@ class Server(uvicorn.Server):
     def __init__(self, app: FastAPI, batcher: Batcher, limits: ServeConfig, access_log: bool = False) -> None:
         config = uvicorn.Config(
             app,
-            http="h11",
+            http=functools.partial(BoundedProtocol, limits=limits),  # type: ignore[arg-type]  # called as the class is
             ws="none",
             lifespan="off",
             log_config=None,
@@ -68,6 +69,7 @@ class Server(uvicorn.Server):
         )
         super().__init__(config)
         self._batcher = batcher
+        self._arrivals: Arrivals = app.state.arrivals
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Say where the server is to be found once it answers."""
@@ -82,8 +84,9 @@ class Server(uvicorn.Server):
         return await super().on_tick(counter) or self._batcher.died
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Refuse what waits, then let uvicorn finish the rest."""
+        """Refuse what waits and what is still coming, then let uvicorn finish the rest."""
         self._batcher.stop()
+        self._arrivals.stop()
         await super().shutdown(sockets)
 
 
