@@ -1,8 +1,9 @@
 r"""Put load on a translation server and check every answer.
 
     python benchmarks/server_load.py RUN [--input F] [--requests N] [--clients N] [--rounds N] [--minutes M]
+                                      [--attackers N]
 
-Starts `transformer.inference.serve` on a free port of 127.0.0.1 and stops it at the end. Prints two JSON lines:
+Starts `transformer.inference.serve` on a free port of 127.0.0.1 and stops it at the end. Prints JSON lines:
 
 load: N requests of many clients at a time. One in five is bad, in one of nine ways. Every translation is compared with
     the offline one of the same sentence; a different one counts as a near tie where its score is as good, which the
@@ -11,7 +12,11 @@ load: N requests of many clients at a time. One in five is bad, in one of nine w
 throughput: 8 sentences a request, beam 4; sentences per second, beside those of the offline translator on the same
     sentences; medians of interleaved rounds.
 
-Exit code 1 where an answer was wrong or lost, or the server did not stop cleanly.
+attack: one line for each attack of `server_attacks`; the longest silence of /health meanwhile, in milliseconds.
+end: seconds that the server took to stop while slow bodies were arriving.
+
+Exit code 1 where an answer was wrong or lost, /health was silent for more than a second during an attack, or the
+server did not stop cleanly and soon.
 """
 
 from __future__ import annotations
@@ -20,13 +25,9 @@ import collections
 import http.client
 import itertools
 import json
-import os
 import queue
 import random
-import re
-import signal
 import statistics
-import subprocess
 import sys
 import threading
 import time
@@ -35,15 +36,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from server_attacks import MOST_SILENCE_MS, attacks, slow_bodies
+from server_process import MOST_SECONDS_TO_STOP, PATIENCE, ServerProcess
+
 from transformer.command_line import Parser, exit_code, import_tensorflow
 from transformer.config import UserError
 from transformer.inference.serving.config import ServeConfig
 
-ROOT = Path(__file__).resolve().parents[1]
 LIMITS = ServeConfig()
 JSON = {"Content-Type": "application/json"}
 BEAM, TOGETHER = 4, 8  # of the throughput: beam size, sentences a request
-PATIENCE = 300  # seconds for the server to begin, and for an answer
 
 
 class Ask(NamedTuple):
@@ -161,39 +163,6 @@ def judge(reply: Reply, offline: Mapping[str, tuple[str, float]], near_tie: floa
     return verdict
 
 
-class ServerProcess:
-    """A server in a process of its own, from entering to leaving."""
-
-    def __init__(self, run: str, beam_size: int) -> None:
-        command = [sys.executable, "-m", "transformer.inference.serve", run, "--port", "0"]
-        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-        self._process = subprocess.Popen(
-            [*command, "--beam-size", str(beam_size)], stderr=subprocess.PIPE, text=True, env=environment
-        )
-        self._told: list[str] = []
-        self.port = 0
-
-    def __enter__(self) -> ServerProcess:
-        threading.Thread(target=lambda: self._told.extend(self._process.stderr), daemon=True).start()
-        end = time.monotonic() + PATIENCE
-        while time.monotonic() < end and self._process.poll() is None and not self.port:
-            found = re.search(r"serving at http://127\.0\.0\.1:(\d+)/", "".join(self._told))
-            self.port = int(found[1]) if found else 0
-            time.sleep(0.1)
-        if not self.port:
-            self.__exit__()
-            raise UserError(f"the server did not begin: {' '.join(self._told[-1:]).strip() or 'it said nothing'}")
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self._process.send_signal(signal.SIGTERM)
-        try:
-            self.code = self._process.wait(PATIENCE)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self.code = self._process.wait()
-
-
 def load(port: int, sentences: Sequence[str], offline: Mapping, near_tie: float, args: Namespace) -> dict[str, object]:
     """Return what the mixed requests came to."""
     asks = mixed_requests(sentences, args.requests, args.seed)
@@ -266,14 +235,27 @@ def measure(args: Namespace) -> None:
         raise UserError("there are no sentences to send; name a file of them with --input")
     best = [found[0] for found in translator.translate(sentences)]
     offline = {sentence: (found.text, found.score) for sentence, found in zip(sentences, best, strict=True)}
+    rows = []
+
+    def tell(row: dict[str, object]) -> None:
+        rows.append(row)
+        print(json.dumps(row), flush=True)
+
     with ServerProcess(args.run, BEAM) as server:
-        rows = [load(server.port, sentences, offline, NEAR_TIE, args)]
-        print(json.dumps(rows[0]), flush=True)
-        rows.append(throughput(server.port, sentences, offline, NEAR_TIE, translator, args))
-        print(json.dumps(rows[1]), flush=True)
-    faults = sum(row["wrong"] + row["lost"] for row in rows)
-    if faults or server.code:
-        raise UserError(f"{faults} answers were wrong or lost; the server ended with exit code {server.code}")
+        tell(load(server.port, sentences, offline, NEAR_TIE, args))
+        tell(throughput(server.port, sentences, offline, NEAR_TIE, translator, args))
+        for row in attacks(server.port, sentences[0], args.attackers):
+            tell(row)
+        still_open = slow_bodies(server.port, args.attackers)
+    tell({"part": "end", "slow_bodies": len(still_open), "seconds": round(server.seconds_to_stop, 1)})
+    wrong = sum(row.get("wrong", 0) + row.get("lost", 0) for row in rows)
+    silence = max(row.get("longest_silence_ms", 0) for row in rows)
+    faults = [f"{wrong} answers were wrong or lost"] * (wrong > 0)
+    faults += [f"/health was silent for {silence} ms"] * (silence > MOST_SILENCE_MS)
+    faults += [f"the server ended with exit code {server.code}"] * (server.code != 0)
+    faults += ["the server took long to stop"] * (server.seconds_to_stop > MOST_SECONDS_TO_STOP)
+    if faults:
+        raise UserError("; ".join(faults))
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -288,9 +270,10 @@ def main(argv: list[str] | None = None) -> int:
     p.add_argument(
         "--minutes", type=float, default=30, metavar="M", help="longest time of a part (default: %(default)s)"
     )
+    p.add_argument("--attackers", type=int, default=40, metavar="N", help="at one time (default: %(default)s)")
     p.add_argument("--seed", type=int, default=1, metavar="N", help="of the choice of requests (default: %(default)s)")
     args = p.parse_args(argv)
-    for name in ("sentences", "requests", "clients", "rounds", "minutes"):
+    for name in ("sentences", "requests", "clients", "rounds", "minutes", "attackers"):
         if getattr(args, name) <= 0:
             p.error(f"--{name} must be above 0, got {getattr(args, name)}")
     return exit_code(lambda: measure(args))

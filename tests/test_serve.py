@@ -87,15 +87,16 @@ def test_the_documented_defaults_are_the_defaults():
         assert f" {flag}" in serve.parser().format_help() or flag in ("--json",)  # translate.py's
 
 
-def load_script():
+def load_script(monkeypatch):
+    monkeypatch.syspath_prepend(str(SCRIPT.parent))
     spec = importlib.util.spec_from_file_location("server_load", SCRIPT)
     module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    spec.loader.exec_module(module)  # its neighbours are found as when it is run
     return module
 
 
-def test_the_load_test_tells_right_from_wrong():
-    load = load_script()
+def test_the_load_test_tells_right_from_wrong(monkeypatch):
+    load = load_script(monkeypatch)
     offline = {"a": ("A", -1.0), "b": ("B", -2.0)}
 
     def verdict(status, *entries, body=None):
@@ -117,7 +118,7 @@ def test_the_load_test_tells_right_from_wrong():
 
 
 def test_a_server_under_load_answers_everyone_rightly_and_stops_at_sigterm(tmp_path):
-    """The benchmark in small: a server process, clients of good and bad requests, SIGTERM."""
+    """The benchmark in small: a server process, clients of good and bad requests, attacks, SIGTERM."""
     model, tokenizers = spread_parts()
     config = tiny_config(tmp_path, write_corpus(tmp_path), model={"embeddings": "target"})
     run = RunDirectory(tmp_path / "run")
@@ -127,14 +128,21 @@ def test_a_server_under_load_answers_everyone_rightly_and_stops_at_sigterm(tmp_p
     save_arrays(run.weights(BEST), model_variables(model))
     command = [sys.executable, str(SCRIPT), str(run.path), "--input", config.data.source, "--clients", "16"]
     done = subprocess.run(
-        [*command, "--requests", "200", "--rounds", "1", "--minutes", "5"],
+        [*command, "--requests", "200", "--rounds", "1", "--minutes", "5", "--attackers", "4"],
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
     )
     assert done.returncode == 0, done.stderr
-    load, throughput = map(json.loads, done.stdout.splitlines())
+    load, throughput, *attacks, end = map(json.loads, done.stdout.splitlines())
     assert (load["requests"], load["wrong"], load["lost"]) == (200, 0, 0)
     assert load["right"] + load["near_tie"] == 200
     assert set(load["statuses"]) == {"200", "400", "413", "415", "422"}
     assert (throughput["sentences"], throughput["wrong"], throughput["lost"]) == (100, 0, 0)
+    assert len(attacks) == 12 and {row["part"] for row in attacks} == {"attack"}
+    assert all(row["lost"] == 0 and 50 <= row["longest_silence_ms"] <= 1000 for row in attacks)
+    assert [row["statuses"] for row in attacks[:-1]] == [
+        {str(status): 4} for status in [422] * 7 + [400, 422, 422, 413]
+    ]
+    assert set(attacks[-1]["statuses"]) == {"200"}
+    assert (end["part"], end["slow_bodies"]) == ("end", 4)
