@@ -62,6 +62,10 @@ def test_a_run_that_is_none_is_named(capsys, tmp_path):
         (["--max-beam", "0"], "max_beam must be from 1 to 64, got 0"),
         (["--timeout", "nan"], "timeout must be above 0"),
         (["--max-body", "-1"], "max_body must be above 0, got -1"),
+        (["--arrival-timeout", "0"], "arrival_timeout must be above 0"),
+        (["--max-chunks", "0"], "max_chunks must be above 0, got 0"),
+        (["--max-arriving", "0"], "max_arriving must be above 0, got 0"),
+        (["--allow-host", "*.example.org"], "--allow-host must be a host's name or address"),
         (["--max-waiting", "8"], "max_waiting must be at least max_sentences=64"),
         (["--beam-size", "65"], "beam_size must be from 1 to 64, got 65"),
         (["--max-sentence", "many"], "invalid int value"),
@@ -69,6 +73,13 @@ def test_a_run_that_is_none_is_named(capsys, tmp_path):
 )
 def test_wrong_flags(capsys, words, told):
     assert told in refusal(capsys, 2, "run", *words)
+
+
+def test_any_host_is_allowed_with_a_warning(capsys, tmp_path):
+    assert serve.main([str(tmp_path / "run"), "--port", "0", "--allow-host", "*"]) == 1
+    warning, error = capsys.readouterr().err.splitlines()
+    assert warning.startswith("warning: --allow-host '*'") and "DNS rebinding" in warning
+    assert "there is no run directory" in error
 
 
 def test_every_limit_has_a_flag():

@@ -6,11 +6,9 @@ import dataclasses
 import http.client
 import itertools
 import json
-import os
 import re
 import socket
 import threading
-import urllib.parse
 from html.parser import HTMLParser
 
 import numpy as np
@@ -269,11 +267,12 @@ def test_a_body_that_does_not_announce_its_length_is_counted(small, size, status
         {"Content-Type": "application/x-www-form-urlencoded"},
         {"Content-Type": "application/json; charset=utf-16"},
         {**JSON, "Content-Encoding": "gzip"},
+        {**JSON, "Content-Encoding": "x" * 10_000},
     ],
 )
 def test_what_is_not_announced_as_plain_json_is_refused(small, headers):
     status, _, answer = small.request("POST", "/translate", '{"sentences": "a"}', headers)
-    assert status == 415 and "the body must " in answer["error"]
+    assert status == 415 and "the body must " in answer["error"] and len(answer["error"]) < 200
 
 
 def test_json_may_name_its_charset(small):
@@ -285,84 +284,6 @@ def test_json_may_name_its_charset(small):
 def test_other_paths_and_methods(small, method, path, status):
     got, _, answer = small.request(method, path)
     assert got == status and list(answer) == ["error"]
-
-
-@pytest.mark.parametrize(
-    "host, status",
-    [
-        ("evil.example", 421),
-        ("evil.example:80", 421),
-        ("127.0.0.1.evil.example", 421),
-        ("", 421),
-        ("localhost", 200),
-        ("LOCALHOST:1234", 200),
-        ("127.0.0.1:80", 200),
-        ("[::1]", 200),
-        ("[::1]:80", 200),
-        ("translate.example", 200),
-    ],
-)
-def test_only_known_hosts_are_answered(live, host, status):
-    got, _, answer = live.request("GET", "/icon.svg", headers={"Host": host})
-    assert got == status
-    assert status == 200 or "--allow-host" in answer["error"]
-
-
-@pytest.mark.parametrize("host", ["evil.example", "192.0.2.1:80", "", "localhost"])
-def test_health_is_told_under_every_name_and_by_head(live, host):
-    """Load balancers ask for it by an address of their own."""
-    status, headers, answer = live.request("GET", "/health", headers={"Host": host})
-    assert status == 200 and answer["status"] == "ok"
-    status, head, answer = live.request("HEAD", "/health", headers={"Host": host})
-    assert status == 200 and answer == "" and head["Content-Length"] == headers["Content-Length"]
-    assert live.request("POST", "/health", "{}", {"Host": host})[0] in (405, 421)
-
-
-def test_a_strangers_host_is_not_repeated_at_length(live):
-    status, _, answer = live.request("GET", "/", headers={"Host": "x" * 10_000})
-    assert status == 421 and len(answer["error"]) < 200
-
-
-def test_any_host_can_be_allowed():
-    with serving(echo, hosts=["*"]) as live:
-        assert live.request("GET", "/icon.svg", headers={"Host": "evil.example"})[0] == 200
-
-
-@pytest.mark.parametrize(
-    "base, path, expected",
-    [
-        ("https://proxy.example/", "/docs/", "https://proxy.example/docs"),
-        ("https://proxy.example/translator/", "/docs/?a=%ff&b", "https://proxy.example/translator/docs?a=%ff&b"),
-        ("https://proxy.example/a/b/", "/translate/", "https://proxy.example/a/b/translate"),
-        ("https://proxy.example/a/", "/health/", "https://proxy.example/a/health"),
-        ("https://proxy.example/a/", "/openapi.json/", "https://proxy.example/a/openapi.json"),
-    ],
-)
-def test_redirects_keep_what_a_proxy_put_before(live, base, path, expected):
-    status, headers, _ = live.request("POST", path, "{}", JSON)
-    assert status == 307  # which keeps method and body
-    assert urllib.parse.urljoin(base + path.removeprefix("/"), headers["Location"]) == expected
-
-
-def test_names_that_cannot_be_sent_as_they_are_are_told_all_the_same():
-    """A folder of byte names and a forged corpus.json."""
-    about = {"run": [os.fsdecode(b"caf\xe9")], "source_language": "\ud800", "target_language": "e\0\n" + "n" * 10_000}
-    with serving(echo, about=about) as live:
-        status, _, told = live.request("GET", "/health")
-        assert status == 200
-        assert (told["run"], told["source_language"]) == ([r"caf\udce9"], r"\ud800")
-        assert told["target_language"].startswith(r"e\x00\nnnn") and len(told["target_language"]) < 2000
-        for path in ("/", "/docs", "/openapi.json"):
-            assert live.request("GET", path)[0] == 200
-
-
-def test_a_mistake_of_ours_is_told_as_json(monkeypatch, caplog):
-    with serving(echo) as live:
-        monkeypatch.setattr(type(live.batcher), "works", property(lambda self: 1 / 0))
-        status, _, answer = live.request("GET", "/health")
-        monkeypatch.undo()
-    assert status == 500 and answer == {"error": "the server failed; its log says why"}
-    assert "ZeroDivisionError" in caplog.text
 
 
 @pytest.mark.parametrize(

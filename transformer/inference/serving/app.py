@@ -19,7 +19,7 @@ from transformer.inference.serving.arrivals import AGAIN, Arrivals
 from transformer.inference.serving.batcher import Batcher, Busy, Failed, Late, Stopped
 from transformer.inference.serving.bodies import Bodies
 from transformer.inference.serving.config import ServeConfig
-from transformer.inference.serving.guard import HEALTH, Guard, refusal, sendable
+from transformer.inference.serving.guard import HEADERS, HEALTH, Guard, refusal, sendable, shown
 from transformer.inference.serving.hosts import LOCAL_HOSTS
 from transformer.inference.serving.schemas import Health, Kind, Problem, TranslationAnswer, request_model
 
@@ -69,7 +69,7 @@ class JsonRoute(APIRoute):
             if given.get_content_type() != "application/json" or charset != "utf-8":
                 raise HTTPException(415, "the body must be JSON in UTF-8: send Content-Type: application/json")
             if encoding.lower() != "identity":
-                raise HTTPException(415, f"the body must not be compressed, got Content-Encoding: {encoding}")
+                raise HTTPException(415, f"the body must not be compressed, got Content-Encoding: {shown(encoding)}")
             return await handler(JsonRequest(request.scope, request.receive))
 
         return check_type
@@ -134,14 +134,9 @@ def make_app(
     )
     app.state.arrivals = arrivals = Arrivals(limits)
     bound = f"[{limits.host}]" if ":" in limits.host else limits.host
-    app.add_middleware(
-        Guard,
-        hosts=(*LOCAL_HOSTS, bound, *hosts),
-        arrivals=arrivals,
-        limits=limits,
-    )
+    app.add_middleware(Guard, hosts=(*LOCAL_HOSTS, bound, *hosts), arrivals=arrivals, limits=limits)
     about = {name: sendable(value) for name, value in about.items()}
-    shown = {name: value for name, value in dataclasses.asdict(limits).items() if name not in ("host", "port")}
+    public = {name: value for name, value in dataclasses.asdict(limits).items() if name not in ("host", "port")}
 
     @app.exception_handler(HTTPException)
     async def problem(request: Request, error: HTTPException) -> Response:
@@ -153,7 +148,7 @@ def make_app(
 
     @app.exception_handler(Exception)  # which is then raised again, for the log
     async def failure(request: Request, error: Exception) -> Response:
-        return refusal(500, "the server failed; its log says why")
+        return refusal(500, "the server failed; its log says why", HEADERS)
 
     Wanted = request_model(limits, beam_size)
     app.state.bodies = Bodies(limits, Wanted.model_fields)
@@ -194,7 +189,7 @@ def make_app(
     async def health() -> Response:
         """Say whether translations are to be had. The server listens before its model is loaded, and answers after."""
         status = "ok" if batcher.works else "stopping"
-        told = {"status": status, **about, "beam_size": beam_size, "waiting": batcher.waiting, "limits": shown}
+        told = {"status": status, **about, "beam_size": beam_size, "waiting": batcher.waiting, "limits": public}
         return JSONResponse(told, *((200, None) if batcher.works else (503, AGAIN)))
 
     folder = importlib.resources.files("transformer.inference.serving") / "pages"

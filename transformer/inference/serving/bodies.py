@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 from transformer.inference.serving.config import ServeConfig
 from transformer.inference.serving.guard import shown
 
-SMALL = 2**16  # bytes of a body that is read at once: some ten milliseconds at worst
+SMALL = 2**13  # bytes of a body that is read at once: two milliseconds at worst
 MARKS = (b",", b":", b"[", b"{")  # one of these is before every value but the first, or in a string
 
 

@@ -88,10 +88,10 @@ class BoundedProtocol(H11Protocol):
             self.conn.receive_data(bytes(self._unread[:PIECE]))
             del self._unread[:PIECE]
             super().handle_events()
-        if self.conn.their_state is h11.DONE and self._unread:  # of the next request, whose turn comes
-            self.flow.pause_reading()
-        elif self.conn.their_state is h11.MUST_CLOSE:  # it announced that nothing would follow
+        if self.conn.their_state is h11.MUST_CLOSE:  # it announced that nothing would follow
             self._unread.clear()
+        elif self._unread:  # of the next request, whose turn comes
+            self.flow.pause_reading()
 
     def on_response_complete(self) -> None:
         """Wait for the next request; what still comes of this one's body is passed over for as long."""
