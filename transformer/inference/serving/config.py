@@ -20,7 +20,7 @@ class ServeConfig:
     max_attention: int = 500_000  # attention weights in an answer, some 7 bytes each
     max_requests: int = 256  # that are being answered at one time
     max_arriving: int = 256  # more, whose body is still coming; beyond them the one that has come longest gives way
-    max_chunks: int = 256  # pieces of a body that is sent in pieces (Transfer-Encoding: chunked)
+    max_chunks: int = 128  # pieces of a body that is sent in pieces (Transfer-Encoding: chunked)
     max_waiting: int = 1024  # sentences that wait to be translated
     max_together: int = 256  # sentences of several requests that are translated together
     timeout: float = 60.0  # seconds from the beginning of a request to its answer

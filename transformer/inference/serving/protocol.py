@@ -12,6 +12,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from transformer.inference.serving.config import ServeConfig
 
 PIECE = 2**14  # bytes that are parsed before it is looked again whether they should be
+DEAF_SECONDS = 0.05  # between looks at what is only thrown away
 SPARE_SECONDS = 5  # for clients to read the last answer before their connection is cut
 
 
@@ -74,9 +75,12 @@ class BoundedProtocol(H11Protocol):
     def data_received(self, data: bytes) -> None:
         """Take what came; it is parsed piece by piece, and only up to the end of a request."""
         self._unset_keepalive_if_required()
-        if not self._deaf:
-            self._unread += data
-            self.handle_events()
+        if self._deaf:  # at a leisurely pace, which keeps the sender from making work
+            self.flow.pause_reading()
+            self.loop.call_later(DEAF_SECONDS, self.flow.resume_reading)
+            return
+        self._unread += data
+        self.handle_events()
 
     def handle_events(self) -> None:
         """Parse what is here of a request."""

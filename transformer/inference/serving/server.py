@@ -98,6 +98,8 @@ def serve(app: FastAPI, batcher: Batcher, limits: ServeConfig, listener: socket.
     """
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
     logging.getLogger("uvicorn.access").setLevel(logging.INFO)
+    # Not its warnings: they tell that somebody sent what is no HTTP, who can do so until the disk is full.
+    logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
     server = Server(app, batcher, limits, access_log)
     # uvicorn handles the first two itself and, when it is done, raises them again, to these.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
