@@ -28,6 +28,8 @@ FILES = {  # path: file in `pages`, media type
     "/page.css": ("page.css", "text/css"),
     "/page.js": ("page.js", "text/javascript"),
     "/attention.js": ("attention.js", "text/javascript"),
+    "/languages.js": ("languages.js", "text/javascript"),
+    "/problems.js": ("problems.js", "text/javascript"),
     "/docs": ("docs.html", "text/html"),
     "/docs.js": ("docs.js", "text/javascript"),
     "/icon.svg": ("icon.svg", "image/svg+xml"),

@@ -3,6 +3,9 @@
 const BLANK = "\u2581"; // SentencePiece writes it before a word
 const MOST_CELLS = 20000; // of a map; a larger one would be slow and unreadable
 
+export const TOUCHED = matchMedia("(hover: none)").matches; // by a finger, which cannot point at a thing without pressing
+export const NO_WORDS = "(no words)"; // in place of an empty translation
+
 export function element(name, properties = {}, ...children) {
   const made = Object.assign(document.createElement(name), properties);
   made.append(...children);

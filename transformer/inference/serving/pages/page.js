@@ -1,16 +1,23 @@
 // The page: sends what is typed, shows translations, hypotheses and attention. Texts become text nodes only.
 
-import { attentionView, element, readsAs } from "./attention.js";
+import { attentionView, element, NO_WORDS, readsAs, TOUCHED } from "./attention.js";
+import { examplesIn, knownLanguage, languageName } from "./languages.js";
+import { answerProblem, bodyProblem, fieldProblem, linesProblem, STRANGER } from "./problems.js";
 
 const PAUSE = 500; // milliseconds without a key after which the text is translated
+const GONE = "The server does not answer. Your text stays here: press Translate when the server runs again.";
 
 const form = document.getElementById("form");
 const text = document.getElementById("text");
 const nBest = document.getElementById("n-best");
 const beamSize = document.getElementById("beam-size");
+const button = document.getElementById("translate");
 const status = document.getElementById("status");
+const examples = document.getElementById("examples");
 const results = document.getElementById("results");
 const languages = { source: "", target: "" };
+let limits = {};
+let known = null; // a promise of what the server says of itself
 let timer = 0;
 let running = new AbortController();
 let cards = 0;
@@ -18,70 +25,132 @@ let cards = 0;
 function tell(message, wrong = false) {
   status.textContent = message;
   status.classList.toggle("wrong", wrong);
+  results.classList.toggle("stale", wrong);
 }
 
-function languageName(code) {
-  try {
-    return new Intl.DisplayNames(["en"], { type: "language" }).of(code);
-  } catch {
-    return code;
-  }
+function know() {
+  known ??= begin().catch((error) => {
+    known = null; // to ask again
+    throw error;
+  });
+  return known;
 }
 
 async function begin() {
   const health = await (await fetch("health")).json();
-  languages.source = health.source_language;
-  languages.target = health.target_language;
+  languages.source = knownLanguage(health.source_language) ?? "";
+  languages.target = knownLanguage(health.target_language) ?? "";
+  limits = health.limits ?? {};
   text.lang = languages.source;
-  if (languages.source && languages.target) {
-    const names = `${languageName(languages.source)} to ${languageName(languages.target)}`;
-    document.getElementById("languages").textContent = names;
-    document.title = `Translate ${names}`;
-  }
-  beamSize.max = nBest.max = health.limits.max_beam;
-  beamSize.value = health.beam_size;
-  nBest.value = Math.min(4, health.beam_size);
+  const [source, target] = [languageName(health.source_language), languageName(health.target_language)];
+  const names = source && target ? `${source} to ${target}` : (source && `from ${source}`) || (target && `to ${target}`);
+  document.getElementById("languages").textContent = names;
+  document.title = `Translate ${names}`.trim();
+  // As defaults, which change no number that was typed meanwhile.
+  beamSize.max = nBest.max = limits.max_beam ?? "";
+  beamSize.defaultValue = health.beam_size ?? 4;
+  nBest.defaultValue = Math.min(4, beamSize.defaultValue);
+  showExamples(source);
+}
+
+function showExamples(language) {
+  const sentences = examplesIn(languages.source);
+  const ask = language ? `Type a text in ${language}` : "Type a text";
+  const buttons = sentences.map((sentence) => {
+    const example = element("button", { type: "button", className: "quiet", dir: "auto", lang: languages.source }, sentence);
+    example.addEventListener("click", () => {
+      text.value = sentence;
+      (TOUCHED ? button : text).focus(); // the example goes; on a phone, the text's keyboard would cover the results
+      translate();
+    });
+    return example;
+  });
+  examples.replaceChildren(element("p", {}, sentences.length ? `${ask}, or try an example:` : `${ask}.`), ...buttons);
+  examples.hidden = text.value.trim() !== "";
+}
+
+// Return what is to be translated, [{number, sentence}], numbered as the lines of the text.
+function typed() {
+  return text.value
+    .split("\n")
+    .map((line, place) => ({ number: place + 1, sentence: clean(line) }))
+    .filter(({ sentence }) => sentence);
+}
+
+// What nobody can see or type, and the server does not take: NUL, and halves of UTF-16 pairs, replaced as in UTF-8.
+function clean(line) {
+  return line.replaceAll("\0", "").replace(/\p{Surrogate}/gu, "\ufffd").trim();
+}
+
+// Return what is wrong with the fields, in words, or ""; the fields are marked.
+function problem(lines) {
+  const found = new Map([
+    [text, linesProblem(lines, limits)],
+    [nBest, fieldProblem("Hypotheses", nBest, limits)],
+    [beamSize, fieldProblem("Beam", beamSize, limits)],
+  ]);
+  for (const [field, told] of found) field.setAttribute("aria-invalid", String(told !== ""));
+  return [...found.values()].filter(Boolean).join(". ");
+}
+
+function stop() {
+  clearTimeout(timer);
+  running.abort(); // the server drops what it has not begun
+  results.ariaBusy = "false";
 }
 
 async function translate() {
-  clearTimeout(timer);
-  running.abort(); // the server drops what it has not begun
-  running = new AbortController();
-  const { signal } = running;
-  const sentences = text.value.split("\n").map((line) => line.trim()).filter(Boolean);
-  if (!sentences.length) {
+  stop();
+  examples.hidden = text.value.trim() !== "";
+  const lines = typed();
+  const wrong = problem(lines);
+  if (wrong) return tell(wrong, true);
+  if (!lines.length) {
     results.replaceChildren();
-    results.ariaBusy = "false";
-    tell("");
-    return;
+    return tell("");
   }
+  const [beam, wanted] = [beamSize.valueAsNumber, nBest.valueAsNumber];
+  const request = {
+    sentences: lines.map(({ sentence }) => sentence),
+    n_best: Math.min(wanted, beam),
+    beam_size: beam,
+    attention: true,
+  };
+  const large = bodyProblem(request, limits);
+  if (large) return tell(large, true);
+  running = new AbortController();
   results.ariaBusy = "true";
   tell("Translating\u2026");
   const begun = performance.now();
+  const failed = await send(request, lines, running.signal);
+  if (failed === null) return; // another translation has taken its place
+  results.ariaBusy = "false";
+  if (failed) return tell(failed, true);
+  const seconds = `Translated in ${((performance.now() - begun) / 1000).toFixed(2)} s`;
+  tell(wanted > beam ? `${seconds}; only ${beam} of ${wanted} hypotheses: a beam of ${beam} holds no more` : seconds);
+}
+
+// Show the translations of a request; returns "", or in words why there are none, or null where it was aborted.
+async function send(request, lines, signal) {
+  let response, answer;
   try {
-    const response = await fetch("translate", {
+    await know();
+    response = await fetch("translate", {
       method: "POST",
       headers: { "Content-Type": "application/json" },
-      body: JSON.stringify({
-        sentences,
-        n_best: nBest.valueAsNumber,
-        beam_size: beamSize.valueAsNumber,
-        attention: true,
-      }),
+      body: JSON.stringify(request),
       signal,
     });
-    const answer = await response.json();
-    if (response.ok) {
-      results.replaceChildren(...answer.translations.map((entry) => card(entry, sentences.length === 1)));
-      tell(`${((performance.now() - begun) / 1000).toFixed(2)} s`);
-    } else {
-      tell(answer.error, true);
-    }
+    answer = await response.json();
   } catch (error) {
-    if (signal.aborted) return; // another translation has taken its place
-    tell(`No answer from the server (${error.message}).`, true);
+    if (signal.aborted) return null;
+    return error instanceof SyntaxError ? STRANGER : GONE;
   }
-  results.ariaBusy = "false";
+  if (signal.aborted) return null;
+  if (!response.ok) return answerProblem(response, answer, lines, request);
+  if (!Array.isArray(answer?.translations)) return STRANGER;
+  results.replaceChildren(...answer.translations.map((entry) => card(entry, lines.length === 1)));
+  return "";
 }
 
 function copyButton(copied) {
@@ -108,7 +177,7 @@ function card(entry, alone) {
 
   function choose(hypothesis) {
     const open = map.querySelector("details")?.open ?? alone;
-    const text = plain(hypothesis.text, "target", languages.target);
+    const text = plain(hypothesis.text || NO_WORDS, "target", languages.target);
     chosen = hypothesis;
     if (!hypothesis.attention) {
       lines.replaceChildren(plain(entry.source, "source", languages.source), text);
@@ -136,7 +205,7 @@ function hypothesisList(hypotheses, choose) {
   const labels = hypotheses.map((hypothesis, place) => {
     const radio = element("input", { type: "radio", name, checked: place === 0 });
     radio.addEventListener("change", () => choose(hypothesis));
-    const words = element("span", { className: "text", dir: "auto", lang: languages.target }, hypothesis.text || "\u2205");
+    const words = element("span", { className: "text", dir: "auto", lang: languages.target }, hypothesis.text || NO_WORDS);
     const score = element("span", { className: "score", title: "penalised log-probability" }, hypothesis.score.toFixed(3));
     return element("label", {}, radio, words, score);
   });
@@ -147,17 +216,23 @@ form.addEventListener("submit", (event) => {
   event.preventDefault();
   translate();
 });
-form.addEventListener("input", (event) => {
-  if (event.target !== text) {
-    const [changed, other] = event.target === nBest ? [nBest, beamSize] : [beamSize, nBest];
-    // No more hypotheses than the beam holds: the field that was not touched follows.
-    if (nBest.valueAsNumber > beamSize.valueAsNumber) other.value = changed.value;
-  }
+form.addEventListener("input", () => {
   clearTimeout(timer);
-  if (form.checkValidity()) timer = setTimeout(translate, PAUSE);
+  examples.hidden = text.value.trim() !== "";
+  const wrong = problem(typed());
+  if (wrong) {
+    stop();
+    tell(wrong, true);
+  } else {
+    if (status.classList.contains("wrong")) tell("");
+    timer = setTimeout(translate, PAUSE);
+  }
 });
 text.addEventListener("keydown", (event) => {
   if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) form.requestSubmit();
 });
 
-begin().catch(() => tell("The server does not answer.", true));
+know().then(
+  () => text.value && translate(), // typed before this script came, or kept by the browser
+  () => tell(GONE, true),
+);
