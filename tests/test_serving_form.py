@@ -1,11 +1,13 @@
-"""The form of the server's page in a real browser: numbers, limits and failures in words, examples."""
+"""The form of the server's page and its API page in a real browser: numbers, limits, failures in words, examples."""
 
 import json
+import shlex
 import threading
 import unicodedata
 
 import pytest
 from browser import (
+    PHONE_WIDTH,
     answers_changed,
     chromium,
     entry,
@@ -359,3 +361,55 @@ def test_examples_are_sentences_in_the_script_of_their_language(page):
             assert any(name.startswith(SCRIPTS.get(code, "LATIN")) for name in letters), sentence
             if code not in SCRIPTS:
                 assert all(name.startswith(("LATIN", "FEMININE")) for name in letters), sentence
+
+
+# The API's page
+
+
+def test_the_api_is_documented_without_anything_from_elsewhere(driver, address):
+    driver.get_log("browser")
+    driver.get(address + "docs")
+    wait(driver, lambda: "POST /translate" in texts(driver.find_elements(By.TAG_NAME, "h2")))
+    text = driver.find_element(By.ID, "docs").text
+    for told in ("n_best", "at least 1, at most 8", "GET /health", "TranslationAnswer", "the body is too large"):
+        assert told in text
+    assert driver.get_log("browser") == []
+    loaded = driver.execute_script("return performance.getEntriesByType('resource').map((entry) => entry.name)")
+    assert len(loaded) >= 3 and all(name.startswith(address) for name in loaded)
+
+
+@pytest.mark.parametrize(
+    "code, sentences",
+    [
+        ("pt", ["Onde fica a estação?", "Minha irmã está lendo um livro."]),
+        ("it", ["Dov'è la stazione?", "Mia sorella legge un libro."]),  # with what ends a shell's quotes
+        ("", ["A dog runs.", "Two people are talking."]),  # the document's own
+    ],
+)
+def test_the_example_of_the_api_is_in_the_models_language(driver, address, code, sentences):
+    with health_changed(driver, source_language=code):
+        driver.get(address + "docs")
+        wait(driver, lambda: driver.find_elements(By.TAG_NAME, "pre"))
+    command = shlex.split(driver.find_element(By.TAG_NAME, "pre").text)
+    assert command[:2] == ["curl", address + "translate"]
+    assert json.loads(command[command.index("-d") + 1]) == {"sentences": sentences}
+    assert "Content-Type: application/json" in command
+
+
+def test_the_pages_fit_a_phone(address):
+    with chromium(phone=True) as driver:
+        for path in ("docs", ""):
+            driver.get(address + path)
+            wait(driver, lambda: driver.find_elements(By.CSS_SELECTOR, "pre, #examples button"))
+            assert driver.execute_script("return document.documentElement.scrollWidth") == PHONE_WIDTH
+        driver.get(address + "docs")
+        wait(driver, lambda: driver.find_elements(By.TAG_NAME, "td"))
+        right = (
+            "return Math.max(...[...document.querySelectorAll('.docs *')].map((e) => e.getBoundingClientRect().right))"
+        )
+        assert driver.execute_script(right) <= PHONE_WIDTH
+        # Each value stands beside its column's name, since the row of names is not shown.
+        heads = "return [...document.querySelectorAll('.docs tr:nth-child(1) td')].slice(0, 5).map((cell) => "
+        heads += "getComputedStyle(cell, '::before').content)"
+        names = [json.loads(content) for content in driver.execute_script(heads)]
+        assert names == ["field", "type", "limits", "default", "meaning"]

@@ -1,6 +1,7 @@
 // Shows the server's OpenAPI document: operations, their fields and limits, their answers.
 
 import { element } from "./attention.js";
+import { examplesIn } from "./languages.js";
 
 const main = document.getElementById("docs");
 
@@ -26,15 +27,22 @@ function limitsOf(schema) {
 
 function table(heads, rows) {
   const head = element("tr", {}, ...heads.map((text) => element("th", { scope: "col" }, text)));
-  const body = rows.map((cells) => element("tr", {}, ...cells.map((cell) => element("td", {}, cell))));
+  const body = rows.map((cells) => element("tr", {}, ...cells.map((cell, place) => named(cell, heads[place]))));
   return element("table", {}, element("thead", {}, head), element("tbody", {}, ...body));
+}
+
+// Return a cell that knows its column's name, which stands beside it on a phone.
+function named(content, head) {
+  const cell = element("td", {}, content);
+  cell.dataset.head = head;
+  return cell;
 }
 
 function fields(schema) {
   const required = new Set(schema.required);
   return table(
     ["field", "type", "limits", "default", "meaning"],
-    Object.entries(schema.properties).map(([key, field]) => [
+    Object.entries(schema.properties ?? {}).map(([key, field]) => [
       element("code", {}, key),
       typeOf(field),
       limitsOf(field),
@@ -44,17 +52,22 @@ function fields(schema) {
   );
 }
 
-function example(method, path, body) {
-  const address = new URL(`.${path}`, document.baseURI);
-  if (!body) return element("pre", {}, `curl ${address}`);
-  const data = JSON.stringify(body);
-  return element("pre", {}, `curl ${address} -H 'Content-Type: application/json' -d '${data}'`);
+// Return a word as a shell reads it.
+function quoted(word) {
+  return /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`;
 }
 
-function operation(path, method, described, schemas) {
+function example(method, path, body) {
+  const words = ["curl", new URL(`.${path}`, document.baseURI).href];
+  if (method === "head") words.push("--head");
+  if (body) words.push("-H", "Content-Type: application/json", "-d", JSON.stringify(body));
+  return element("pre", {}, words.map(quoted).join(" "));
+}
+
+function operation(path, method, described, schemas, sentences) {
   const reference = described.requestBody?.content["application/json"].schema.$ref;
   const request = reference && schemas[name(reference)];
-  const body = request && { sentences: request.properties.sentences.examples[0] };
+  const body = request && { sentences: sentences.length ? sentences : request.properties.sentences.examples[0] };
   const answers = Object.entries(described.responses).map(([status, answer]) => {
     const schema = answer.content?.["application/json"]?.schema;
     return [status, schema ? typeOf(schema) : "", answer.description];
@@ -69,12 +82,22 @@ function operation(path, method, described, schemas) {
   return parts;
 }
 
+// Return what the server's models read, or "" where it does not say.
+async function sourceLanguage() {
+  try {
+    return (await (await fetch("health")).json()).source_language;
+  } catch {
+    return "";
+  }
+}
+
 async function begin() {
-  const document = await (await fetch("openapi.json")).json();
-  const { schemas } = document.components;
-  for (const [path, methods] of Object.entries(document.paths)) {
+  const [language, api] = await Promise.all([sourceLanguage(), fetch("openapi.json").then((answer) => answer.json())]);
+  const sentences = examplesIn(language).slice(0, 2);
+  const { schemas } = api.components;
+  for (const [path, methods] of Object.entries(api.paths)) {
     for (const [method, described] of Object.entries(methods)) {
-      main.append(...operation(path, method, described, schemas));
+      main.append(...operation(path, method, described, schemas, sentences));
     }
   }
   for (const [key, schema] of Object.entries(schemas)) {
