@@ -5,6 +5,7 @@ import functools
 import hashlib
 import io
 import json
+import math
 import os
 import pickle
 import re
@@ -25,7 +26,7 @@ from tiny_run import save_run, spread_parts, tiny_config
 import translate
 from transformer import checkpoints
 from transformer.arrays import DamagedError, _digest, load_arrays, save_arrays
-from transformer.building import build_model, count_weights
+from transformer.building import build_model, model_variables, weight_shapes
 from transformer.checkpoints import RunDirectory
 from transformer.data.subwords import RESERVED_TOKENS
 from transformer.data.tokenizers import train_tokenizers
@@ -239,11 +240,96 @@ def test_arrays_of_what_weights_are_not(run, capsys, change, word):
     assert word in refusal(capsys)
 
 
-def test_more_layers_than_arrays_are_not_built(run, capsys, monkeypatch):
-    saved_as(run, more=np.zeros(10**6, np.float32))  # numbers enough for them
-    forge_config(run, model={"d_model": 1, "num_heads": 1, "dff": 1, "num_layers": 20_000})
+@pytest.mark.parametrize("shape", [(0,), (0, 10**9), (1,)], ids=str)
+def test_arrays_of_other_sizes_are_not_taken_for_weights(run, capsys, monkeypatch, shape):
+    """Names of 64 wide layers and more arrays than they need, each of no or of one number."""
+    forge_config(run, model={"num_layers": 64, "d_model": 2**14, "num_heads": 1, "dff": 2**16})
+    config, tokenizers = RunDirectory(run).config(), RunDirectory(run).tokenizers()
+    names = [*weight_shapes(config.model, tokenizers), *map(str, range(3000))]
+    size = 4 * int(np.prod(shape, dtype=object))
+    entries = {
+        name: {"dtype": "F32", "shape": shape, "data_offsets": [i * size, (i + 1) * size]}
+        for i, name in enumerate(names)
+    }
+    packed = json.dumps(entries).encode()
+    content = struct.pack("<Q", len(packed)) + packed + bytes(size * len(names))
+    (run / "best.safetensors").write_bytes(content)
     monkeypatch.setattr(checkpoints, "build_model", lambda *_: pytest.fail("built"))
-    assert "is of another architecture" in refusal(capsys)
+    assert f"'model/encoder/embedding/embeddings' has shape {shape}, the config wants" in refusal(capsys)
+
+
+@pytest.mark.parametrize(
+    "model, rule",
+    [
+        ({"num_layers": 65}, "num_layers must be at most 64"),
+        ({"num_layers": 400, "d_model": 1, "num_heads": 1, "dff": 1}, "num_layers must be at most 64"),
+        ({"d_model": 2**12, "max_positions": 2**12 + 1}, "max_positions must be at most 2^24 / d_model = 4096"),
+    ],
+    ids=str,
+)
+def test_sizes_that_take_long_however_small_the_file(run, capsys, model, rule):
+    forge_config(run, model=model)
+    assert rule in refusal(capsys)
+
+
+@pytest.mark.parametrize(
+    "model, search, rule",  # numbers kept of a token by one hypothesis: 2 * num_layers * d_model; there may be 2^30
+    [
+        ({"d_model": 2**12, "max_positions": 2**12, "num_layers": 32}, {"beam_size": 2}, "beam_size must be at most 1"),
+        ({"d_model": 2**10, "max_positions": 2**14, "num_layers": 8}, {"beam_size": 5}, "beam_size must be at most 4"),
+        (
+            {"d_model": 2**10, "max_positions": 2**14, "num_layers": 8},
+            {"beam_size": 9, "min_length": 2**13 - 1, "max_length": 2**13},
+            "beam_size must be at most 8",
+        ),
+    ],
+    ids=str,
+)
+def test_searches_whose_cache_would_take_all_memory(run, capsys, model, search, rule):
+    forge_config(run, model=model, search=search)
+    assert rule in refusal(capsys)
+
+
+def test_fewer_layers_than_the_file_has(run, capsys):
+    saved_as(run, **{"model/encoder/layer2/layernorm1/beta": np.zeros(16, np.float32)})
+    assert "also holds 'model/encoder/layer2/layernorm1/beta'" in refusal(capsys)
+
+
+@pytest.mark.parametrize("saved", ["[" * 80_000_000, "[]," * 3_000_000], ids=["nested", "wide"])
+def test_metadata_that_takes_long_to_read(run, capsys, saved):
+    forge_weights(run, metadata={"saved": saved})
+    assert "best.safetensors is damaged (its header has" in refusal(capsys)
+
+
+def test_text_that_no_file_can_hold(run, capsys):
+    """Half of a surrogate pair, wherever a file says text."""
+    for name, section, key in (
+        ("config.json", "data", "source_language"),
+        ("corpus.json", None, "source_language"),
+        ("tokenizer/tokenizer.json", None, "kind"),
+    ):
+        content = (run / name).read_text()
+        values = json.loads(content)
+        (values[section] if section else values)[key] = "\ud800"
+        (run / name).write_text(json.dumps(values))
+        assert name in refusal(capsys)
+        (run / name).write_text(content)
+    forge_weights(run, metadata={"saved": '{"facts": "\\ud800", "digests": {}}'})
+    assert "best.safetensors is damaged" in refusal(capsys)
+
+
+@pytest.mark.parametrize("value", [5, None, ["pt"], {"pt": 1}], ids=str)
+def test_what_a_corpus_is_called_is_text(run, capsys, value):
+    values = json.loads((run / "corpus.json").read_text())
+    (run / "corpus.json").write_text(json.dumps({**values, "source_language": value}))
+    assert "corpus.json is damaged" in refusal(capsys)
+
+
+@pytest.mark.parametrize("name", ["config.json", "corpus.json", "best.safetensors", "tokenizer/joint.model"])
+def test_a_directory_where_a_file_should_be(run, capsys, name):
+    (run / name).unlink()
+    (run / name).mkdir()
+    refusal(capsys)
 
 
 @pytest.mark.parametrize("kind, size", [("BF16", 2), ("F8_E4M3", 1), ("BOOL", 1)])
@@ -453,17 +539,66 @@ def test_a_circle_of_links(run, capsys):
     refusal(capsys)
 
 
-@pytest.mark.parametrize("name", ["last.safetensors", "metrics.jsonl", "kept"])
+@pytest.mark.parametrize("name", ["last.safetensors", "metrics.jsonl", "kept", "tensorboard", "kept/5.safetensors"])
 def test_training_goes_on_in_the_directory_alone(run, name):
+    (run / "kept").mkdir() if "/" in name else None
     (run / name).symlink_to(Path("outside").absolute())
     directory = RunDirectory(run)
     uses = {
         "last.safetensors": lambda: directory.weights("last"),
         "metrics.jsonl": lambda: directory.metrics,
         "kept": directory.all_kept_weights,
+        "tensorboard": lambda: directory.board,
+        "kept/5.safetensors": directory.all_kept_weights,
     }
     with pytest.raises(checkpoints.UserError, match="is a link to a place outside"):
         uses[name]()
+
+
+@pytest.mark.parametrize("name", ["tokenizer", "tokenizer/joint.model", "tokenizer/tokenizer.json", "corpus.json"])
+@pytest.mark.parametrize("there", [True, False])
+def test_a_new_run_overwrites_nothing_outside(run, name, there):
+    """Links that somebody left where training would write; they may dangle."""
+    outside = Path("outside", name)
+    if there:
+        outside.parent.mkdir(parents=True)
+        (run / name).rename(outside)
+    else:
+        shutil.rmtree(run / name) if (run / name).is_dir() else (run / name).unlink()
+    (run / name).symlink_to(outside.absolute())
+    before = {path: path.read_bytes() for path in Path("outside").rglob("*") if path.is_file()}
+    config, tokenizers = RunDirectory(run).config(), train_tokenizers(lambda: iter([("a", "b")]), tiny_config(run).text)
+    for path in ("config.json", "best.safetensors"):
+        (run / path).unlink()
+    assert not RunDirectory(run).exists()
+    with pytest.raises(checkpoints.UserError, match=f"{name} is a link to a place outside run"):
+        RunDirectory(run).create(config, tokenizers, {"name": "other"})
+    assert {path: path.read_bytes() for path in Path("outside").rglob("*") if path.is_file()} == before
+    assert not (run / "config.json").exists()
+
+
+def test_drafts_are_neither_written_nor_cleared_through_links(run):
+    outside = Path("outside")
+    outside.mkdir()
+    (outside / ".5.safetensors.1").write_text("mine")
+    (run / f".last.safetensors.{os.getpid()}").symlink_to((outside / ".5.safetensors.1").absolute())
+    save_arrays(run / "last.safetensors", {})
+    assert (outside / ".5.safetensors.1").read_text() == "mine" and not (run / "last.safetensors").is_symlink()
+    (run / "kept").symlink_to(outside.absolute())
+    with pytest.raises(checkpoints.UserError, match="is a link to a place outside"):
+        RunDirectory(run).clear_drafts()
+    assert (outside / ".5.safetensors.1").read_text() == "mine"
+
+
+def test_metrics_that_are_none(run):
+    (run / "metrics.jsonl").write_text("")
+    os.truncate(run / "metrics.jsonl", 2**36)
+    with pytest.raises(checkpoints.UserError, match=r"metrics\.jsonl is longer than 268,435,456 bytes"):
+        RunDirectory(run).cut_metrics(3)
+    (run / "metrics.jsonl").unlink()
+    (run / "metrics.jsonl").mkdir()
+    with pytest.raises(checkpoints.UserError, match=r"cannot read run/metrics\.jsonl: Is a directory"):
+        RunDirectory(run).cut_metrics(3)
 
 
 # What the refusals rest on
@@ -471,15 +606,23 @@ def test_training_goes_on_in_the_directory_alone(run, name):
 
 @pytest.mark.parametrize("embeddings", ["separate", "target", "shared"])
 @pytest.mark.parametrize("norm_first", [False, True])
-def test_weights_are_counted_as_they_are_built(embeddings, norm_first):
-    sizes = {
-        "embeddings": embeddings,
-        "norm_first": norm_first,
-        "num_layers": 3,
-        "d_model": 6,
-        "num_heads": 3,
-        "dff": 5,
-    }
+@pytest.mark.parametrize("num_layers", [1, 3])
+def test_names_and_shapes_of_weights_are_known_as_they_are_built(embeddings, norm_first, num_layers):
+    sizes = {"num_layers": num_layers, "d_model": 6, "num_heads": 3, "dff": 5}
+    sizes |= {"embeddings": embeddings, "norm_first": norm_first}
     config = tiny_config(Path("unused"), model=sizes, text={"joint": embeddings == "shared"})
     tokenizers = train_tokenizers(lambda: iter([("abc abd", "x y z w v")] * 9), config.text)
-    assert count_weights(config.model, tokenizers) == build_model(config.model, tokenizers).count_params()
+    built = model_variables(build_model(config.model, tokenizers))
+    assert weight_shapes(config.model, tokenizers) == {name: tuple(variable.shape) for name, variable in built.items()}
+
+
+def test_shapes_of_a_model_larger_than_memory(honest):
+    """3.9 thousand million weights: 16 GB."""
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    sizes = {"num_layers": 64, "d_model": 1024, "num_heads": 16, "dff": 12_000}
+    shapes = weight_shapes(tiny_config(honest, model=sizes).model, RunDirectory(honest).tokenizers())
+    layer = 3 * 4 * 1024 * 1025 + 2 * (2 * 1024 * 12_000 + 13_024) + 5 * 2 * 1024  # attention, feed-forward, norms
+    vocabulary = RunDirectory(honest).tokenizers().source.vocabulary_size
+    assert sum(map(math.prod, shapes.values())) == 64 * layer + 1024 * vocabulary
+    grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+    assert grown * (1 if sys.platform == "darwin" else 1024) < MOST_MEMORY

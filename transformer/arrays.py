@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -19,37 +18,16 @@ import safetensors
 from safetensors.numpy import save as serialise
 
 from transformer.config import UserError
+from transformer.native import panics_as_errors
+from transformer.rules import parse_json
+from transformer.runfiles import write_atomically
+
+MOST_HEADER = 2**23  # bytes of a file's header; 64 layers with Adam's two moments and an average need 2.4 million
+Shape = tuple[int, ...]
 
 
 class DamagedError(UserError):
     """A file of weights that is torn, truncated or changed."""
-
-
-def write_atomically(path: Path, content: bytes, keep: Path | None = None) -> None:
-    """Write beside `path`, flush to disk, then rename: a reader sees the old file or the whole new one.
-
-    Args:
-        path: the file.
-        content: all of it.
-        keep: where the old file goes, instead of away; for a moment in between there is no file at `path`.
-
-    Raises:
-        UserError: the file cannot be written.
-    """
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with open(draft, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        if keep and path.exists():
-            os.replace(path, keep)
-        os.replace(draft, path)
-    except OSError as error:
-        raise UserError(f"cannot write {path}: {error.strerror}; free space or choose another --run") from None
-    finally:
-        with contextlib.suppress(OSError):  # gone where the writing went well
-            draft.unlink()
 
 
 def save_arrays(
@@ -82,19 +60,57 @@ def save_arrays(
 def _opened(path: Path) -> Iterator[safetensors.safe_open]:
     """Open a file of arrays; whatever is wrong with it is told in one line."""
     try:
-        with safetensors.safe_open(str(path), framework="numpy") as file:
-            yield file
+        with panics_as_errors():
+            _check_header(path)
+            with safetensors.safe_open(str(path), framework="numpy") as file:
+                yield file
     except FileNotFoundError:
         raise UserError(f"{path} is missing; train the run with train.py first") from None
-    except (safetensors.SafetensorError, OSError, KeyError, TypeError, ValueError, RecursionError) as error:
+    except (safetensors.SafetensorError, OSError, KeyError, TypeError, ValueError, RuntimeError) as error:
         raise DamagedError(f"{path} is damaged ({error}); restore it or train the run again") from None
 
 
-def _shapes(file: safetensors.safe_open) -> dict[str, tuple[int, ...]]:
+def _check_header(path: Path) -> None:
+    """Refuse a header, which is read as a whole, of a length that no file of ours has."""
+    with open(path, "rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+    if length > MOST_HEADER:
+        raise ValueError(f"its header has {length:,} bytes, more than the {MOST_HEADER:,} that there may be")
+
+
+def _shapes(file: safetensors.safe_open) -> dict[str, Shape]:
     return {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}
 
 
-def stored_shapes(path: Path) -> dict[str, tuple[int, ...]]:
+def _compare(path: Path, stored: Mapping[str, Shape], wanted: Mapping[str, Shape]) -> None:
+    for name, shape in wanted.items():
+        if stored.get(name) != shape:
+            found = f"has shape {stored[name]}" if name in stored else "is missing"
+            raise UserError(
+                f"{path} is of another architecture: '{name}' {found}, the config wants {shape}; restore its "
+                "config.json or train the run again"
+            )
+
+
+def check_shapes(path: Path, wanted: Mapping[str, Shape], prefix: str) -> None:
+    """Refuse a file whose arrays with a prefix are not, by name and shape, exactly those that are wanted.
+
+    No array is read.
+
+    Raises:
+        DamagedError: the file is truncated, torn or changed.
+        UserError: the file is missing or of another architecture.
+    """
+    stored = stored_shapes(path)
+    _compare(path, stored, wanted)
+    if more := [name for name in stored if name.startswith(prefix) and name not in wanted]:
+        raise UserError(
+            f"{path} is of another architecture: it also holds '{more[0]}'; restore its config.json or train the run "
+            "again"
+        )
+
+
+def stored_shapes(path: Path) -> dict[str, Shape]:
     """Return the shapes of a file's arrays, by name, without reading the arrays.
 
     Raises:
@@ -129,14 +145,8 @@ def load_arrays(
     """
     with _opened(path) as file:
         stored = _shapes(file)
-        for name, variable in variables.items():
-            if stored.get(name) != tuple(variable.shape):
-                found = f"has shape {stored[name]}" if name in stored else "is missing"
-                raise UserError(
-                    f"{path} is of another architecture: '{name}' {found}, "
-                    f"the config wants {tuple(variable.shape)}; restore its config.json or train the run again"
-                )
-        saved = json.loads(file.metadata()["saved"])
+        _compare(path, stored, {name: tuple(variable.shape) for name, variable in variables.items()})
+        saved = parse_json(file.metadata()["saved"])
         facts, digests = read(saved["facts"]), saved["digests"]
         arrays = {name: _array(file, name, variable.dtype, digests[name]) for name, variable in variables.items()}
         for name, variable in variables.items():

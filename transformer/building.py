@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable
 
 import keras
 
 from transformer.config import ModelConfig, UserError
 from transformer.data.tokenizers import TokenizerPair
-from transformer.layers.positions import KINDS
 from transformer.models.translation import Transformer
+
+PREFIX = "model/"  # of the names of a model's weights in a file
 
 
 def check_buildable(config: ModelConfig, tokenizers: TokenizerPair) -> None:
@@ -29,17 +31,6 @@ def check_buildable(config: ModelConfig, tokenizers: TokenizerPair) -> None:
         )
     if config.embeddings == "shared" and not tokenizers.joint:
         raise UserError("model.embeddings = 'shared' needs text.joint = true; set it, or embeddings = 'target'")
-
-
-def count_weights(config: ModelConfig, tokenizers: TokenizerPair) -> int:
-    """Return how many numbers the weights of a model hold, which need not be built for it."""
-    width, inner = config.d_model, config.dff
-    attention, feed_forward, norm = 4 * (width + 1) * width, (width + 1) * inner + (inner + 1) * width, 2 * width
-    layers = config.num_layers * (3 * attention + 2 * feed_forward + 5 * norm)  # of the encoder and the decoder
-    source, target = tokenizers.source.vocabulary_size, tokenizers.target.vocabulary_size
-    tables = {"shared": 0, "target": target * width, "separate": target * (2 * width + 1)}
-    positions = 2 * KINDS[config.positions].weights_for(config.max_positions, width)
-    return layers + source * width + tables[config.embeddings] + positions + 2 * norm * config.norm_first
 
 
 def build_model(config: ModelConfig, tokenizers: TokenizerPair, precision: str = "float32") -> Transformer:
@@ -79,7 +70,26 @@ def build_model(config: ModelConfig, tokenizers: TokenizerPair, precision: str =
 
 def model_variables(model: Transformer) -> dict[str, keras.Variable]:
     """Return the weights of a model by name, the same in every process."""
-    return {f"model/{v.path.removeprefix(model.name + '/')}": v for v in model.trainable_variables}
+    return {f"{PREFIX}{v.path.removeprefix(model.name + '/')}": v for v in model.trainable_variables}
+
+
+def weight_shapes(config: ModelConfig, tokenizers: TokenizerPair) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of what `model_variables` returns for a model of these sizes, which is not built for it.
+
+    It takes no memory for weights, and no more time for many layers: all layers are like the first.
+
+    Raises:
+        UserError: see `check_buildable`.
+    """
+    with keras.StatelessScope(initialize_variables=False):
+        model = build_model(dataclasses.replace(config, num_layers=1), tokenizers)
+        first = {name: tuple(variable.shape) for name, variable in model_variables(model).items()}
+    numbers = range(1, config.num_layers + 1)
+    return {
+        name.replace("/layer1/", f"/layer{number}/"): shape
+        for name, shape in first.items()
+        for number in (numbers if "/layer1/" in name else numbers[:1])
+    }
 
 
 def numbered(prefix: str, variables: Iterable[keras.Variable]) -> dict[str, keras.Variable]:

@@ -20,28 +20,27 @@ import weakref
 from collections.abc import Mapping
 from pathlib import Path
 
-from transformer.arrays import load_arrays, stored_shapes, write_atomically
-from transformer.building import build_model, count_weights, model_variables
+from transformer.arrays import check_shapes, load_arrays
+from transformer.building import PREFIX, build_model, model_variables, weight_shapes
 from transformer.config import Config, UserError
 from transformer.data.tokenizers import TokenizerPair
 from transformer.models.translation import Transformer
 from transformer.presets import stored_config
-from transformer.runfiles import hold, own_path, read_own
+from transformer.rules import parse_json
+from transformer.runfiles import hold, own_path, read_own, write_atomically
 
 BEST, LAST, PREVIOUS = "best", "last", "previous"
+MOST_METRICS = 2**28  # bytes of metrics.jsonl: more than a million records
+LONGEST_RECORD = 10_000  # bytes of a line in it
 EXPORT = "export.json"  # the file that marks a directory as an export of a run, see inference/export_directory.py
 
 
 def _step_of(line: bytes) -> float:
+    if len(line) > LONGEST_RECORD:
+        return math.inf
     try:
-        return float(json.loads(line)["step"])
-    except (
-        ValueError,
-        KeyError,
-        TypeError,
-        OverflowError,
-        RecursionError,
-    ):  # half a line, or forged
+        return float(parse_json(line)["step"])
+    except (ValueError, KeyError, TypeError, OverflowError):  # half a line, or forged
         return math.inf
 
 
@@ -66,22 +65,32 @@ class RunDirectory:
 
     def all_kept_weights(self) -> list[Path]:
         """Return the paths of all weights that are kept of validations, in the order of their steps."""
-        return sorted(own_path(self.path, "kept").glob("[0-9]*.safetensors"))
+        names = sorted(path.name for path in own_path(self.path, "kept").glob("[0-9]*.safetensors"))
+        return [own_path(self.path, f"kept/{name}") for name in names]
 
     @property
     def metrics(self) -> Path:
         """Path of the metrics, JSON lines."""
         return own_path(self.path, "metrics.jsonl")
 
+    @property
+    def board(self) -> Path:
+        """Path of TensorBoard's files."""
+        return own_path(self.path, "tensorboard")
+
     def cut_metrics(self, step: int) -> None:
         """Drop the metrics behind a step, which an interrupted run left and its continuation makes again.
 
         Raises:
-            UserError: the file cannot be written.
+            UserError: the file cannot be read or written, or is longer than `MOST_METRICS`.
         """
-        if self.metrics.exists():
-            kept = [line for line in self.metrics.read_bytes().splitlines(keepends=True) if _step_of(line) <= step]
-            write_atomically(self.metrics, b"".join(kept))
+        if not self.metrics.exists():
+            return
+        try:
+            lines = read_own(self.path, self.metrics.name, MOST_METRICS).splitlines(keepends=True)
+        except OSError as error:
+            raise UserError(f"cannot read {self.metrics}: {error.strerror}; move it away") from None
+        write_atomically(self.metrics, b"".join(line for line in lines if _step_of(line) <= step))
 
     def lock(self) -> None:
         """Hold the directory, which exists, for this process alone until `unlock` or the end of the process.
@@ -101,8 +110,9 @@ class RunDirectory:
 
     def clear_drafts(self) -> None:
         """Remove what killed processes had not finished writing; only the holder of the lock may."""
-        for draft in (*self.path.glob(".*.*.[0-9]*"), *self.path.glob("kept/.*.*.[0-9]*")):
-            draft.unlink(missing_ok=True)
+        for folder in (self.path, own_path(self.path, "kept"), own_path(self.path, "tokenizer")):
+            for draft in folder.glob(".*.*.[0-9]*"):
+                draft.unlink(missing_ok=True)
 
     def unlock(self) -> None:
         """Let go of the directory."""
@@ -121,11 +131,11 @@ class RunDirectory:
             self.lock()
             if (self.path / "config.json").exists():
                 raise UserError(f"another process has just begun {self.path}; choose another --run")
-            tokenizers.save(self.path / "tokenizer")
+            tokenizers.save(own_path(self.path, "tokenizer"))
         except OSError as error:
             raise UserError(f"cannot write run directory {self.path}: {error.strerror}; choose another --run") from None
-        write_atomically(self.path / "corpus.json", (json.dumps(corpus, indent=2) + "\n").encode())
-        write_atomically(self.path / "config.json", config.to_json().encode())  # last: it marks the run as begun
+        write_atomically(own_path(self.path, "corpus.json"), (json.dumps(corpus, indent=2) + "\n").encode())
+        write_atomically(own_path(self.path, "config.json"), config.to_json().encode())  # last: it marks the beginning
 
     def exists(self) -> bool:
         """Return whether a run was begun here.
@@ -163,13 +173,16 @@ class RunDirectory:
             UserError: the file is missing or damaged.
         """
         try:
-            values = json.loads(read_own(self.path, "corpus.json"))
-            return {key: str(values[key]) for key in ("name", "source_language", "target_language", "fingerprint")}
+            values = parse_json(read_own(self.path, "corpus.json"))
+            wanted = {key: values[key] for key in ("name", "source_language", "target_language", "fingerprint")}
+            if not all(isinstance(value, str) for value in wanted.values()):
+                raise ValueError("an entry is no text")
+            return wanted
         except OSError:
             raise UserError(
                 f"run directory {self.path} is incomplete: no corpus.json; restore it or train the run again"
             ) from None
-        except (ValueError, KeyError, TypeError, RecursionError):
+        except (ValueError, KeyError, TypeError):
             raise UserError(f"{self.path / 'corpus.json'} is damaged; restore it or train the run again") from None
 
     def tokenizers(self) -> TokenizerPair:
@@ -193,13 +206,7 @@ class RunDirectory:
             if self.weights(LAST).exists():  # the best are chosen at validations
                 way_out = "the first validation of train.py makes them; until then take those of --weights last"
             raise UserError(f"run directory {self.path} has no {which} weights yet; {way_out}")
-        arrays = stored_shapes(self.weights(which)).values()
-        wanted, held = count_weights(config.model, tokenizers), sum(map(math.prod, arrays))
-        if wanted > 2 * held or config.model.num_layers > len(arrays):  # sizes out of nowhere: do not even build
-            raise UserError(
-                f"{self.weights(which)} is of another architecture: it holds {held:,} numbers and the config wants "
-                f"{wanted:,}; restore its config.json or train the run again"
-            )
+        check_shapes(self.weights(which), weight_shapes(config.model, tokenizers), PREFIX)  # before it takes memory
         model = build_model(config.model, tokenizers)
         load_arrays(self.weights(which), model_variables(model))
         return config, tokenizers, model

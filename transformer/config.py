@@ -13,7 +13,16 @@ import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from transformer.rules import nearest, require, require_choice, require_positive, require_rate
+from transformer.rules import (
+    is_utf8,
+    nearest,
+    parse_json,
+    require,
+    require_choice,
+    require_positive,
+    require_rate,
+    shown,
+)
 
 DEFAULT_RUN = "runs/phrasebook_pt_to_en"
 DEFAULT_DATASET = "phrasebook/pt_to_en"
@@ -29,6 +38,7 @@ CUTS = ("sentences", "long")
 EXPORT_FORMATS = ("savedmodel", "ctranslate2")
 QUANTIZATIONS = ("float32", "int16", "int8")  # of an exported CTranslate2 model's weights; the first is the default
 EXPORTED_BEAM = 8  # largest beam that an exported SavedModel can be asked for, where nothing else is said
+MOST_CACHE = 2**30  # numbers that a search may keep of the tokens it has written: 4 GB
 STRATEGIES = ("single", "mirrored", "multiworker")  # how many devices and machines train, see docs/scaling.md
 
 PAD_ID, UNKNOWN_ID, START_ID, END_ID = 0, 1, 2, 3  # the same in every tokenizer of this package
@@ -61,7 +71,12 @@ class ModelConfig:
     def __post_init__(self) -> None:
         for name in ("num_layers", "d_model", "num_heads", "dff", "max_positions"):
             require_positive(name, getattr(self, name))
+        # The deepest for translation that helped has 60 layers (Liu et al. 2020, arXiv:2008.07772). Each takes time to
+        # build, however narrow it is: 400 layers of width 1 would take 40 seconds and 1.7 GB.
+        require(self.num_layers <= 64, "num_layers", "at most 64", self.num_layers)
         require(self.max_positions <= 2**14, "max_positions", "at most 16384", self.max_positions)
+        most = 2**24 // self.d_model  # tables of positions are made in float64: 300 MB for a moment
+        require(self.max_positions <= most, "max_positions", f"at most 2^24 / d_model = {most}", self.max_positions)
         require(
             self.d_model % self.num_heads == 0, "d_model", f"a multiple of num_heads={self.num_heads}", self.d_model
         )
@@ -71,6 +86,11 @@ class ModelConfig:
         require_choice("positions", self.positions, POSITIONS)
         in_pairs = self.positions != "rotary" or self.d_model // self.num_heads % 2 == 0
         require(in_pairs, "d_model", f"an even multiple of num_heads={self.num_heads} for 'rotary'", self.d_model)
+
+    @property
+    def cached(self) -> int:
+        """Numbers that a search keeps of each token that it writes: the keys and values of all layers."""
+        return 2 * self.num_layers * self.d_model
 
 
 @dataclass(frozen=True)
@@ -208,8 +228,11 @@ class SearchConfig:
         require_choice("finished", self.finished, FINISHED)
         require_choice("cut", self.cut, CUTS)
         require(0 <= self.seed < 2**31, "seed", "from 0 to 2147483647", self.seed)
-        for name in ("length_penalty", "coverage_penalty", "max_length_ratio", "min_length_ratio", "temperature"):
+        for name in ("length_penalty", "coverage_penalty", "max_length_ratio", "min_length_ratio"):
             require(0 <= getattr(self, name) <= 10, name, "from 0 to 10", getattr(self, name))
+        # Below, only the likeliest token is drawn anyhow, and logits divided by it may be too large for float32.
+        drawn = self.temperature == 0 or 1e-3 <= self.temperature <= 10
+        require(drawn, "temperature", "0 or from 0.001 to 10", self.temperature)
         for name in ("max_length", "max_extra_length", "min_length", "no_repeat_ngram", "top_k"):
             require(getattr(self, name) >= 0, name, "at least 0", getattr(self, name))
         require(0 < self.top_p <= 1, "top_p", "above 0 and at most 1", self.top_p)
@@ -235,6 +258,10 @@ class Config:
         padded = (self.data.max_tokens + step - 1) // step * step
         rule = f"at most model.max_positions={most} when rounded up to a multiple of data.length_step={step}"
         require(padded <= most, "data.max_tokens", rule, self.data.max_tokens)
+        longest = min(most, self.search.max_length or most)
+        most = max(1, MOST_CACHE // (longest * self.model.cached))
+        rule = f"at most {most} with the model's layers, d_model and max_positions (the search's cache would be larger)"
+        require(self.search.beam_size <= most, "search.beam_size", rule, self.search.beam_size)
 
     def override(self, changes: Mapping[str, Mapping[str, object]], origin: str = "config") -> Config:
         """Return a copy with `changes` ({section: {key: value}}) applied and validated.
@@ -245,19 +272,21 @@ class Config:
         sections = {entry.name: getattr(self, entry.name) for entry in dataclasses.fields(self)}
         for name, values in changes.items():
             if name not in sections:
-                raise UserError(f"{origin}: unknown section '{name}'.{nearest(name, sections)}")
+                raise UserError(f"{origin}: unknown section {shown(name)}.{nearest(name, sections)}")
             if not isinstance(values, Mapping):
-                raise UserError(f"{origin}: '{name}' must be a section of keys, got {values!r}")
+                raise UserError(f"{origin}: '{name}' must be a section of keys, got {shown(values)}")
             types = typing.get_type_hints(type(sections[name]))
             for key, value in values.items():
                 if key not in types:
-                    raise UserError(f"{origin}: unknown key '{key}' in [{name}].{nearest(key, types)}")
+                    raise UserError(f"{origin}: unknown key {shown(key)} in [{name}].{nearest(key, types)}")
                 if type(value) is int and abs(value) >= 2**31:
-                    raise UserError(f"{origin}: {name}.{key} must be below 2^31, got {value!r}")
+                    raise UserError(f"{origin}: {name}.{key} must be below 2^31, got {shown(value)}")
                 if types[key] is float and type(value) is int:
                     value = float(value)
                 if type(value) is not types[key]:
-                    raise UserError(f"{origin}: {name}.{key} must be of type {types[key].__name__}, got {value!r}")
+                    raise UserError(f"{origin}: {name}.{key} must be of type {types[key].__name__}, got {shown(value)}")
+                if isinstance(value, str) and not is_utf8(value):
+                    raise UserError(f"{origin}: {name}.{key} must be text that UTF-8 can hold, got {shown(value)}")
                 if isinstance(value, float) and not math.isfinite(value):
                     raise UserError(f"{origin}: {name}.{key} must be a finite number, got {value!r}")
                 values = {**values, key: value}
@@ -286,9 +315,9 @@ class Config:
             UserError: not JSON, or an unknown or wrong entry.
         """
         try:
-            values = json.loads(text)
+            values = parse_json(text)
             if not isinstance(values, dict):
                 raise UserError(f"{origin} must hold an object of sections; restore it or train the run again")
             return cls().override(values, origin)
-        except (ValueError, RecursionError) as error:
+        except ValueError as error:
             raise UserError(f"{origin} is not valid JSON ({error}); restore it or train the run again") from None

@@ -7,8 +7,8 @@ from argparse import Namespace
 from pathlib import Path
 
 from transformer.config import CORPUS_FIELDS, DEFAULT_DATASET, Config, UserError
-from transformer.rules import nearest
-from transformer.runfiles import read_own
+from transformer.rules import nearest, shown
+from transformer.runfiles import read_bounded, read_own
 
 # Sizes only: what a preset leaves out keeps its default.
 PRESETS: dict[str, dict[str, dict[str, object]]] = {
@@ -84,14 +84,16 @@ def read_config(path: str | Path, folder: str | Path | None = None) -> Config:
     """
     path = Path(path)
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
+        values = tomllib.loads(read_bounded(path).decode())
     except OSError as error:
         raise UserError(f"cannot read config file {path}: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except RecursionError:
+        raise UserError(f"config file {path} is nested too deeply; it has sections of keys and no more") from None
+    except ValueError as error:  # of TOML, of UTF-8, or of an integer with thousands of digits
         raise UserError(f"config file {path} is not valid TOML: {error}") from None
     name = values.pop("preset", None)
     if not isinstance(name, str | None):
-        raise UserError(f"{path}: preset must be a name in quotes, got {name!r}. Known: {', '.join(PRESETS)}")
+        raise UserError(f"{path}: preset must be a name in quotes, got {shown(name)}. Known: {', '.join(PRESETS)}")
     config = (Config() if name is None else preset(name)).override(values, str(path))
     folder = Path(folder) if folder else path.parent
     files = {key: getattr(config.data, key) for key in CORPUS_FIELDS if key != "dataset"}

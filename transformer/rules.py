@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import json
 import reprlib
 import typing
 
@@ -15,10 +16,41 @@ def nearest(name: str, known: typing.Iterable[str]) -> str:
     return f" Did you mean '{match[0]}'?" if match else ""
 
 
+def parse_json(content: str | bytes) -> typing.Any:
+    """Return what a JSON text says, which may come from anyone.
+
+    Raises:
+        ValueError: it is not JSON, nested too deeply, or holds text that no file can (half of a surrogate pair).
+    """
+    try:
+        value = json.loads(content)
+        json.dumps(value, ensure_ascii=False).encode()
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+    return value
+
+
+def is_utf8(text: str) -> bool:
+    """Return whether a text can be written to a file; half of a surrogate pair cannot, nor a name of odd bytes."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def shown(value: object) -> str:
+    """Return a value as a message can show it, whatever its size, depth or number of digits."""
+    try:
+        return reprlib.repr(value)
+    except ValueError:  # Python writes no integer of thousands of digits
+        return "a number of thousands of digits"
+
+
 def require(condition: bool, name: str, rule: str, value: object) -> None:
     """Raise ValueError, naming a setting, its rule and its value, unless a condition holds."""
     if not condition:
-        raise ValueError(f"{name} must be {rule}, got {value!r}")
+        raise ValueError(f"{name} must be {rule}, got {shown(value)}")
 
 
 def require_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
@@ -47,5 +79,5 @@ def from_facts(kind: type[T], facts: object) -> T:
         raise ValueError(f"its facts must be {', '.join(types)}")
     for name, wanted in types.items():
         if type(facts[name]) is not wanted:
-            raise ValueError(f"{name} must be of type {wanted.__name__}, got {reprlib.repr(facts[name])}")
+            raise ValueError(f"{name} must be of type {wanted.__name__}, got {shown(facts[name])}")
     return kind(**facts)

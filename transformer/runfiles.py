@@ -1,7 +1,11 @@
-"""Reading the files of a run directory, which may come from anyone, and holding a directory for one process."""
+"""Reading and writing the files of a run directory, which may come from anyone, and holding it for one process.
+
+A path in such a directory is asked of `own_path` before anything is read or written there.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 from pathlib import Path
@@ -12,7 +16,7 @@ MOST_JSON = 1_000_000  # bytes of a JSON file
 
 
 def own_path(folder: str | Path, name: str) -> Path:
-    """Return the path of a file or folder in `folder`, be it there or not.
+    """Return the path of a file or folder in `folder`, be it there or not, for reading or for writing.
 
     Raises:
         UserError: it is a link out of the folder, a device or a pipe.
@@ -51,8 +55,49 @@ def read_own(folder: str | Path, name: str, most: int = MOST_JSON) -> bytes:
         OSError: it is missing, or cannot be read.
         UserError: what `own_path` raises, or it is longer than `most` bytes.
     """
-    with open(own_path(folder, name), "rb") as file:
-        content = file.read(most + 1)
-    if len(content) > most:
-        raise UserError(f"{Path(folder, name)} is longer than {most:,} bytes and not what it should be; restore it")
+    return read_bounded(own_path(folder, name), most)
+
+
+def read_bounded(path: Path, most: int = MOST_JSON) -> bytes:
+    """Return the content of a file.
+
+    Raises:
+        OSError: it is missing, or cannot be read.
+        UserError: it is longer than `most` bytes, of which no more are read.
+    """
+    with open(path, "rb") as file:
+        too_long = os.fstat(file.fileno()).st_size > most
+        content = b"" if too_long else file.read(most + 1)  # a pipe has no size
+    if too_long or len(content) > most:
+        raise UserError(f"{path} is longer than {most:,} bytes and not what it should be; restore it")
     return content
+
+
+def write_atomically(path: Path, content: bytes, keep: Path | None = None) -> None:
+    """Write beside `path`, flush to disk, then rename: a reader sees the old file or the whole new one.
+
+    A link at `path` is replaced and not followed; where its folder is a link is `own_path`'s to ask.
+
+    Args:
+        path: the file.
+        content: all of it.
+        keep: where the old file goes, instead of away; for a moment in between there is no file at `path`.
+
+    Raises:
+        UserError: the file cannot be written.
+    """
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        draft.unlink(missing_ok=True)  # of a killed process that had the same number, or a link that somebody left
+        with open(draft, "xb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        if keep and path.exists():
+            os.replace(path, keep)
+        os.replace(draft, path)
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {error.strerror}; free space or choose another --run") from None
+    finally:
+        with contextlib.suppress(OSError):  # gone where the writing went well
+            draft.unlink()

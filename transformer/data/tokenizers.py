@@ -22,7 +22,8 @@ import tensorflow as tf
 from transformer.config import END_ID, PAD_ID, START_ID, UNKNOWN_ID, TextConfig, UserError
 from transformer.data.cleaning import META_BLANK, normalise_text
 from transformer.data.subwords import RESERVED_TOKENS, SentencePieceTokenizer, Tokenizer, WordPieceTokenizer
-from transformer.runfiles import MOST_JSON, read_own
+from transformer.rules import parse_json
+from transformer.runfiles import MOST_JSON, own_path, read_own, write_atomically
 
 DESCRIPTION = "tokenizer.json"
 Kind = type[SentencePieceTokenizer | WordPieceTokenizer]
@@ -146,12 +147,17 @@ class TokenizerPair:
         return hashlib.sha256(json.dumps(self._description(), sort_keys=True).encode()).hexdigest()
 
     def save(self, folder: str | Path) -> None:
-        """Write the assets and `tokenizer.json` (kind, joint, SHA-256 of each asset) into `folder`."""
+        """Write the assets and `tokenizer.json` (kind, joint, SHA-256 of each asset) into `folder`.
+
+        Raises:
+            UserError: a file of such a name is there and is a link out of the folder, a device or a pipe.
+            OSError: the folder cannot be made.
+        """
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         for side, tokenizer in self._sides().items():
-            (folder / (side + tokenizer.suffix)).write_bytes(tokenizer.asset)
-        (folder / DESCRIPTION).write_text(json.dumps(self._description(), indent=2) + "\n", encoding="utf-8")
+            write_atomically(own_path(folder, side + tokenizer.suffix), tokenizer.asset)
+        write_atomically(own_path(folder, DESCRIPTION), (json.dumps(self._description(), indent=2) + "\n").encode())
 
     @classmethod
     def load(cls, folder: str | Path) -> TokenizerPair:
@@ -186,8 +192,8 @@ def _read(path: Path, most: int = MOST_JSON) -> bytes:
 
 def _read_description(path: Path) -> dict[str, Any]:
     try:
-        description = json.loads(_read(path))
-    except (ValueError, RecursionError) as error:
+        description = parse_json(_read(path))
+    except ValueError as error:
         raise UserError(f"tokenizer file {path} is not valid JSON ({error}); {_RESTORE}") from None
     match description:
         case {"kind": "sentencepiece" | "wordpiece", "joint": bool(), "sha256": dict()}:

@@ -107,11 +107,6 @@ class Positions(keras.layers.Layer, abc.ABC):
         check_sizes(count=count, d_model=d_model)
         self.count, self.d_model = count, d_model
 
-    @staticmethod
-    def weights_for(count: int, d_model: int) -> int:
-        """Return how many numbers the weights hold."""
-        return 0
-
     def build(self, input_shape: Any = None) -> None:
         self.built = True
 

@@ -40,7 +40,7 @@ class Metrics:
         if tensorboard:
             import tensorflow as tf
 
-            self.board = tf.summary.create_file_writer(str(run.path / "tensorboard"))
+            self.board = tf.summary.create_file_writer(str(run.board))
 
     def write(self, record: dict[str, object]) -> None:
         """Append a record; its numbers become scalars at its step.
