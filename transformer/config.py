@@ -38,6 +38,7 @@ CUTS = ("sentences", "long")
 EXPORT_FORMATS = ("savedmodel", "ctranslate2")
 QUANTIZATIONS = ("float32", "int16", "int8")  # of an exported CTranslate2 model's weights; the first is the default
 EXPORTED_BEAM = 8  # largest beam that an exported SavedModel can be asked for, where nothing else is said
+SMALLEST_TOP_P = 1e-6  # the likeliest of a million tokens has more; float32 takes the smallest numbers for 0
 MOST_CACHE = 2**30  # numbers that a search may keep of the tokens it has written: 4 GB
 STRATEGIES = ("single", "mirrored", "multiworker")  # how many devices and machines train, see docs/scaling.md
 
@@ -235,7 +236,7 @@ class SearchConfig:
         require(drawn, "temperature", "0 or from 0.001 to 10", self.temperature)
         for name in ("max_length", "max_extra_length", "min_length", "no_repeat_ngram", "top_k"):
             require(getattr(self, name) >= 0, name, "at least 0", getattr(self, name))
-        require(0 < self.top_p <= 1, "top_p", "above 0 and at most 1", self.top_p)
+        require(SMALLEST_TOP_P <= self.top_p <= 1, "top_p", "from 0.000001 to 1", self.top_p)
         require(self.no_repeat_ngram <= 100, "no_repeat_ngram", "at most 100", self.no_repeat_ngram)
         require(1 <= self.batch_tokens <= 2**16, "batch_tokens", "from 1 to 65536", self.batch_tokens)
         if self.max_length:

@@ -10,6 +10,7 @@ Axes: D model width, F feed-forward width, V vocabulary; `linear` weights are (o
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -63,11 +64,7 @@ def write(translator: Translator, config: Config, folder: Path, quantization: st
     spec = specification(translator.transformer)
     spec.register_source_vocabulary(source)
     spec.register_target_vocabulary(target)
-    spec.config.unk_token, spec.config.bos_token, spec.config.eos_token = (
-        target[index] for index in (UNKNOWN_ID, START_ID, END_ID)
-    )
-    spec.config.decoder_start_token = target[START_ID]
-    spec.config.layer_norm_epsilon = NORM_EPSILON
+    configure(spec, target)
     spec.validate()
     spec.optimize(quantization)
     (folder / MODEL).mkdir()
@@ -77,8 +74,17 @@ def write(translator: Translator, config: Config, folder: Path, quantization: st
     return {"quantization": quantization, "ctranslate2": ctranslate2.__version__}
 
 
-def specification(model: Transformer) -> Any:
-    """Return the library's `TransformerSpec` with the weights of a model.
+def configure(spec: Any, target: Sequence[str]) -> None:
+    """Set what the library's config.json says; `target` are the pieces of the target vocabulary."""
+    spec.config.unk_token, spec.config.bos_token, spec.config.eos_token = (
+        target[index] for index in (UNKNOWN_ID, START_ID, END_ID)
+    )
+    spec.config.decoder_start_token = target[START_ID]
+    spec.config.layer_norm_epsilon = NORM_EPSILON
+
+
+def empty_specification(num_layers: int, num_heads: int, norm_first: bool, activation: str, rotary_dim: int) -> Any:
+    """Return the library's `TransformerSpec` of such a model, without weights; `rotary_dim` 0 is for no rotation.
 
     Raises:
         UserError: CTranslate2 is not installed, or does not know the activation function.
@@ -86,23 +92,35 @@ def specification(model: Transformer) -> Any:
     library()
     from ctranslate2.specs import Activation, TransformerDecoderSpec, TransformerEncoderSpec, TransformerSpec
 
-    encoder, decoder = model.encoder, model.decoder
-    if decoder.activation not in ACTIVATIONS:
+    if activation not in ACTIVATIONS:
         raise UserError(
-            f"CTranslate2 does not know model.activation '{decoder.activation}', only {', '.join(ACTIVATIONS)}; "
+            f"CTranslate2 does not know model.activation '{activation}', only {', '.join(ACTIVATIONS)}; "
             "export with --format savedmodel"
         )
     shared = {
-        "num_layers": decoder.num_layers,
-        "num_heads": decoder.num_heads,
-        "pre_norm": decoder.norm_first,
-        "activation": Activation[ACTIVATIONS[decoder.activation]],
+        "num_layers": num_layers,
+        "num_heads": num_heads,
+        "pre_norm": norm_first,
+        "activation": Activation[ACTIVATIONS[activation]],
     }
-    if decoder.positions.rotary:
-        shared |= {"rotary_dim": decoder.d_model // decoder.num_heads, "rotary_interleave": False}
-    spec = TransformerSpec(
+    if rotary_dim:
+        shared |= {"rotary_dim": rotary_dim, "rotary_interleave": False}
+    return TransformerSpec(
         TransformerEncoderSpec(**shared),
-        TransformerDecoderSpec(**shared, alignment_layer=-1, alignment_heads=decoder.num_heads),
+        TransformerDecoderSpec(**shared, alignment_layer=-1, alignment_heads=num_heads),
+    )
+
+
+def specification(model: Transformer) -> Any:
+    """Return the library's `TransformerSpec` with the weights of a model.
+
+    Raises:
+        UserError: see `empty_specification`.
+    """
+    encoder, decoder = model.encoder, model.decoder
+    rotary_dim = decoder.d_model // decoder.num_heads if decoder.positions.rotary else 0
+    spec = empty_specification(
+        decoder.num_layers, decoder.num_heads, decoder.norm_first, decoder.activation, rotary_dim
     )
     spec.encoder.embeddings[0].weight = _array(encoder.embedding.embeddings)
     spec.decoder.embeddings.weight = _array(decoder.embedding.embeddings)

@@ -15,16 +15,18 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from transformer.config import END_ID, PAD_ID, START_ID, SearchConfig, UserError
+from transformer.config import END_ID, PAD_ID, SMALLEST_TOP_P, START_ID, SearchConfig, UserError
 from transformer.data.tokenizers import TokenizerPair
+from transformer.inference import ctranslate2_file
 from transformer.inference.ctranslate2_spec import MODEL, library
-from transformer.inference.export_directory import check_intact, read_description
+from transformer.inference.export_directory import check_digest, check_intact, read_description
 from transformer.inference.parts import Part, Reader
 from transformer.inference.search import Hypotheses
 from transformer.inference.strategies import coverage_penalty, length_penalty
 from transformer.inference.translation import Translation, one_line
 from transformer.inference.translator import Translator
 from transformer.presets import stored_config
+from transformer.runfiles import own_path
 from transformer.threads import STREAMS, cores_of_a_stream
 
 
@@ -85,6 +87,7 @@ class CTranslate2Translator(Translator):
         search: how to search or draw, and limits.
         max_positions: longest sequence of the model, in tokens.
         source_language: code, by which sentences are told apart; empty: as in English.
+        cached: numbers that the model keeps of each token that it writes, see `ModelConfig.cached`.
 
     Use: `CTranslate2Translator.load(export).translate(["a sentence"])`.
     """
@@ -96,8 +99,9 @@ class CTranslate2Translator(Translator):
         search: SearchConfig,
         max_positions: int,
         source_language: str = "",
+        cached: int = 1,
     ) -> None:
-        self.model = model
+        self.model, self._kept = model, cached
         self.tokenizers, self.search, self.max_positions = tokenizers, search, max_positions
         self.reader = Reader(tokenizers.source, max_positions, search.cut, source_language)
         self._pieces = [
@@ -123,13 +127,21 @@ class CTranslate2Translator(Translator):
         kind = description["format"]
         if kind != "ctranslate2":
             raise UserError(f"{path} is an export of format '{kind}'; make one with --format ctranslate2")
-        check_intact(path)
+        check_intact(path, ctranslate2_file.MOST)
         config = stored_config(path).override({"search": search}, "search")
-        tokenizers, positions = TokenizerPair.load(path / "tokenizer"), config.model.max_positions
-        return cls(path / MODEL, tokenizers, config.search, positions, str(description.get("source_language", "")))
+        tokenizers, positions = TokenizerPair.load(own_path(path, "tokenizer")), config.model.max_positions
+        length = ctranslate2_file.check(path, config.model, tokenizers)
+        check_digest(path, f"{MODEL}/{ctranslate2_file.WEIGHTS}", length)
+        language, cached = str(description["source_language"]), config.model.cached
+        return cls(own_path(path, MODEL), tokenizers, config.search, positions, language, cached)
 
     def _searching(self, search: SearchConfig) -> CTranslate2Translator:
-        return CTranslate2Translator(self.model, self.tokenizers, search, self.max_positions, self.reader.language)
+        language, positions = self.reader.language, self.max_positions
+        return CTranslate2Translator(self.model, self.tokenizers, search, positions, language, self._kept)
+
+    @property
+    def _cached(self) -> int:
+        return self._kept
 
     def _open(self) -> Any:
         """Open the model with as many workers as there are streams, or one, newly seeded, where tokens are drawn."""
@@ -143,7 +155,7 @@ class CTranslate2Translator(Translator):
                 inter_threads=workers,
                 intra_threads=cores_of_a_stream(),
             )
-        except RuntimeError as error:
+        except (RuntimeError, ValueError, IndexError, MemoryError) as error:
             raise UserError(f"CTranslate2 cannot read {self.model} ({error}); export the run again") from None
 
     @property
@@ -155,7 +167,7 @@ class CTranslate2Translator(Translator):
         rows, starts = [part.row for part in batch], [part.start for part in batch]
         try:
             found = self._found(rows, starts, n_best, any(part.shown for part in batch))
-        except (RuntimeError, KeyError) as error:  # more positions than the model has, pieces of another tokenizer
+        except (RuntimeError, LookupError, ValueError, MemoryError) as error:  # `check` has not foreseen it
             raise UserError(
                 f"{self.model} does not go with the config.json and the tokenizer beside it ({error}); export again"
             ) from None
@@ -205,13 +217,15 @@ class CTranslate2Translator(Translator):
         """Return the library's options for a batch."""
         search = self.search
         if search.temperature:
+            likeliest_alone, all_tokens = search.top_k == 1, search.top_k >= len(self._pieces[1])
             how = {
                 "beam_size": 1,
                 "num_hypotheses": search.beam_size,
                 "length_penalty": 0.0,
                 "sampling_temperature": search.temperature,
-                "sampling_topk": search.top_k,
-                "sampling_topp": search.top_p,
+                # The library refuses more tokens than there are, and takes 1 for a search that has one hypothesis.
+                "sampling_topk": 0 if likeliest_alone or all_tokens else search.top_k,
+                "sampling_topp": SMALLEST_TOP_P if likeliest_alone else search.top_p,
             }
         else:
             # The library's ranking is ours where it knows all that ours goes by.

@@ -19,6 +19,7 @@ from typing import Any
 
 from transformer.checkpoints import EXPORT
 from transformer.config import EXPORT_FORMATS, UserError
+from transformer.rules import parse_json
 from transformer.runfiles import hold, own_path, read_own
 
 
@@ -58,6 +59,9 @@ def draft_of(target: Path, overwrite: bool) -> Iterator[Path]:
     """
     target = target.resolve()
     draft, old = (target.with_name(f".{target.name}.{kind}") for kind in ("draft", "old"))
+    for path in (draft, old):  # they are cleared, and moved to the target
+        if path.is_symlink():
+            raise UserError(f"{path} is a link, where the export is written first; remove it")
     try:
         draft.mkdir(parents=True, exist_ok=True)
         with _held(draft, target):
@@ -101,10 +105,15 @@ def _clear(folder: Path) -> None:
 
 
 def _files(folder: Path) -> Iterator[str]:
-    """Yield the paths of all files below a folder, relative to it; links are not followed."""
-    for path, _, names in os.walk(folder):
-        for name in names:
-            yield (Path(path) / name).relative_to(folder).as_posix()
+    """Yield the paths of all below a folder that is no directory, relative to it: files, and links, not followed."""
+    waiting = [folder]
+    while waiting:
+        with os.scandir(waiting.pop()) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    waiting.append(Path(entry.path))
+                else:
+                    yield Path(entry.path).relative_to(folder).as_posix()
 
 
 def _digest(path: Path) -> str:
@@ -128,28 +137,56 @@ def read_description(export: Path) -> dict[str, Any]:
         UserError: there is no export, or its description is damaged.
     """
     try:
-        description = json.loads(read_own(export, EXPORT))
+        description = parse_json(read_own(export, EXPORT))
     except OSError:
         raise UserError(
             f"{export} is no export (it has no {EXPORT}); make one with: "
             "python -m transformer.inference.export RUN OUT --format ctranslate2"
         ) from None
-    except (ValueError, RecursionError):
+    except ValueError:
         description = None
     match description:
         case {"format": str(name), "files": dict()} if name in EXPORT_FORMATS:
-            return description
+            if isinstance(description.setdefault("source_language", ""), str):
+                return description
     raise UserError(f"{export / EXPORT} is damaged; export the run again")
 
 
-def check_intact(export: Path) -> None:
-    """Compare the files of an export, all of them, with the SHA-256 that its description gives.
+def check_intact(export: Path, most: Mapping[str, int]) -> None:
+    """Compare the files of an export with the SHA-256 that its description gives.
+
+    Args:
+        export: the directory.
+        most: bytes that each file may have, by all names that there may be. One of 0 is not read, see `check_digest`.
 
     Raises:
-        UserError: one is missing, changed, not of the export, or a link out of it.
+        UserError: one is missing, changed, too long, not of the export, or a link out of it.
     """
     wanted = read_description(export)["files"]
-    found = {name: _digest(own_path(export, name)) for name in _files(export) if name != EXPORT}
-    for name in sorted({*wanted, *found}):
-        if found.get(name) != wanted.get(name):
-            raise UserError(f"{export / name} is missing, truncated or changed; export the run again")
+    found = set()
+    for name in _files(export):
+        path = own_path(export, name)  # links and devices first: they are named as such
+        if name == EXPORT:
+            continue
+        if name not in wanted or name not in most:
+            raise UserError(f"{path} is missing, truncated or changed; export the run again")
+        if most[name]:
+            check_digest(export, name, most[name])
+        found.add(name)
+    for name in sorted(set(wanted) - found):
+        raise UserError(f"{export / name} is missing, truncated or changed; export the run again")
+
+
+def check_digest(export: Path, name: str, most: int) -> None:
+    """Compare a file of an export with the SHA-256 that the description gives.
+
+    Raises:
+        UserError: it is missing, changed, longer than `most` bytes, or a link out of the export.
+    """
+    path = own_path(export, name)
+    try:
+        intact = path.stat().st_size <= most and _digest(path) == read_description(export)["files"].get(name)
+    except OSError:
+        intact = False
+    if not intact:
+        raise UserError(f"{path} is missing, truncated or changed; export the run again")

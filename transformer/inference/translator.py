@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from transformer.checkpoints import BEST, RunDirectory
-from transformer.config import DEFAULT_RUN, START_ID, Config, SearchConfig, UserError
+from transformer.config import DEFAULT_RUN, MOST_CACHE, START_ID, Config, SearchConfig, UserError
 from transformer.data.tokenizers import TokenizerPair
 from transformer.graphs import Graph
 from transformer.inference.attention import source_attention
@@ -197,7 +197,7 @@ class Translator:
         batches, place, share = [], 0, -(-len(todo) // STREAMS)
         while place < len(todo):
             size = self.search.batch_tokens // (lengths[todo[place]] * self.search.beam_size)
-            size = max(1, min(size, share))  # no stream without work
+            size = max(1, min(size, share, self._most_rows(lengths[todo[place]])))  # no stream without work
             batches.append(todo[place : place + size])
             place += size
 
@@ -209,6 +209,16 @@ class Translator:
                 results[i] = hypotheses
             tell(batch)
         return results
+
+    def _most_rows(self, length: int) -> int:
+        """Return how many sentences of a length can be searched together before the cache exceeds `MOST_CACHE`."""
+        most, _ = self.limits(np.array([length]))
+        return MOST_CACHE // (int(most[0]) * self.search.beam_size * self._cached)
+
+    @property
+    def _cached(self) -> int:
+        """Numbers that the models keep of each token that they write, see `ModelConfig.cached`."""
+        return sum(2 * model.decoder.num_layers * model.decoder.d_model for model in self.models)
 
     def _warnings(self, row: list[int]) -> list[str]:
         unknown, known = self.tokenizers.source.count_unknown(row[1:-1])
