@@ -154,12 +154,12 @@ def test_limits_are_inclusive():
     assert kept == [("abc", "d"), ("f", "abc")]
 
 
-@pytest.mark.parametrize("language", ["zh", "ja", "zh_TW", "zh-Hans"])
+@pytest.mark.parametrize("language", ["zh", "ja", "zh_TW", "zh-Hans", "zho", "yue", "th", "lo", "km", "my", "bo"])
 def test_words_are_characters_where_no_blanks_are_written(language):
     pairs = [("one", "我 爱 你"), ("one", "我们爱你")]
     assert cleaned(pairs, ("en", language), max_words=3)[0] == pairs[:1]
     assert cleaned([pair[::-1] for pair in pairs], (language, "en"), max_words=3)[0] == [pairs[0][::-1]]
-    assert cleaned(pairs, ("en", "de"), max_words=3)[0] == pairs
+    assert cleaned(pairs, ("en", "ko"), max_words=3)[0] == pairs  # Korean words have blanks between them
 
 
 def test_the_boundary_between_the_sides_tells_pairs_apart():

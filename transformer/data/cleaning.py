@@ -15,6 +15,7 @@ import tensorflow as tf
 import tensorflow_text
 
 from transformer.config import CleaningConfig
+from transformer.data.languages import is_without_spaces
 
 META_BLANK = "\u2581"  # SentencePiece's own sign for a blank
 
@@ -24,8 +25,6 @@ BLANKS = (
     "\u2028\u2029\u202f\u205f\u3000"
 )
 _OUTER_BLANKS = rf"\A[{BLANKS}]+|[{BLANKS}]+\z"
-
-CHARACTER_LANGUAGES = ("zh", "ja")  # written without blanks: a word is counted as a character
 
 
 def normalise_text(text: str) -> str:
@@ -125,7 +124,7 @@ def clean(
 
     Args:
         pairs: source and target sentences.
-        config: the rules; `max_words` counts characters in Chinese and Japanese.
+        config: the rules; `max_words` counts characters in languages without blanks, such as Chinese.
         source_language: code that says whether the source is written without blanks.
         target_language: likewise.
         report: counts are added to it while the stream is read.
@@ -163,7 +162,7 @@ def clean(
 
 
 def _words_in(language: str) -> Callable[[str], int]:
-    if language.replace("_", "-").split("-")[0] not in CHARACTER_LANGUAGES:
+    if not is_without_spaces(language):
         return lambda text: len(text.split())
     return lambda text: sum(not character.isspace() for character in text)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import abc
-import difflib
 import hashlib
 import itertools
 import typing
@@ -16,6 +15,7 @@ from transformer.config import DEFAULT_DATASET, PAIR_FILES, DataConfig, UserErro
 from transformer.data import textfiles
 from transformer.data.downloads import ALTERNATIVES, prepare
 from transformer.data.held_out import Pair, hold_out, pair_hash
+from transformer.data.languages import canonical, check_language
 
 if typing.TYPE_CHECKING:
     import tensorflow_datasets
@@ -230,6 +230,8 @@ def _directions(
 ) -> tuple[str, str]:
     """Return the source and target language: what the user asked for, else the dataset's own direction."""
     languages = list(builder.info.supervised_keys or builder.info.features.languages)
+    spelled = {canonical(language): language for language in languages}
+    source, target = (spelled.get(canonical(code), code) for code in (source, target))
     for language in filter(None, (source, target)):
         if language not in languages:
             raise UserError(f"dataset {name} has no language '{language}', only {', '.join(languages)}")
@@ -271,25 +273,3 @@ def open_corpus(config: DataConfig) -> Corpus:
         files["validation"] = (Path(config.valid_source), Path(config.valid_target))
     read = READERS[pair_files[0]] if pair_files else textfiles.rows
     return FileCorpus(files, config.source_language, config.target_language, config.validation_pairs, read)
-
-
-def check_language(code: str) -> None:
-    """Accept the language codes that Babel knows (ISO 639, such as 'en', 'pt', 'zh').
-
-    Raises:
-        UserError: another code; the language meant by a country's code or an English name is suggested.
-    """
-    import babel
-    from babel.core import get_global
-
-    known = {str(known_code): name for known_code, name in babel.Locale("en").languages.items()}
-    if code in known:
-        return
-    spelled = {known_code.lower(): known_code for known_code in known}
-    named = {name.lower(): known_code for known_code, name in known.items()}
-    spoken = get_global("likely_subtags").get(f"und_{code.upper()}", "").split("_")[0]  # where code is a country's
-    meant = spelled.get(code.lower().replace("-", "_")) or spoken
-    if not meant and (close := difflib.get_close_matches(code.lower(), named, n=1, cutoff=0.8)):
-        meant = named[close[0]]
-    hint = f" Did you mean '{meant}'?" if meant in known else ""
-    raise UserError(f"unknown language '{code}'.{hint} Give an ISO 639 code such as 'en', 'pt' or 'zh'")
