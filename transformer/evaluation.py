@@ -1,6 +1,6 @@
 """Scores of translations: BLEU and chrF by sacrebleu, each with the signature that makes it repeatable.
 
-`python -m transformer.evaluation HYP REF --target-language L` prints them for two files, one sentence a line.
+`python -m transformer.evaluation HYP REF [REF ...] --target-language L` prints them for files with one sentence a line.
 """
 
 from __future__ import annotations
@@ -14,10 +14,11 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, cast
 
-from transformer.command_line import Parser, exit_code, import_tensorflow
+from transformer.command_line import Parser, exit_code, import_tensorflow, one_line
 from transformer.config import UserError
+from transformer.data.languages import bleu_tokenizer, check_language, language_of
 from transformer.interrupts import starting
 
 if TYPE_CHECKING:
@@ -25,11 +26,10 @@ if TYPE_CHECKING:
 
 # sacrebleu's tokenizers, without those that download a model.
 TOKENIZERS = ("13a", "intl", "zh", "char", "ja-mecab", "ko-mecab", "none")
-_DEFAULT_TOKENIZER = "13a"
-# Languages written without blanks between words, and Korean, whose words carry their grammar: as one "word" a phrase
-# would have to be right as a whole. Japanese and Korean morphemes need MeCab (`ja-mecab`, `ko-mecab`, an extra of
-# sacrebleu): a default that depends on what is installed would make scores that cannot be compared.
-_TOKENIZER_OF_LANGUAGE = {"zh": "zh", "yue": "zh", **dict.fromkeys(("ja", "ko", "th", "lo", "km", "my", "bo"), "char")}
+TOKENISED_LINES = 100  # that end in a full stop behind a blank: what sacrebleu takes for a sign of tokenised text
+
+# One text for each hypothesis, or several such sequences, each of one reference translator.
+References = Sequence[str] | Sequence[Sequence[str]]
 
 
 class Score(NamedTuple):
@@ -39,21 +39,22 @@ class Score(NamedTuple):
     signature: str  # sacrebleu's: references, case, tokenizer, smoothing, version
 
 
-def bleu(hypotheses: Sequence[str], references: Sequence[str], target_language: str = "", tokenizer: str = "") -> Score:
+def bleu(hypotheses: Sequence[str], references: References, target_language: str = "", tokenizer: str = "") -> Score:
     """Return the cased corpus BLEU of detokenised text (sacreBLEU).
 
     100 * min(1, exp(1 - r / c)) * (p1 p2 p3 p4)^(1/4), where pn is the share of the hypotheses' n-grams that occur in
-    their references, c and r are the lengths of all hypotheses and of all references in tokens.
+    their references, c and r are the lengths of all hypotheses and of all references in tokens. Of several references
+    for a hypothesis, an n-gram counts as often as in the one that has it most, and the length is that of the nearest.
 
     Args:
         hypotheses: translations, detokenised text.
-        references: one for each hypothesis.
+        references: one for each hypothesis, or a sequence of several such sequences.
         target_language: code such as 'en'; it chooses the tokenizer: `zh` for Chinese, `char` for Japanese, Korean
             and other languages without blanks, else `13a`, which is what published tables use.
         tokenizer: one of TOKENIZERS, used instead of the language's.
 
     Raises:
-        ValueError: no or unequally many sentences, or an unknown tokenizer.
+        ValueError: no sentence, not as many in each sequence, or an unknown tokenizer.
         UserError: a MeCab tokenizer that is not installed.
 
     Source: Papineni et al. 2002, section 2; Post 2018, "A Call for Clarity in Reporting BLEU Scores".
@@ -61,12 +62,11 @@ def bleu(hypotheses: Sequence[str], references: Sequence[str], target_language: 
     """
     from sacrebleu.metrics import BLEU
 
-    _check_pairs(hypotheses, references)
-    tokenizer = tokenizer or default_tokenizer(target_language)
+    tokenizer = tokenizer or bleu_tokenizer(target_language)
     if tokenizer not in TOKENIZERS:
         raise ValueError(f"tokenizer must be one of {', '.join(TOKENIZERS)}, got {tokenizer!r}")
     try:
-        metric = BLEU(tokenize=tokenizer)
+        metric = BLEU(tokenize=tokenizer, force=True)  # no log lines on tokenised text: see `looks_tokenised`
     except RuntimeError:  # raised by the two MeCab tokenizers
         extra = tokenizer.removesuffix("-mecab")
         raise UserError(
@@ -76,41 +76,41 @@ def bleu(hypotheses: Sequence[str], references: Sequence[str], target_language: 
     return _score(metric, hypotheses, references)
 
 
-def chrf(hypotheses: Sequence[str], references: Sequence[str]) -> Score:
+def chrf(hypotheses: Sequence[str], references: References) -> Score:
     """Return chrF2: the F-score (beta 2) of character n-grams up to 6, blanks left out; no tokenizer is needed.
+
+    Of several references for a hypothesis the one counts that gives the highest score.
 
     Args:
         hypotheses: translations, detokenised text.
-        references: one for each hypothesis.
+        references: one for each hypothesis, or a sequence of several such sequences.
 
     Raises:
-        ValueError: no or unequally many sentences.
+        ValueError: no sentence, or not as many in each sequence.
 
     Source: Popović 2015, "chrF: character n-gram F-score for automatic MT evaluation"; sacrebleu's defaults.
     """
     from sacrebleu.metrics import CHRF
 
-    _check_pairs(hypotheses, references)
     return _score(CHRF(), hypotheses, references)
 
 
-def tokenised_bleu(hypotheses: Sequence[str], references_tokenised: Sequence[str], language: str) -> Score:
+def tokenised_bleu(hypotheses: Sequence[str], references_tokenised: References, language: str) -> Score:
     """Return BLEU as published Multi30k tables measure it: lower-cased and tokenised by Moses' rules.
 
     Args:
         hypotheses: translations, detokenised and cased: this function prepares them with `lowercase_tokenise`.
-        references_tokenised: prepared already, such as `test_2016_flickr.lc.norm.tok.de`.
+        references_tokenised: prepared already, such as `test_2016_flickr.lc.norm.tok.de`; one sequence, or several.
         language: target language's code.
 
     Raises:
-        ValueError: no or unequally many sentences.
+        ValueError: no sentence, or not as many in each sequence.
 
     Source: Elliott et al. 2016 (the Multi30k references); Moses' normalize-punctuation.perl and tokenizer.perl.
     Deviation: sacrebleu's signature knows nothing of this preparation: it says `case:mixed` and `tok:none`.
     """
     from sacrebleu.metrics import BLEU
 
-    _check_pairs(hypotheses, references_tokenised)
     # force: tokenised text is meant here, sacrebleu need not warn of it.
     metric = BLEU(tokenize="none", force=True)
     return _score(metric, lowercase_tokenise(hypotheses, language), references_tokenised)
@@ -125,7 +125,7 @@ def lowercase_tokenise(sentences: Sequence[str], language: str) -> list[str]:
     """
     from sacremoses import MosesPunctNormalizer, MosesTokenizer
 
-    language = _base(language)
+    language = language_of(language)
     normalizer, tokenizer = MosesPunctNormalizer(language), MosesTokenizer(language)
     return [
         tokenizer.tokenize(normalizer.normalize(sentence.lower()), escape=True, return_str=True)
@@ -133,27 +133,22 @@ def lowercase_tokenise(sentences: Sequence[str], language: str) -> list[str]:
     ]
 
 
-def default_tokenizer(target_language: str) -> str:
-    """Return the name of the sacreBLEU tokenizer that `bleu` uses for a language."""
-    return _TOKENIZER_OF_LANGUAGE.get(_base(target_language), _DEFAULT_TOKENIZER)
+def looks_tokenised(sentences: Sequence[str]) -> bool:
+    """Return whether sentences look like tokenised text, of which BLEU and chrF say little: many end in " ."."""
+    return sum(sentence.endswith(" .") for sentence in sentences) >= TOKENISED_LINES
 
 
-def _base(language: str) -> str:
-    """Return the code without script or country: 'zh' of 'zh_Hant'."""
-    return language.split("_")[0]
-
-
-def _check_pairs(hypotheses: Sequence[str], references: Sequence[str]) -> None:
-    if len(hypotheses) != len(references):
-        raise ValueError(
-            f"hypotheses must be as many as references, got {len(hypotheses)} and {len(references)} references"
-        )
-    if not references:
+def _score(metric: Metric, hypotheses: Sequence[str], references: References) -> Score:
+    one = not references or isinstance(references[0], str)
+    several = cast("list[Sequence[str]]", [references] if one else list(references))
+    for each in several:
+        if len(hypotheses) != len(each):
+            raise ValueError(
+                f"hypotheses must be as many as references, got {len(hypotheses)} and {len(each)} references"
+            )
+    if not hypotheses:
         raise ValueError("hypotheses and references must hold at least one sentence, got none")
-
-
-def _score(metric: Metric, hypotheses: Sequence[str], references: Sequence[str]) -> Score:
-    result = metric.corpus_score(list(hypotheses), [list(references)])
+    result = metric.corpus_score(list(hypotheses), several)
     return Score(result.score, str(metric.get_signature()))
 
 
@@ -171,15 +166,22 @@ def parser() -> Parser:
     p = Parser(
         prog="python -m transformer.evaluation",
         description="Score translations: sacreBLEU and chrF with their signatures, on standard output.",
-        epilog="Files are UTF-8, plain or .gz; line n of HYP is the translation that line n of REF is compared with.",
+        epilog="Files are UTF-8, plain or .gz; line n of HYP is the translation that line n of each "
+        "REF is compared with.",
     )
     p.add_argument("hypotheses", metavar="HYP", type=Path, help="translations, one sentence a line")
-    p.add_argument("references", metavar="REF", type=Path, help="reference translations, one sentence a line")
+    p.add_argument(
+        "references",
+        metavar="REF",
+        type=Path,
+        nargs="+",
+        help="reference translations, one sentence a line; several files where there are several of each sentence",
+    )
     p.add_argument(
         "--target-language",
         metavar="L",
         required=True,
-        help="code of the language of both files, such as 'en'; it chooses the tokenizer of BLEU",
+        help="code of the language of all files, such as 'en'; it chooses the tokenizer of BLEU",
     )
     p.add_argument(
         "--tokenizer",
@@ -191,39 +193,51 @@ def parser() -> Parser:
     p.add_argument(
         "--lowercase-tokenised",
         action="store_true",
-        help="also print BLEU of both files lower-cased and tokenised by Moses' rules, as published Multi30k tables do",
+        help="also print BLEU of the files lower-cased and tokenised by Moses' rules, as published Multi30k tables do",
     )
     return p
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Score a file against another; return the exit code: 0 done, 1 failed with one line on stderr, 2 wrong usage."""
+    """Score a file against others; return the exit code: 0 done, 1 failed with one line on stderr, 2 wrong usage."""
     options = parser().parse_args(argv)
     return exit_code(lambda: _evaluate(options))
 
 
 def _evaluate(options: argparse.Namespace) -> None:
+    check_language(options.target_language)
     with starting():
         import_tensorflow()
-        from transformer.data.corpora import check_language
 
-    check_language(options.target_language)
-    hypotheses, references = _read(options.hypotheses), _read(options.references)
-    if len(hypotheses) != len(references):
-        raise UserError(
-            f"{options.hypotheses} has {len(hypotheses)} lines and {options.references} has {len(references)}: line "
-            f"{min(len(hypotheses), len(references)) + 1} has no counterpart; line n of one must translate line n of "
-            "the other"
-        )
+    hypotheses, *references = texts = [_read(path) for path in (options.hypotheses, *options.references)]
+    for path, text in zip(options.references, references, strict=True):
+        if len(hypotheses) != len(text):
+            raise UserError(
+                f"{options.hypotheses} has {len(hypotheses)} lines and {path} has {len(text)}: line "
+                f"{min(len(hypotheses), len(text)) + 1} has no counterpart; line n of one must translate line n of "
+                "the other"
+            )
+    if options.tokenizer != "none":
+        _warn_of_tokenised([options.hypotheses, *options.references], texts)
     scores = {
         "sacreBLEU": bleu(hypotheses, references, options.target_language, options.tokenizer),
         "chrF": chrf(hypotheses, references),
     }
     if options.lowercase_tokenised:
-        tokenised = lowercase_tokenise(references, options.target_language)
+        tokenised = [lowercase_tokenise(text, options.target_language) for text in references]
         scores["lower-cased tokenised BLEU"] = tokenised_bleu(hypotheses, tokenised, options.target_language)
     for name, score in scores.items():
         print(f"{name} {score.score:.2f}  {score.signature}")
+
+
+def _warn_of_tokenised(paths: Sequence[Path], texts: Sequence[Sequence[str]]) -> None:
+    names = [str(path) for path, text in zip(paths, texts, strict=True) if looks_tokenised(text)]
+    if names:
+        message = (
+            f"{' and '.join(names)}: {TOKENISED_LINES} lines or more end in ' .', as tokenised text does; score text "
+            "as people write it, or tokenised text on both sides with --tokenizer none"
+        )
+        print(f"warning: {one_line(message)}", file=sys.stderr)
 
 
 if __name__ == "__main__":
