@@ -1,5 +1,8 @@
 """Where texts are cut: between sentences, and wherever it must be."""
 
+import random
+from pathlib import Path
+
 import pytest
 
 from transformer.data.cleaning import BLANKS
@@ -46,6 +49,52 @@ def test_sentences(language, text, sentences):
     assert sentences_of(text, language) == sentences
 
 
+LINES = [
+    line.split("\t")
+    for line in Path(__file__).with_name("sentences.tsv").read_text(encoding="utf-8").splitlines()
+    if not line.startswith("#")
+]
+
+
+def test_there_are_lines_of_many_languages():
+    assert len(LINES) >= 200 and len({language for language, _ in LINES}) >= 12
+    assert sum("|" in text for _, text in LINES) >= 100
+
+
+@pytest.mark.parametrize(("language", "text"), LINES)
+def test_a_line_is_cut_where_its_sentences_end(language, text):
+    assert sentences_of(text.replace("|", ""), language) == [sentence.strip() for sentence in text.split("|")]
+
+
+@pytest.mark.parametrize("language", ["pt-BR", "por", "pt_PT"])
+def test_any_spelling_of_a_language_brings_its_abbreviations(language):
+    assert sentences_of("D. Pedro chegou. O Sr. Lima saiu.", language) == ["D. Pedro chegou.", "O Sr. Lima saiu."]
+
+
+def test_an_empty_line_ends_a_sentence_whatever_follows():
+    assert sentences_of("a title\n\nfirst. and more\nstill", "en") == ["a title", "first. and more\nstill"]
+
+
+@pytest.mark.parametrize("language", ["", "pt", "de", "ja"])
+def test_no_sign_is_lost_and_no_sentence_begins_with_a_small_letter(language):
+    signs = [
+        *"aAbIVX159.!?\u2026\u3002\u0964\u061f()[]\"'\u00ab\u300d\u3068-\n,:",
+        *BLANKS,
+        "Dr.",
+        "No. ",
+        "etc. ",
+        "p. ex. ",
+    ]
+    chance = random.Random(7)
+    for _ in range(500):
+        text = "".join(chance.choices(signs, k=chance.randint(0, 60)))
+        sentences = sentences_of(text, language)
+        assert "".join("".join(sentences).split()) == "".join(text.split())
+        assert all(any(map(str.isalnum, sentence)) for sentence in sentences[1:])
+        if "\n" not in text:
+            assert not any(next(filter(str.isalnum, sentence)).islower() for sentence in sentences[1:])
+
+
 def test_sentences_of_a_long_text_are_those_of_a_short_one():
     """Long texts are looked at piece by piece, and where a piece ends no sentence ends."""
     sentences = [f"This is sentence number {number}, and it goes on." for number in range(TOGETHER // 10)]
@@ -60,6 +109,8 @@ def test_sentences_of_a_long_text_are_those_of_a_short_one():
         ("Mrs. Lee has come, at last. She did not!", 30, ["Mrs. Lee has come, at last.", "She did not!"]),
         ("A sentence of its own. Another one, as long.", 44, ["A sentence of its own. Another one, as long."]),  # fits
         ("A b? c d e f g h i j k", 12, ["A b?", "c d e f", "g h i j k"]),  # nearest to the middle
+        ("see Av. Two, three four", 16, ["see Av. Two,", "three four"]),  # rather than after an abbreviation
+        ("see Av. Two three four", 16, ["see Av. Two", "three four"]),
         ("one two, three four", 12, ["one two,", "three four"]),
         ("one two three four", 12, ["one two", "three four"]),
         ("\u4f60\u597d\u3002\u518d\u89c1\u3002", 4, ["\u4f60\u597d\u3002", "\u518d\u89c1\u3002"]),
