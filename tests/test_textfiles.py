@@ -1,9 +1,15 @@
-"""Text files: what ends a line, byte order marks, gzip, and one clear line for each fault."""
+"""Text files: what ends a line, byte order marks, compression, and one clear line for each fault."""
 
+import bz2
 import gzip
 import hashlib
+import io
+import lzma
+import os
+import tracemalloc
 
 import pytest
+from backports import zstd
 
 from transformer.config import UserError
 from transformer.data import textfiles
@@ -81,3 +87,100 @@ def test_damaged_gzip(tmp_path, damage):
 def test_a_file_that_cannot_be_opened(tmp_path):
     with pytest.raises(UserError, match=r"^cannot read .*gone\.txt: No such file or directory$"):
         list(textfiles.lines(tmp_path / "gone.txt"))
+
+
+def with_checksum(data):  # as the command `zstd` does
+    return zstd.compress(data, options={zstd.CompressionParameter.checksum_flag: 1})
+
+
+COMPRESS = {"gzip": gzip.compress, "bzip2": bz2.compress, "xz": lzma.compress, "zstd": with_checksum}
+SUFFIXES = {"gzip": ".gz", "bzip2": ".bz2", "xz": ".xz", "zstd": ".zst"}
+
+
+@pytest.mark.parametrize("kind", COMPRESS)
+@pytest.mark.parametrize("content", [b"", b"\n", b"\xef\xbb\xbfa\r\nb", b"line\n" * 5000])
+def test_compressed_text_is_known_by_its_first_bytes(tmp_path, kind, content):
+    expected = list(textfiles.decoded(io.BytesIO(content), "x"))
+    data = COMPRESS[kind](content)
+    for name in ("unnamed", "wrong.txt", "right" + SUFFIXES[kind]):
+        (tmp_path / name).write_bytes(data)
+        assert list(textfiles.lines(tmp_path / name)) == expected
+    read, write = os.pipe()  # cannot be read from its start again, as standard input
+    with open(read, "rb") as stream, open(write, "wb") as file:
+        file.write(data)
+        file.close()
+        assert list(textfiles.decoded(stream, "standard input")) == expected
+    (tmp_path / "two").write_bytes(data + COMPRESS[kind](b"\nmore"))  # as `cat` makes of two files
+    assert "\n".join(textfiles.lines(tmp_path / "two")).endswith("\nmore")
+
+
+@pytest.mark.parametrize("kind", COMPRESS)
+def test_damaged_compressed_text_is_named(tmp_path, kind):
+    whole = COMPRESS[kind](b"".join(b"line %d\n" % number for number in range(2000)))
+    path = tmp_path / "text"
+    for data in (whole[:-12], whole[: len(whole) // 2], whole[:60] + b"x" * 60 + whole[120:]):
+        path.write_bytes(data)
+        with pytest.raises(
+            UserError, match=rf"^{path} is not a complete {kind} file \(.*\); compress it again$"
+        ) as error:
+            list(textfiles.lines(path))
+        assert "\n" not in str(error.value)
+    named = tmp_path / ("text" + SUFFIXES[kind])
+    named.write_bytes(b"plain text\n")
+    with pytest.raises(UserError, match=rf"^{named} is not a complete {kind} file"):
+        list(textfiles.lines(named))
+
+
+@pytest.mark.parametrize("kind", COMPRESS)
+def test_a_line_that_grows_out_of_a_few_bytes_is_refused_before_it_is_whole(tmp_path, kind):
+    path = tmp_path / "bomb"
+    path.write_bytes(COMPRESS[kind](bytes(40_000_000)))
+    tracemalloc.start()
+    with pytest.raises(UserError, match=r"bomb, line 1: longer than 4,000,000 bytes"):
+        list(textfiles.lines(path))
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert most < 30_000_000
+
+
+def test_what_only_begins_like_compressed_text_is_text():
+    for text in ("BZh", "BZhang", "B", "BZh9", "P", "PK", "PKs", "(", "(a", "\x1f", "\x1fa"):
+        for end in ("", "\n", "\nmore\n"):
+            found = list(textfiles.decoded(io.BytesIO((text + end).encode()), "x"))
+            assert found == (text + end).removesuffix("\n").split("\n")
+
+
+def test_a_line_is_given_before_the_next_one_is_there():
+    read, write = os.pipe()
+    with open(read, "rb") as stream, open(write, "wb", buffering=0) as file:
+        found = textfiles.decoded(stream, "x")
+        for line in ("B", "", "BZh9", "a"):
+            file.write(f"{line}\n".encode())
+            assert next(found) == line
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"old\rMac\rtext\r", "x: its line ends are U+000D alone, as on old Macs; convert them: tr '\\r' '\\n'"),
+        (b"old\rMac", "x: its line ends are U+000D alone"),
+        ("Olá\n".encode("utf-16"), "x is UTF-16 text; convert it: iconv -f UTF-16 -t UTF-8"),
+        (b"\xfe\xff" + "Olá\n".encode("utf-16-be"), "x is UTF-16 text"),
+        ("Olá!\n".encode("utf-16-le"), "x looks like UTF-16 text without a byte order mark"),
+        ("Olá!\n".encode("utf-16-be"), "x looks like UTF-16 text without a byte order mark"),
+        ("Olá!\n".encode("utf-32"), "x is UTF-16 text"),
+        (b"PK\x03\x04 and so on", "x is a zip archive, not text; unpack it"),
+        (gzip.compress(gzip.compress(b"a\n")), "x is compressed twice; unpack it"),
+        (gzip.compress("Olá\n".encode("utf-16")), "x is UTF-16 text"),
+    ],
+)
+def test_text_of_another_kind_is_named(content, message):
+    with pytest.raises(UserError) as error:
+        list(textfiles.decoded(io.BytesIO(content), "x"))
+    assert str(error.value).startswith(message)
+
+
+@pytest.mark.parametrize("content", [b"a\r", b"a\rb\n", b"\r\n", b"\r", b"\0\n", b"a\0b\n"])
+def test_a_carriage_return_or_a_null_inside_a_line_is_text(content):
+    expected = content.decode().removesuffix("\n").removesuffix("\r")
+    assert list(textfiles.decoded(io.BytesIO(content), "x")) == [expected]

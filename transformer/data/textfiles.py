@@ -1,15 +1,19 @@
-"""Text files as streams of lines: UTF-8, plain or gzip, lines that end at U+000A only."""
+"""Text files as streams of lines: UTF-8, plain or compressed, lines that end at U+000A only."""
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import hashlib
 import io
 import itertools
+import lzma
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
+
+from backports import zstd
 
 from transformer.config import UserError
 from transformer.data.cleaning import BLANKS
@@ -20,35 +24,112 @@ LONGEST_LINE = 4_000_000  # bytes, a million characters of any script: a line is
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _LINES_TOGETHER = 1024  # hashed in one go
 
+# What compressed files begin with, by their kind; no UTF-8 text begins so, or none that anybody would write.
+_COMPRESSED = {
+    "gzip": (b"\x1f\x8b",),
+    "bzip2": tuple(b"BZh%d" % level + block for level in range(1, 10) for block in (b"1AY&SY", b"\x17rE8P\x90")),
+    "xz": (b"\xfd7zXZ\0",),
+    "zstd": (b"\x28\xb5\x2f\xfd",),
+}
+_SUFFIXES = {".gz": "gzip", ".bz2": "bzip2", ".xz": "xz", ".zst": "zstd"}
+_UTF_16 = (b"\xff\xfe", b"\xfe\xff")
+_REFUSED = {
+    "is UTF-16 text; convert it: iconv -f UTF-16 -t UTF-8": _UTF_16,
+    "is a zip archive, not text; unpack it": (b"PK\3\4",),
+}
+_BEGINNINGS = {start: name for table in (_COMPRESSED, _REFUSED) for name, starts in table.items() for start in starts}
+
 
 def lines(path: Path) -> Iterator[str]:
-    """Yield the lines of a file; through gzip where its name ends in `.gz`.
+    """Yield the lines of a file, which may be compressed.
 
     Raises:
-        UserError: the file cannot be read, is no complete gzip file, or what `decoded` raises.
+        UserError: the file cannot be read, its name promises compressed text that it does not hold, or what `decoded`
+            raises.
     """
-    opened = gzip.open if path.suffix == ".gz" else open
     try:
-        with opened(path, "rb") as stream:
-            yield from decoded(stream, str(path))
-    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise UserError(f"{path} is not a complete gzip file ({error}); compress it again") from None
+        with open(path, "rb") as stream:
+            yield from decoded(stream, str(path), _SUFFIXES.get(path.suffix, ""))
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror or error}") from None
 
 
-def decoded(stream: BinaryIO | io.BufferedIOBase, name: str) -> Iterator[str]:
+def decoded(stream: BinaryIO | io.BufferedIOBase, name: str, expected: str = "") -> Iterator[str]:
     """Yield the lines of a stream of bytes as they come.
 
-    A byte order mark at the start is dropped. A line ends at U+000A only; a U+000D before it is dropped.
+    Text compressed with gzip, bzip2, xz or zstd is recognised by its first bytes. A byte order mark at the start is
+    dropped. A line ends at U+000A only; a U+000D before it is dropped.
+
+    Args:
+        stream: of bytes, such as a file or standard input; no byte is waited for that a line does not need.
+        name: of the stream, for messages.
+        expected: kind of compression that a file's name promises; empty: none.
 
     Raises:
-        UserError: a line is not UTF-8, or longer than `LONGEST_LINE`; the message names the stream and the line.
+        UserError: a line is not UTF-8, or longer than `LONGEST_LINE`; the text is UTF-16, its lines end at U+000D; what
+            is compressed is cut off or damaged. The message names the stream and the line.
     """
+    start, kind = _beginning(stream)
+    if kind not in _COMPRESSED and expected and start:
+        raise UserError(f"{name} is not a complete {expected} file (it does not begin as one); compress it again")
+    if kind not in _COMPRESSED:
+        yield from _decoded(stream, name, start, kind)
+        return
+    try:
+        with _decompressed(_Rejoined(start, stream), kind) as text:
+            yield from _decoded(text, name, *_beginning(text))
+    except (EOFError, zlib.error, lzma.LZMAError, zstd.ZstdError, OSError) as error:
+        if isinstance(error, OSError) and error.errno is not None:  # the disk's fault
+            raise
+        raise UserError(f"{name} is not a complete {kind} file ({error}); compress it again") from None
+
+
+def _beginning(stream: BinaryIO | io.BufferedIOBase) -> tuple[bytes, str]:
+    """Read as much of a stream as tells what it is, which of text is a byte; returns that and what it is, or ''."""
+    start = b""
+    while start not in _BEGINNINGS and any(known.startswith(start) for known in _BEGINNINGS):
+        byte = stream.read(1)
+        if not byte:
+            break
+        start += byte
+    return start, _BEGINNINGS.get(start, "")
+
+
+class _Rejoined(io.RawIOBase):
+    """A stream together with its first bytes, which have been read already."""
+
+    def __init__(self, start: bytes, stream: BinaryIO | io.BufferedIOBase) -> None:
+        self._start, self._stream = start, stream
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        part = self._start[: len(buffer)] or self._stream.read(len(buffer))
+        self._start = self._start[len(part) :]
+        buffer[: len(part)] = part
+        return len(part)
+
+
+def _decompressed(stream: io.RawIOBase, kind: str) -> io.BufferedIOBase:
+    """Open a compressed stream; what it holds is never in memory as a whole."""
+    source = io.BufferedReader(stream)
+    opened = {"gzip": lambda: gzip.GzipFile(fileobj=source), "bzip2": lambda: bz2.BZ2File(source)}
+    return {**opened, "xz": lambda: lzma.LZMAFile(source), "zstd": lambda: zstd.ZstdFile(source)}[kind]()
+
+
+def _decoded(stream: BinaryIO | io.BufferedIOBase, name: str, start: bytes, kind: str) -> Iterator[str]:
+    """Yield the lines of a stream of text, whose first bytes have been read."""
+    if kind in _REFUSED:
+        raise UserError(f"{name} {kind}")
+    if kind:
+        raise UserError(f"{name} is compressed twice; unpack it")
     for number in itertools.count(1):
-        line = stream.readline(LONGEST_LINE + 1)
+        line = start if start.endswith(b"\n") else start + stream.readline(LONGEST_LINE + 1 - len(start))
+        start = b""
         if number == 1:
             line = line.removeprefix(_BYTE_ORDER_MARK)
+            _check_first(line, name)
         if not line:
             return
         if len(line) > LONGEST_LINE:
@@ -60,6 +141,14 @@ def decoded(stream: BinaryIO | io.BufferedIOBase, name: str) -> Iterator[str]:
                 f"{name}, line {number}: not valid UTF-8 (byte 0x{error.object[error.start]:02x} at position "
                 f"{error.start + 1}); convert it to UTF-8"
             ) from None
+
+
+def _check_first(line: bytes, name: str) -> None:
+    """Refuse text whose first line shows that it is no UTF-8 with line ends of today."""
+    if not line.endswith(b"\n") and b"\r" in line[:-1]:  # no U+000A in the whole text
+        raise UserError(f"{name}: its line ends are U+000D alone, as on old Macs; convert them: tr '\\r' '\\n'")
+    if 1 < line.count(0) < len(line) <= LONGEST_LINE and 3 * line.count(0) >= len(line):
+        raise UserError(f"{name} looks like UTF-16 text without a byte order mark; convert it to UTF-8 with iconv")
 
 
 def rows(path: Path) -> Iterator[list[str]]:
