@@ -386,9 +386,10 @@ def test_facts_of_a_checkpoint_that_no_training_saved(tmp_path, changes):
 @pytest.mark.parametrize("step, value", [(2, "1"), (-2, 1.0), (2, float("nan")), (2, float("inf")), (2.0, 1.0)])
 def test_facts_of_kept_weights_that_no_training_saved(tmp_path, step, value):
     path, read = tmp_path / "2.safetensors", functools.partial(from_facts, Kept)
-    save_arrays(path, {}, {"step": 2, "value": 1.0})
-    assert load_arrays(path, {}, read) == Kept(2, 1.0)
-    for facts in ({"step": step, "value": value}, {"step": 2}):
+    save_arrays(path, {}, {"step": 2, "value": 1.0, "loss": 0.5})
+    assert load_arrays(path, {}, read) == Kept(2, 1.0, 0.5)
+    wrong = {"step": step, "value": value, "loss": 0.5}
+    for facts in (wrong, {"step": 2, "value": 1.0, "loss": float("nan")}, {"step": 2}):
         save_arrays(path, {}, facts)
         with pytest.raises(DamagedError, match="2.safetensors is damaged"):
             load_arrays(path, {}, read)

@@ -175,9 +175,14 @@ def test_checkpoints_between_validations(make):
 
 
 def scripted(trainer, losses):
-    """Let validations score what a list says."""
-    losses = iter(losses)
-    trainer.validation.score = lambda position: {"loss": next(losses)}
+    """Let validations score what a list says: losses, or pairs of a loss and BLEU."""
+    scores = iter(losses)
+
+    def score(position):
+        loss, *bleu = value if isinstance(value := next(scores), tuple) else (value,)
+        return {"loss": loss, **({"bleu": bleu[0]} if bleu else {})}
+
+    trainer.validation.score = score
 
 
 def test_patience_ends_the_run_and_survives_an_interruption(make, capsys):
@@ -193,7 +198,62 @@ def test_patience_ends_the_run_and_survives_an_interruption(make, capsys):
     assert resumed.position.best_step == 4
     capsys.readouterr()
     make(trainer.run, max_steps=100, validate_every=2, patience=2).train()
-    assert "is complete after 8 steps" in capsys.readouterr().err
+    assert (
+        "is complete after 8 steps: neither weights nor loss got better in training.patience = 2 validations; "
+        "raise training.patience to go on"
+    ) in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "scores, best",
+    [
+        (
+            [(6.0, 0.75), (5.04, 0.0), (5.5, 2.9)],
+            4,
+        ),  # below 3 BLEU the loss decides: what scores by chance is no translation
+        ([(5.0, 0.0), (4.0, 0.0), (3.0, 0.0)], 6),  # so it does where BLEU is 0 throughout
+        ([(5.0, 2.9), (6.0, 3.0), (4.0, 2.9)], 4),  # from 3 on BLEU decides
+        ([(2.0, 20.0), (1.5, 19.0), (1.8, 20.0)], 6),  # a tie: less loss than the best weights, not than any
+        ([(2.0, 20.0), (2.0, 20.0), (2.1, 20.0)], 2),  # the first of equals
+    ],
+)
+def test_chance_and_ties_in_bleu_are_decided_by_the_loss(make, scores, best):
+    trainer = make(max_steps=6, validate_every=2)
+    scripted(trainer, scores)
+    assert trainer.train().best_step == best
+    with safe_open(str(trainer.run.weights(BEST)), framework="numpy") as file:
+        assert json.loads(file.metadata()["saved"])["facts"] == {"step": best}
+
+
+def test_patience_counts_validations_where_neither_bleu_nor_loss_gets_better(make, capsys):
+    trainer = make(max_steps=100, validate_every=2, patience=2)
+    # BLEU is chance while the loss falls; then BLEU rises and the loss too; then neither gets better, twice.
+    scripted(trainer, [(6.0, 0.5), (5.0, 0.1), (4.0, 0.0), (3.0, 0.4), (3.5, 9.0), (3.4, 11.0), (3.1, 10.0)])
+    signalled(trainer, signal.SIGTERM, at=15)
+    with pytest.raises(SystemExit):  # what it counts by is in the checkpoint
+        trainer.train()
+    capsys.readouterr()
+    resumed = make(trainer.run, max_steps=100, validate_every=2, patience=2)
+    scripted(resumed, [(3.2, 10.9)])
+    assert (resumed.train().step, resumed.position.best_step) == (16, 12)
+    told = capsys.readouterr().err
+    assert "16 steps are done: neither weights nor loss got better in training.patience = 2 validations" in told
+
+
+@pytest.mark.parametrize(
+    "length, why",
+    [
+        ({"max_steps": 3}, "3 steps are done: these are its training.max_steps = 3"),
+        ({"max_minutes": 1e-9}, "1 steps are done: its training.max_minutes = 1e-09 are over"),
+    ],
+)
+def test_the_end_says_why_it_ended(make, capsys, length, why):
+    trainer = make(**length)
+    trainer.train()
+    assert why in capsys.readouterr().err
+    assert make(trainer.run, **length).train().step == trainer.position.step
+    name = next(iter(length)).replace("_", "-")
+    assert f"; raise --{name} to go on" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("which, steps", [("last", [4, 6, 8]), ("best", [2, 4, 8])])

@@ -156,7 +156,10 @@ def test_a_finished_run_is_left_alone(whole, capsys):
     run = whole.trainer.run
     files = {path: path.read_bytes() for path in run.path.rglob("*") if path.is_file()}
     assert whole.trainer.train().step == 12
-    assert "is complete after 12 steps; raise --max-steps" in capsys.readouterr().err
+    assert (
+        "is complete after 12 steps: these are its training.max_steps = 12; raise --max-steps to go"
+        in capsys.readouterr().err
+    )
     assert {path: path.read_bytes() for path in run.path.rglob("*") if path.is_file()} == files
 
 

@@ -177,8 +177,10 @@ class TrainingConfig:
     bad_steps: str = "stop"  # where loss or gradient is no number or explodes: 'stop' the run or 'skip' the step
     validate_every: int = 1000  # optimiser steps
     validation_bleu_pairs: int = 500  # validation sentences translated (greedily) for BLEU; 0: none
-    select_by: str = "bleu"  # the best weights have the highest 'bleu', where it is measured, or the lowest 'loss'
-    patience: int = 0  # validations without a new best that end the run; 0: none does
+    select_by: str = (
+        "bleu"  # what chooses the best weights: 'bleu', where it is measured, and where it is equal or chance 'loss'
+    )
+    patience: int = 0  # validations with neither new best weights nor a lower loss that end the run; 0: none do
     save_every: int = 0  # optimiser steps between checkpoints; 0: one at each validation
     log_every: int = 50  # optimiser steps
     tensorboard: bool = False  # also write the metrics for TensorBoard, with the extra [tensorboard]

@@ -21,9 +21,11 @@ class Position:
     epoch: int = 0
     batch: int = 0  # batches of this epoch done
     seconds: float = 0.0  # spent in the loop
-    best_score: float = -math.inf  # validation BLEU, or minus the validation loss
+    best_score: float = -math.inf  # validation BLEU, 0 where it is chance, or minus the validation loss
+    best_loss: float = math.inf  # validation loss of the same weights, in nats per token
     best_step: int = 0
-    worse: int = 0  # validations since the best
+    lowest_loss: float = math.inf  # of all validations
+    worse: int = 0  # validations since the last that brought new best weights or a lower loss
     loss_sum: float = 0.0  # since the last report: summed loss in nats
     token_sum: float = 0.0  # and target tokens
     skipped: int = 0  # steps left out, see `TrainingConfig.bad_steps`
@@ -35,9 +37,22 @@ class Position:
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
             least = {"best_score": -math.inf, "loss_sum": -MOST}.get(name, 0)
-            require(least <= value <= MOST, name, f"from {least:g} to {MOST:g}", value)
+            most = {"best_loss": math.inf, "lowest_loss": math.inf}.get(name, MOST)
+            require(least <= value <= most, name, f"from {least:g} to {most:g}", value)
         for name in ("best_step", "skipped", "averaged_at"):
             require(getattr(self, name) <= self.step, name, f"at most step={self.step}", getattr(self, name))
+
+
+def ending(position: Position, training: TrainingConfig) -> tuple[str, str]:
+    """Return why a run is at its end and what makes it go on, or two empty texts while it is not."""
+    if position.step >= training.max_steps:
+        return f"these are its training.max_steps = {training.max_steps:,}", "raise --max-steps to go on"
+    if training.max_minutes and position.seconds >= 60 * training.max_minutes:
+        return f"its training.max_minutes = {training.max_minutes:g} are over", "raise --max-minutes to go on"
+    if training.patience and position.worse >= training.patience:
+        scores = f"neither weights nor loss got better in training.patience = {training.patience} validations"
+        return scores, "raise training.patience to go on"
+    return "", ""
 
 
 class Progress:

@@ -25,7 +25,7 @@ from transformer.training.interruption import Interruption
 from transformer.training.metrics import Metrics, check_tensorboard
 from transformer.training.optimizer import build_optimizer, doubts
 from transformer.training.preparation import begin, join
-from transformer.training.progress import Position, Progress
+from transformer.training.progress import Position, Progress, ending
 from transformer.training.steps import Batch, Result, Steps
 from transformer.training.validation import REMEDY, Validation
 
@@ -138,10 +138,7 @@ class Trainer:
 
     def done(self) -> bool:
         """Return whether the run has reached its length, or its patience is at an end."""
-        training = self.config.training
-        late = training.max_minutes and self.position.seconds >= 60 * training.max_minutes
-        hopeless = training.patience and self.position.worse >= training.patience
-        return bool(late or hopeless or self.position.step >= training.max_steps)
+        return any(ending(self.position, self.config.training))
 
     def train(self) -> Position:
         """Train to the configured length; returns the final position. The best and last weights are on disk.
@@ -151,7 +148,8 @@ class Trainer:
             KeyboardInterrupt, SystemExit: after Ctrl-C and SIGTERM, with a checkpoint of the step at hand.
         """
         if self.done() and not self._to_average():
-            self._say(f"{self.run.path} is complete after {self.position.step:,} steps; raise --max-steps to go on")
+            why, way_out = ending(self.position, self.config.training)
+            self._say(f"{self.run.path} is complete after {self.position.step:,} steps: {why}; {way_out}")
             return self.position
         if self.cluster.chief:
             self.run.lock()
@@ -198,7 +196,10 @@ class Trainer:
                 interruption.leave()
         if self._to_average():
             self._average()
-        self._say(f"\n{self.position.step:,} steps are done; TensorFlow made {self.steps.traces} graphs for them")
+        why, _ = ending(self.position, training)
+        self._say(
+            f"\n{self.position.step:,} steps are done: {why}; TensorFlow made {self.steps.traces} graphs for them"
+        )
 
     def _to_average(self) -> bool:
         return bool(self.config.training.average_checkpoints and self.position.averaged_at < self.position.step)

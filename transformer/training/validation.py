@@ -24,6 +24,9 @@ from transformer.training.preparation import TrainingData
 from transformer.training.progress import Position
 from transformer.training.steps import Steps
 
+# A BLEU below is chance, and the loss tells more: on Multi30k one good sentence, given as the translation of all, has up
+# to 3, and right sentences in a wrong order have up to 1.
+CHANCE = 3.0
 REMEDY = "lower training.peak_learning_rate or raise training.warmup_steps, and start again in another --run"
 
 
@@ -33,10 +36,12 @@ class Kept:
 
     step: int
     value: float  # by which the best are chosen
+    loss: float  # where that is equal, in nats per token
 
     def __post_init__(self) -> None:
         require(self.step >= 0, "step", "at least 0", self.step)
-        require(-math.inf < self.value < math.inf, "value", "a finite number", self.value)
+        for name in ("value", "loss"):
+            require(-math.inf < getattr(self, name) < math.inf, name, "a finite number", getattr(self, name))
 
 
 class Validation:
@@ -81,21 +86,28 @@ class Validation:
 
     def judge(self, scores: dict[str, float], position: Position) -> None:
         """Keep the model's weights if they are the best so far, and also where they are to be averaged."""
-        position.worse += 1
-        value = self._keep_if_best(scores, position)
+        better = self._keep_if_best(scores, position) or scores["loss"] < position.lowest_loss
+        position.worse = 0 if better else position.worse + 1
+        position.lowest_loss = min(position.lowest_loss, scores["loss"])
         if wanted := self.config.training.average_checkpoints:
-            self._save(self.run.kept_weights(position.step), dataclasses.asdict(Kept(position.step, value)))
+            kept = Kept(position.step, self._value(scores), scores["loss"])
+            self._save(self.run.kept_weights(position.step), dataclasses.asdict(kept))
             if self.cluster.chief:
                 self._prune(wanted, position.step)
 
-    def _keep_if_best(self, scores: dict[str, float], position: Position) -> float:
-        value = -scores["loss"]
-        if self.config.training.select_by == "bleu" and "bleu" in scores:
-            value = scores["bleu"]
-        if value > position.best_score:
-            position.best_score, position.best_step, position.worse = value, position.step, 0
+    def _value(self, scores: dict[str, float]) -> float:
+        if self.config.training.select_by == "loss" or "bleu" not in scores:
+            return -scores["loss"]
+        return scores["bleu"] if scores["bleu"] >= CHANCE else 0.0
+
+    def _keep_if_best(self, scores: dict[str, float], position: Position) -> bool:
+        """Keep the weights where they score better than the best or, with an equal score, have a lower loss."""
+        value, loss = self._value(scores), scores["loss"]
+        best = (value, -loss) > (position.best_score, -position.best_loss)
+        if best:
+            position.best_score, position.best_loss, position.best_step = value, loss, position.step
             self._save(self.run.weights(BEST), {"step": position.step})
-        return value
+        return best
 
     def _save(self, path: Path, facts: dict[str, object]) -> None:
         if self.cluster.chief:
@@ -106,8 +118,13 @@ class Validation:
     def _prune(self, wanted: int, step: int) -> None:
         """Drop all but the wanted weights, and those that an interrupted process left behind this step."""
         kept = {path: facts for path, facts in self._kept() if facts.step <= step}
-        by = "value" if self.config.training.average_which == "best" else "step"
-        chosen = sorted(kept, key=lambda path: (getattr(kept[path], by), kept[path].step))[-wanted:]
+        by_score = self.config.training.average_which == "best"
+
+        def rank(path: Path) -> tuple[float, ...]:
+            facts = kept[path]
+            return (facts.value, -facts.loss, facts.step) if by_score else (facts.step,)
+
+        chosen = sorted(kept, key=rank)[-wanted:]
         for path, _ in self._kept():
             if path not in chosen:
                 path.unlink()
