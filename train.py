@@ -5,10 +5,11 @@ from transformer.interrupts import quiet_start
 if __name__ == "__main__":
     quiet_start()
 
+import shlex
 import sys
 from pathlib import Path
 
-from transformer.command_line import Parser, exit_code, import_tensorflow
+from transformer.command_line import Parser, exit_code, import_tensorflow, one_line, say
 from transformer.config import DEFAULT_DATASET, PRECISIONS, STRATEGIES, UserError
 from transformer.interrupts import starting
 from transformer.presets import PRESETS, resolve
@@ -58,7 +59,7 @@ def main(argv: list[str] | None = None) -> int:
         args = parser().parse_args(argv)
         config, run = resolve(args, PHRASEBOOK)
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+        say(f"error: {error}")
         return 2
 
     def job() -> None:
@@ -68,7 +69,8 @@ def main(argv: list[str] | None = None) -> int:
             from transformer.training.trainer import train
 
         position = train(config, run, open_strategy(args.strategy))
-        print(f'{run}: best at step {position.best_step:,}. Translate: python translate.py --run {run} "..."')
+        how = f'python translate.py --run {shlex.quote(str(run))} "..."'
+        print(one_line(f"{run}: best at step {position.best_step:,}. Translate: {how}"))
 
     return exit_code(job, f"interrupted; the same command continues {run} from its last checkpoint")
 

@@ -5,21 +5,20 @@ from transformer.interrupts import quiet_start
 if __name__ == "__main__":
     quiet_start()
 
-import sys
-
-from transformer.command_line import Parser, add_search_flags, exit_code, import_tensorflow, leave
+from transformer import command_line
 from transformer.config import DEFAULT_RUN
 from transformer.inference.usage import check_extras, check_usage
 from transformer.interrupts import starting
 
 
-def parser() -> Parser:
+def parser() -> command_line.Parser:
     """Return the command line."""
-    p = Parser(
+    p = command_line.Parser(
         prog="translate.py",
         description="Translate sentences given as arguments, the lines of --input, or those of standard input. "
         "One line out for each line in, in order; translations go to stdout, warnings to stderr. Without sentences "
-        "on a terminal it asks for them.",
+        "on a terminal it asks for them. With --n-best above 1 and without --json, lines are those of Moses and "
+        "Marian: N ||| translation ||| log_probability= L ||| score, where N counts the lines in from 0.",
     )
     p.add_argument("sentences", nargs="*", metavar="SENTENCE", help="quote it if it holds blanks")
     p.add_argument(
@@ -45,7 +44,7 @@ def parser() -> Parser:
     p.add_argument("--attention-alignment", action="store_true", help="mark what each token attends to most")
     p.add_argument("--prefix", default="", metavar="TEXT", help="how every translation has to begin")
     p.add_argument("--verbose", action="store_true", help="say at the end how many graphs TensorFlow made")
-    add_search_flags(p)
+    command_line.add_search_flags(p)
     return p
 
 
@@ -58,20 +57,20 @@ def main(argv: list[str] | None = None) -> int:
     def job() -> None:
         with starting():
             check_extras(args)
-            import_tensorflow(optimise=False)
-            from transformer.inference.commands import Wanted, open_translator, translate_lines
+            command_line.import_tensorflow(optimise=False)
+            from transformer.inference.commands import Wanted, open_translator, prompt_of, translate_lines
 
             translator = open_translator(args.engine, args.run, args.weights, search)
         if not 1 <= args.n_best <= translator.search.beam_size:
             p.error(f"--n-best must be from 1 to the beam size {translator.search.beam_size}, got {args.n_best}")
         picture = args.attention, args.attention_heads, args.attention_alignment
-        wanted = Wanted(args.n_best, args.scores, args.json, args.prefix, *picture)
-        translate_lines(translator, args.sentences, args.input, args.output, wanted)
+        shown = Wanted(args.n_best, args.scores, args.json, args.prefix, *picture, prompt_of(args.engine, args.run))
+        translate_lines(translator, args.sentences, args.input, args.output, shown)
         if args.verbose:
-            print(f"TensorFlow made {translator.traces} graphs", file=sys.stderr)
+            command_line.say(f"TensorFlow made {translator.traces} graphs")
 
-    return exit_code(job)
+    return command_line.exit_code(job)
 
 
 if __name__ == "__main__":
-    leave(main())
+    command_line.leave(main())

@@ -401,8 +401,6 @@ def test_a_dataset_that_cannot_be_downloaded_names_itself_and_the_alternatives(w
 )
 def test_wrong_flag_values_are_one_line_and_code_2(trained, capsys, script, flag, value):
     words = {train: ["--config", trained / "config.toml", "--run", "new"], translate: ["--run", trained / "run", "um"]}
-    if flag == "--n-best" and value.isdigit():
-        words[translate].append("--json")
     message = error_line(call(capsys, script, *words[script], flag, value), 2)
     assert flag.strip("-").replace("-", "_") in message.replace("-", "_")
     assert not Path("new").exists()
@@ -415,7 +413,6 @@ def test_wrong_flag_values_are_one_line_and_code_2(trained, capsys, script, flag
         ["--attention", "a.png", "um", "dois"],
         ["--attention-heads", "um"],
         ["--attention-alignment", "um"],
-        ["--n-best", "2", "um"],
         ["um", "--input", "sentences.txt"],
     ],
 )
@@ -458,6 +455,37 @@ def test_the_name_of_a_file_as_a_sentence_is_told(run, capsys):
     code, out, err = call(capsys, translate, "--run", "run", "in.txt")
     assert (code, out.count("\n")) == (0, 1)
     assert err.splitlines()[0] == "warning: in.txt is a file; for its lines: --input in.txt"
+
+
+@pytest.mark.parametrize(
+    ("sentences", "told"),
+    [
+        (["um", "gato"], ['warning: 2 sentences of one word each; if they are one sentence, quote it: "um gato"']),
+        (["um gato", "dois"], []),
+        (["um", ""], []),
+        (["gato"], []),
+    ],
+)
+def test_words_that_look_like_one_sentence_without_quotes_are_told(run, capsys, sentences, told):
+    code, out, err = call(capsys, translate, "--run", "run", *sentences)
+    assert (code, out.count("\n")) == (0, len(sentences))
+    assert [line for line in err.splitlines() if not line.startswith("warning: line ")] == told
+
+
+def test_several_hypotheses_without_json_are_lines_of_moses(run, capsys):
+    """`N ||| text ||| name= value ||| score`, N from 0: section "n-best lists" of the Moses manual."""
+    words = ("--run", "run", "--beam-size", "3", "--n-best", "2", "um gato", "dois")
+    code, out, _ = call(capsys, translate, *words)
+    assert code == 0
+    answers = [json.loads(line) for line in call(capsys, translate, *words, "--json")[1].splitlines()]
+    expected = [(number, found) for number, answer in enumerate(answers) for found in answer["hypotheses"]]
+    assert len(expected) == 4
+    for line, (number, found) in zip(out.splitlines(), expected, strict=True):
+        fields = line.split(" ||| ")
+        assert fields[:2] == [str(number), found["text"]]
+        name, value = fields[2].split()
+        assert (name, float(value)) == ("log_probability=", pytest.approx(found["log_probability"], abs=1e-4))
+        assert float(fields[3]) == pytest.approx(found["score"], abs=1e-4)
 
 
 def test_file_to_file_equals_standard_input_and_arguments(run, capsys, monkeypatch):

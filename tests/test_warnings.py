@@ -1,4 +1,4 @@
-"""Each doubt about a translation is told on stderr and in JSON, of the right line and of no other."""
+"""Each doubt about a translation is told on stderr, in one line for each line in, and in JSON."""
 
 import json
 
@@ -69,7 +69,7 @@ def test_doubts_are_told_on_stderr_and_in_json(translator, capsys, sentence, scr
     out, err = capsys.readouterr()
     answers = [json.loads(line) for line in out.splitlines()]
     assert [answer["warnings"] for answer in answers] == [[], told, []]
-    assert err.splitlines() == [f"warning: line 2: {warning}" for warning in told]
+    assert err.splitlines() == [f"warning: line 2: {'; '.join(told)}"] * bool(told)
     assert answers[1]["hypotheses"][0]["finished"] == ("cut at the longest output length" not in told)
     translate_lines(translator, [PLAIN, sentence, PLAIN], None, None, Wanted())
     assert capsys.readouterr().err == err
@@ -81,3 +81,13 @@ def test_warnings_of_parts_that_differ_in_numbers_alone_are_told_once(translator
     assert translator.translate([last])[0][0].warnings == ("1 tokens for 8 is a strange length",)
     ((found,),) = translator.translate([f"{WORDS * 2}. {last}"])
     assert found.warnings[1:] == ("has characters the model does not know", "1 tokens for 26 is a strange length")
+
+
+def test_a_file_of_bad_lines_does_not_fill_the_screen(translator, capsys, tmp_path):
+    (tmp_path / "in").write_text("\n" * 23 + PLAIN + "\n", encoding="utf-8")
+    translate_lines(translator, [], str(tmp_path / "in"), None, Wanted())
+    out, err = capsys.readouterr()
+    *each, last = err.splitlines()
+    assert each == [f"warning: line {number}: empty sentence" for number in range(1, 21)]
+    assert last == "warning: 3 more lines have warnings; with --json each line holds its own"
+    assert out.count("\n") == 24

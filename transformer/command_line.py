@@ -2,17 +2,20 @@
 
 import argparse
 import contextlib
+import errno
+import io
 import os
 import platform
+import re
 import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any, NoReturn
 
+from transformer import flag_names
 from transformer.config import Config, UserError
 from transformer.interrupts import Terminated, end_at_once, end_cleanly
-from transformer.rules import nearest
 
 SEARCH = (  # fields of `SearchConfig` that have a flag: type, letter, help
     ("beam_size", int, "N", "hypotheses kept, or samples drawn; 1 is greedy (default: the run's)"),
@@ -33,15 +36,73 @@ SEARCH = (  # fields of `SearchConfig` that have a flag: type, letter, help
 )
 
 
+WAYS_OUT = {  # of errors of the operating system
+    errno.ENOSPC: "free some space, or name another place",
+    errno.EDQUOT: "free some space, or name another place",
+    errno.EACCES: "give this user the right to it, or name another place",
+    errno.EPERM: "give this user the right to it, or name another place",
+    errno.EROFS: "name another place",
+    errno.EMFILE: "raise the limit of open files, see ulimit -n",
+}
+CUT_AT = 1200  # characters of a message
+
+
+def one_line(message: str) -> str:
+    """Return a message that cannot break its line, steer a terminal or go on forever, whatever was put into it."""
+    message = re.sub("[\udc80-\udcff]+", lambda bytes_: utf8(bytes_[0], "surrogateescape"), message)
+    text = "".join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in message)
+    return text if len(text) <= CUT_AT else f"{text[:600]} ... {text[-500:]}"
+
+
+def utf8(argument: str, errors: str = "strict") -> str:
+    """Return a command-line argument as the UTF-8 text that it is, also where Python takes arguments for ASCII.
+
+    Python hands on what it cannot read in the locale's encoding as lone surrogates, one for each byte.
+
+    Raises:
+        UnicodeError: it is no UTF-8, and `errors` does not keep the bytes that are none as surrogates.
+    """
+    return argument.encode("utf-8", "surrogateescape").decode("utf-8", errors)
+
+
+def say(message: str, in_place: bool = False) -> None:
+    """Write a message for a person to stderr as `one_line`; where nobody reads it any more, do nothing.
+
+    Args:
+        message: without the end of its line.
+        in_place: stay in the line, to write over what stands in it: for progress.
+    """
+    line = f"\r{one_line(message)}" if in_place else one_line(message)
+    if sys.stderr is not None:  # closed by whoever started us
+        with contextlib.suppress(OSError):
+            print(line, end="" if in_place else "\n", file=sys.stderr, flush=True)
+
+
+def shown(line: str, file: Any) -> str:
+    """Return a line of results for a file: on a terminal, control characters become escapes; files get all as it is."""
+    if not file.isatty():
+        return line
+    return re.sub(r"[\x00-\x08\x0a-\x1f\x7f-\x9f]", lambda sign: repr(sign[0])[1:-1], line)
+
+
 class Parser(argparse.ArgumentParser):
     """An argument parser whose errors are one line on stderr, exit code 2."""
 
     def error(self, message: str) -> NoReturn:
-        """Print the message, with the nearest flag to one that is unknown, and leave."""
+        """Print the message, with what to write instead of a flag that is unknown, and leave."""
         words = message.partition("unrecognized arguments: ")[2].split()
         flag = next((word.partition("=")[0] for word in words if word.startswith("-")), "")
-        meant = nearest(flag, self._option_string_actions) if flag else ""
-        self.exit(2, f"error: {message}.{meant} See --help\n" if meant else f"error: {message}; see --help\n")
+        bare = [str(action.metavar) for action in self._actions if not action.option_strings]
+        meant = flag_names.meaning(flag, [*self._option_string_actions, *bare]) if flag else ""
+        say(f"error: {message}.{meant} See --help" if meant else f"error: {message}; see --help")
+        self.exit(2)
+
+    def exit(self, status: int = 0, message: str | None = None) -> NoReturn:
+        """Leave; a reader of the help that has left is no error."""
+        if message:
+            say(message)
+        flush()
+        sys.exit(status)
 
 
 def add_search_flags(parser: Parser) -> None:
@@ -77,57 +138,87 @@ def _ending_cleanly() -> Iterator[None]:
             signal.signal(number, before[number])
 
 
-def one_line(message: str) -> str:
-    """Return a message that cannot break its line, steer a terminal or go on forever, whatever was put into it."""
-    text = "".join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in message)
-    return text if len(text) <= 1200 else f"{text[:600]} ... {text[-500:]}"
-
-
 def exit_code(job: Callable[[], None], if_interrupted: str = "interrupted") -> int:
-    """Run a script's job and return its exit code.
+    """Run a script's job and return its exit code. Its standard output is UTF-8, whatever the locale says.
 
-    0: done; 1: a mistake in the input or an output that cannot be written, told in one line; 130: Ctrl-C; 143: SIGTERM.
+    0: done; 1: a mistake in the input, too little memory or space, or a file that cannot be used, told in one line;
+    130: Ctrl-C; 143: SIGTERM.
     """
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:  # closed by whoever started us: no other file may take its number
             setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115 - stays open
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a notebook has another one
+        sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace", newline="\n")
     code = 1
     try:
         with _ending_cleanly():
             job()
             sys.stdout.flush()
             code = 0
-    except UserError as error:
-        print(f"error: {one_line(str(error))}", file=sys.stderr)
-    except ModuleNotFoundError as error:
-        if (error.name or "transformer").partition(".")[0] == "transformer":  # a mistake of ours
-            raise
-        print(
-            f"error: {sys.executable} has no package {error.name}; run the Python of the environment where this "
-            "package is installed, such as .venv/bin/python, or install it with: pip install -e .",
-            file=sys.stderr,
-        )
     except KeyboardInterrupt as error:
-        print(f"\n{if_interrupted}", file=sys.stderr)
+        say("")
+        say(if_interrupted)
         code = 128 + (error.args[0] if isinstance(error, Terminated) else signal.SIGINT)
     except BrokenPipeError:  # the reader of our output, such as `head`, has seen enough
         pass
-    except OSError as error:
-        if error.filename is not None:  # not of a stream
+    except Exception as error:
+        told = _told(error)
+        if not told:  # a mistake of ours
             raise
-        print(f"error: cannot write standard output: {error.strerror}", file=sys.stderr)
-    try:
-        sys.stdout.flush()
-    except OSError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nothing is left to fail at exit
+        say(f"error: {told}")
+    flush()
     return code
+
+
+def _told(error: Exception) -> str:
+    """Return what to say of an error that is no mistake of ours; of others nothing."""
+    told = ""
+    if isinstance(error, UserError):
+        told = str(error)
+    elif isinstance(error, ModuleNotFoundError):
+        if (error.name or "transformer").partition(".")[0] != "transformer":
+            told = (
+                f"{sys.executable} has no package {error.name}; run the Python of the environment where this "
+                "package is installed, such as .venv/bin/python, or install it with: pip install -e ."
+            )
+    elif isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError":  # the latter TensorFlow's
+        reason = (str(error).splitlines() or [""])[0]
+        told = (
+            f"there is not enough memory or space{reason and f' ({reason})'}; give less at a time, or a smaller model"
+        )
+    elif isinstance(error, UnicodeEncodeError) and sys.getfilesystemencoding() != "utf-8":
+        encoding = sys.getfilesystemencoding()
+        told = f"file names are {encoding} here, which cannot write {error.object!r}; set PYTHONUTF8=1"
+    elif isinstance(error, OSError):
+        told = _told_of_system(error)
+    return told
+
+
+def _told_of_system(error: OSError) -> str:
+    reason = error.strerror or str(error) or type(error).__name__
+    if error.filename is None:
+        try:
+            sys.stdout.flush()
+        except OSError:  # the same once more: what could not be written is still there
+            return f"cannot write standard output: {reason}"
+        return f"a file or standard output cannot be used: {reason}; {WAYS_OUT.get(error.errno or 0, 'try again')}"
+    name = os.fsdecode(error.filename) if isinstance(error.filename, bytes) else error.filename
+    return f"cannot use {name}: {reason}; {WAYS_OUT.get(error.errno or 0, 'check it, or name another one')}"
+
+
+def flush() -> None:
+    """Write out what stdout and stderr still hold; what nobody reads any more is dropped, and cannot fail at exit."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            if stream is not None:
+                stream.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def leave(code: int) -> NoReturn:
     """End the process without taking its libraries down first, which takes TensorFlow half a second."""
-    for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(OSError):  # a reader that has left; `exit_code` has said what there is to say
-            stream.flush()
+    flush()  # of a reader that has left, `exit_code` has said what there is to say
     os._exit(code)
 
 

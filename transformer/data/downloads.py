@@ -10,6 +10,7 @@ import sys
 import typing
 from collections.abc import Iterator
 
+from transformer.command_line import say
 from transformer.config import DEFAULT_DATASET, UserError
 from transformer.rules import nearest
 
@@ -41,7 +42,7 @@ def prepare(name: str) -> DatasetBuilder:
             return _phrasebook(config)
         builder = _find(dataset, config)
         if not builder.is_prepared():
-            print(f"{name}: not on this machine yet, downloading it into {builder.data_dir}", file=sys.stderr)
+            say(f"{name}: not on this machine yet, downloading it into {builder.data_dir}")
             _download(builder, name)
     return builder
 
@@ -124,7 +125,7 @@ def _progress_on_stderr(name: str) -> Iterator[None]:
         def filter(self, record: logging.LogRecord) -> bool:
             if record.levelno >= logging.WARNING:
                 reason = _one_line(record.args[1]) if isinstance(record.args, tuple) and len(record.args) > 1 else ""
-                print(f"{name}: no answer yet, trying again ({reason})", file=sys.stderr)
+                say(f"{name}: no answer yet, trying again ({reason})")
             return False
 
     connections, notices, retries = logging.getLogger("urllib3.connectionpool"), logging.getLogger("absl"), Retries()

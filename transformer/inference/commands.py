@@ -7,29 +7,43 @@ import dataclasses
 import io
 import json
 import os
+import stat
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
-from transformer.command_line import one_line
+from transformer.checkpoints import RunDirectory
+from transformer.command_line import one_line, say, shown, utf8
 from transformer.config import DEFAULT_RUN, UserError
 from transformer.data import textfiles
+from transformer.inference.live import LiveInput
 from transformer.inference.translation import Translation, described
 from transformer.inference.translator import Translator
 from transformer.threads import share_cores
 
 LINES_TOGETHER = 2048  # sorted by length and translated together
 CHARACTERS_TOGETHER = 500_000  # no line is added to as many; both bound the memory
+SECONDS_TOGETHER = 0.2  # from a line of a pipe till it is translated, though more lines come
+MOST_TOLD = 20  # lines whose warnings are told one by one
 
 
-def groups(lines: Iterable[str], most: int) -> Iterator[list[str]]:
-    """Yield up to `most` lines at a time, fewer where they are long."""
-    group, characters = [], 0
+def groups(lines: Iterable[str], most: int, idle: Callable[[], bool] | None = None) -> Iterator[list[str]]:
+    """Yield up to `most` lines at a time, fewer where they are long.
+
+    Args:
+        lines: the lines.
+        most: as many at most.
+        idle: says whether the next line has to be waited for; then those that came are yielded. None: none has.
+    """
+    group, characters, begun = [], 0, 0.0
     for line in lines:
+        begun = begun if group else time.monotonic()
         group.append(line)
         characters += len(line)
-        if len(group) == most or characters >= CHARACTERS_TOGETHER:
+        full = len(group) == most or characters >= CHARACTERS_TOGETHER
+        if full or (idle and (idle() or time.monotonic() - begun > SECONDS_TOGETHER)):
             yield group
             group, characters = [], 0
     if group:
@@ -40,14 +54,14 @@ def arguments(sentences: Iterable[str]) -> Iterator[str]:
     """Yield sentences of the command line, each on one line.
 
     Raises:
-        UserError: a sentence is not UTF-8; Python hands its odd bytes on as lone surrogates.
+        UserError: a sentence is not UTF-8.
     """
     for number, sentence in enumerate(sentences, start=1):
         try:
-            sentence.encode("utf-8")
-        except UnicodeEncodeError:
+            text = utf8(sentence)
+        except UnicodeError:
             raise UserError(f"sentence {number} is not UTF-8; convert it first") from None
-        yield sentence.replace("\n", " ")
+        yield text.replace("\n", " ")
 
 
 @contextlib.contextmanager
@@ -60,8 +74,6 @@ def output(path: str | None) -> Iterator[TextIO]:
         UserError: the file cannot be written.
     """
     if path is None:
-        if isinstance(sys.stdout, io.TextIOWrapper):  # a notebook has another one
-            sys.stdout.reconfigure(encoding="utf-8", newline="\n")
         yield sys.stdout
         return
     if os.path.isdir(path):
@@ -87,13 +99,14 @@ class Wanted:
     """What the user wants to see.
 
     Attributes:
-        n_best: hypotheses of a sentence, at most the beam size; more than one needs `as_json`.
+        n_best: hypotheses of a sentence, at most the beam size.
         scores: write score TAB translation.
         as_json: write one JSON object a line.
         prefix: how every translation has to begin.
         picture: PNG file for the attention of the one sentence, or None.
         heads: draw every layer and head in it.
         alignment: mark in it what each token attends to most.
+        prompt: what a terminal is asked with.
     """
 
     n_best: int = 1
@@ -103,6 +116,7 @@ class Wanted:
     picture: str | None = None
     heads: bool = False
     alignment: bool = False
+    prompt: str = "> "
 
 
 def open_translator(
@@ -130,15 +144,36 @@ def open_translator(
     return Translator.load(runs or DEFAULT_RUN, which, **search)
 
 
-def render(source: str, hypotheses: list[Translation], wanted: Wanted) -> str:
-    """Return the output line of one sentence."""
+def prompt_of(engine: str, runs: Sequence[str] | None) -> str:
+    """Return the prompt: the languages of a run, such as `pt > en: `, where it knows them.
+
+    Raises:
+        UserError: the run is incomplete.
+    """
+    if engine != "tensorflow":  # an export does not say what it translates to
+        return "> "
+    corpus = RunDirectory((runs or [DEFAULT_RUN])[0]).corpus()
+    languages = [str(corpus[side]) for side in ("source_language", "target_language")]
+    return one_line(f"{' > '.join(languages)}: ") if all(languages) else "> "
+
+
+def render(source: str, hypotheses: list[Translation], wanted: Wanted, number: int = 0) -> list[str]:
+    """Return the output lines of one sentence: one or, of several hypotheses without JSON, one for each.
+
+    Moses and Marian write several so: the sentence's number, counted from 0, the text, named features, the score.
+    """
     best = hypotheses[0]
-    if not wanted.as_json:
-        return f"{best.score:.4f}\t{best.text}" if wanted.scores else best.text
-    return json.dumps(described(source, hypotheses), ensure_ascii=False)
+    if wanted.as_json:
+        return [json.dumps(described(source, hypotheses), ensure_ascii=False)]
+    if wanted.n_best > 1:
+        return [
+            f"{number} ||| {each.text} ||| log_probability= {each.log_probability:.4f} ||| {each.score:.4f}"
+            for each in hypotheses
+        ]
+    return [f"{best.score:.4f}\t{best.text}" if wanted.scores else best.text]
 
 
-def prompted() -> Iterator[str]:
+def prompted(prompt: str) -> Iterator[str]:
     """Yield what is typed after a prompt, with the line editing and history of `readline`, until Ctrl-D.
 
     Raises:
@@ -148,11 +183,36 @@ def prompted() -> Iterator[str]:
         import readline  # noqa: F401 - gives `input` arrow keys and history
     if isinstance(sys.stdin, io.TextIOWrapper):
         sys.stdin.reconfigure(encoding="utf-8", errors="surrogateescape")  # as the command line does
-    print("Type a sentence and press Enter; Ctrl-D ends.", file=sys.stderr)
+    say("Type a sentence and press Enter; Ctrl-D ends.")
     with contextlib.suppress(EOFError):
         while True:
-            yield from arguments([input("> ")])
-    print(file=sys.stderr)  # the shell's own prompt on a line of its own
+            yield from arguments([input(prompt)])
+    say("")  # the shell's own prompt on a line of its own
+
+
+def standard_input() -> tuple[Iterator[str], Callable[[], bool] | None]:
+    """Return the lines of standard input and, for a pipe, the `idle` of `groups`.
+
+    The lines raise UserError where one is not UTF-8.
+    """
+    stream: io.BufferedIOBase = sys.stdin.buffer
+    idle = None
+    with contextlib.suppress(io.UnsupportedOperation):  # something else stands for it
+        descriptor = sys.stdin.fileno()
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            stream = LiveInput(descriptor)
+            idle = stream.idle
+    return textfiles.decoded(stream, "standard input"), idle
+
+
+def _warn_of_arguments(sentences: Sequence[str]) -> None:
+    """Say what sentences on the command line may have been meant for."""
+    files = list(filter(os.path.isfile, sentences))
+    for name in files:
+        say(f"warning: {name} is a file; for its lines: --input {name}")
+    if len(sentences) > 1 and not files and all(len(sentence.split()) == 1 for sentence in sentences):
+        whole = " ".join(sentences)
+        say(f'warning: {len(sentences)} sentences of one word each; if they are one sentence, quote it: "{whole}"')
 
 
 def translate_lines(
@@ -162,46 +222,54 @@ def translate_lines(
     output_path: str | None,
     wanted: Wanted,
 ) -> None:
-    """Translate sentences, a file, or standard input, and write one line for each.
+    """Translate sentences, a file, or standard input, and write what `render` returns for each.
 
-    Lines typed at a terminal are answered one by one; others in groups of `LINES_TOGETHER`.
+    Lines typed at a terminal are answered one by one; others in groups of `LINES_TOGETHER`, those of a pipe when no
+    more are at hand. Of each line all warnings are told together, of not more than `MOST_TOLD` lines.
 
     Raises:
         UserError: the input cannot be read or the output cannot be written.
     """
     lines: Iterable[str]
+    idle = None
     typed = not (sentences or input_path) and sys.stdin.isatty()
     if sentences:
         lines = arguments(sentences)
-        for name in filter(os.path.isfile, sentences):
-            print(one_line(f"warning: {name} is a file; for its lines: --input {name}"), file=sys.stderr)
+        _warn_of_arguments(sentences)
     elif input_path:
         lines = textfiles.lines(Path(input_path))
     elif typed and sys.stdout.isatty():
-        lines = prompted()
+        lines = prompted(wanted.prompt)
     else:
-        lines = textfiles.decoded(sys.stdin.buffer, "standard input")
-    done, with_attention, unended = 0, wanted.as_json or bool(wanted.picture), ""
+        lines, idle = standard_input()
+    done, told, with_attention, in_place = 0, 0, wanted.as_json or bool(wanted.picture), False
     with output(output_path) as file:
-        for group in groups(lines, 1 if typed else LINES_TOGETHER):
+        for group in groups(lines, 1 if typed else LINES_TOGETHER, idle):
             prefixes = [wanted.prefix] * len(group)
             results = translator.translate(
                 group, wanted.n_best, with_attention, prefixes=prefixes, with_heads=wanted.heads
             )
             for number, (line, hypotheses) in enumerate(zip(group, results, strict=True), start=done + 1):
-                for warning in hypotheses[0].warnings:
-                    print(f"{unended}warning: line {number}: {warning}", file=sys.stderr)
-                    unended = ""
-                print(render(line, hypotheses, wanted), file=file)
+                warnings = hypotheses[0].warnings
+                told += bool(warnings)
+                if warnings and (typed or told <= MOST_TOLD):
+                    if in_place:  # leave the line of the progress
+                        say("")
+                    in_place = False
+                    say(f"warning: line {number}: {'; '.join(warnings)}")
+                for row in render(line, hypotheses, wanted, number - 1):
+                    print(shown(row, file), file=file)
             file.flush()
             done += len(group)
             if output_path:
-                print(f"\r{done:,} lines translated", end="", file=sys.stderr, flush=True)
-                unended = "\n"
+                say(f"{done:,} lines translated", in_place=True)
+                in_place = True
             if wanted.picture:
                 _draw(results[0][0], wanted)
     if output_path:
-        print(file=sys.stderr)
+        say("")
+    if told > MOST_TOLD and not typed:
+        say(f"warning: {told - MOST_TOLD:,} more lines have warnings; with --json each line holds its own")
 
 
 def _draw(translation: Translation, wanted: Wanted) -> None:

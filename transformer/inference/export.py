@@ -18,7 +18,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from transformer.command_line import Parser, add_search_flags, exit_code, given_search, import_tensorflow
+from transformer.command_line import Parser, add_search_flags, exit_code, given_search, import_tensorflow, one_line, say
 from transformer.config import EXPORT_FORMATS, EXPORTED_BEAM, QUANTIZATIONS
 from transformer.interrupts import starting
 
@@ -87,7 +87,7 @@ def export(p: Parser, args: argparse.Namespace, search: dict[str, Any]) -> None:
     most = args.max_beam or max(beam, EXPORTED_BEAM)
     if most < beam:
         p.error(f"--max-beam must be at least the search's beam size {beam}, got {most}")
-    print(f"exporting {args.run} to {args.out}", file=sys.stderr)
+    say(f"exporting {args.run} to {args.out}")
     with draft_of(args.out, args.overwrite) as draft:
         if args.format == "savedmodel":
             facts = savedmodel.write(translator, draft, most)
@@ -96,7 +96,7 @@ def export(p: Parser, args: argparse.Namespace, search: dict[str, Any]) -> None:
         facts = {"run": str(args.run), "weights": args.weights, "source_language": translator.reader.language, **facts}
         describe(draft, {"format": args.format, **facts})
     size = sum(path.stat().st_size for path in args.out.rglob("*") if path.is_file())
-    print(f"{args.out}: {args.format}, {size / 1e6:.1f} MB; docs/shipping.md tells how to call it")
+    print(one_line(f"{args.out}: {args.format}, {size / 1e6:.1f} MB; docs/shipping.md tells how to call it"))
 
 
 if __name__ == "__main__":

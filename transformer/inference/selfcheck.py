@@ -19,7 +19,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from transformer.command_line import Parser, exit_code, import_tensorflow
+from transformer.command_line import Parser, exit_code, import_tensorflow, say
 from transformer.config import END_ID, PAD_ID, START_ID, UNKNOWN_ID, SearchConfig, UserError
 from transformer.interrupts import starting
 
@@ -225,7 +225,7 @@ def parser() -> Parser:
 
 def show(done: int, count: int) -> None:
     """Say on stderr, in place, how many sentences are done."""
-    print(f"\r{done:,} of {count:,} sentences checked", end="", file=sys.stderr, flush=True)
+    say(f"{done:,} of {count:,} sentences checked", in_place=True)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -243,7 +243,8 @@ def main(argv: list[str] | None = None) -> int:
 
         sentences = list(textfiles.lines(Path(args.input))) if args.input else None
         checks = run_checks(load, sentences, show)
-        print("\nexporting the run to a temporary directory and loading it again", file=sys.stderr)
+        say("")
+        say("exporting the run to a temporary directory and loading it again")
         checks.append(check_export(load, sentences))
         print(f"{'check':<22}{'cases':>6}  {'largest difference':>18}  result")
         for check in checks:

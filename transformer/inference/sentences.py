@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from functools import lru_cache
 
 import tensorflow as tf
 
+from transformer.command_line import say
 from transformer.config import DEFAULT_RUN, START_ID
 from transformer.inference.translator import Translator
 
@@ -59,5 +59,5 @@ def translate(sentence: str, translator: Translator | None = None) -> str:
     """
     best = (translator or default_translator()).translate([sentence])[0][0]
     for warning in best.warnings:
-        print(f"warning: {warning}", file=sys.stderr)
+        say(f"warning: {warning}")
     return best.text

@@ -12,7 +12,7 @@ import gc
 import sys
 from pathlib import Path
 
-from transformer.command_line import Parser, exit_code, import_tensorflow
+from transformer.command_line import Parser, exit_code, import_tensorflow, say
 from transformer.config import Config, UserError
 from transformer.inference.serving.config import ServeConfig
 from transformer.inference.serving.hosts import ANY_HOST, allowed_host
@@ -117,7 +117,7 @@ def main(argv: list[str] | None = None) -> int:
             gc.collect()
             gc.freeze()  # of what stays for good: later collections need not look at it, and are short
             serve(app, batcher, limits, listener, args.access_log)
-        print("stopped", file=sys.stderr)
+        say("stopped")
 
     return exit_code(job)
 

@@ -3,7 +3,7 @@
 import argparse
 from typing import Any
 
-from transformer.command_line import Parser, given_search
+from transformer.command_line import Parser, given_search, utf8
 
 
 def check_usage(p: Parser, args: argparse.Namespace) -> dict[str, Any]:
@@ -15,10 +15,10 @@ def check_usage(p: Parser, args: argparse.Namespace) -> dict[str, Any]:
     for flag in ("attention_heads", "attention_alignment"):
         if getattr(args, flag) and not args.attention:
             p.error(f"--{flag.replace('_', '-')} needs --attention PNG")
-    if any("\ud800" <= sign <= "\udfff" for sign in args.prefix):  # so Python hands odd bytes on
+    try:
+        args.prefix = utf8(args.prefix)
+    except UnicodeError:
         p.error("--prefix is not UTF-8; convert it first")
-    if args.n_best > 1 and not args.json:
-        p.error("--n-best above 1 needs --json: every line in has one line out")
     if args.engine == "ctranslate2":
         _check_for_ctranslate2(p, args)
     return given_search(p, args)

@@ -6,20 +6,27 @@ if __name__ == "__main__":
     quiet_start()
 
 import random
+import sys
 
+from transformer.command_line import Parser, exit_code
 from transformer.data import phrasebook
 
 
-def main() -> int:
-    """Print `describe()` and a random sample of each split."""
+def main(argv: list[str] | None = None) -> int:
+    """Print `describe()` and a random sample of each split; returns the exit code."""
+    Parser(prog="python -m transformer.data.phrasebook", description=__doc__).parse_args(argv)
+    return exit_code(show)
+
+
+def show() -> None:
+    """Print them."""
     for name, value in phrasebook.describe().items():
         print(f"{name:14} {value:.2%}" if name == "largest_share" else f"{name:14} {value:,}")
     for split in phrasebook.SPLITS:
         print(f"\n{split}")
         for sentence in random.sample(phrasebook.generate(split), 5):
             print(f"  {sentence.pt}\n  {sentence.en}\n  {sentence.zh}  [{sentence.pattern}]")
-    return 0
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    sys.exit(main())
