@@ -1,10 +1,12 @@
 """A reference Transformer for TensorFlow and Keras 3: the documents' layers, and a translator made of them.
 
 The names of `ROOMS` are importable from here; each is loaded from its room when it is first asked for, so that
-`train.py --help` or a typo in a flag does not wait for TensorFlow.
+`train.py --help` or a typo in a flag does not wait for TensorFlow. TensorFlow is then imported without the notes that
+it writes to stderr; $TF_CPP_MIN_LOG_LEVEL, where it is set, says how much it tells later.
 """
 
 import importlib
+import sys
 from typing import TYPE_CHECKING
 
 ROOMS = {
@@ -20,6 +22,7 @@ ROOMS = {
     "transformer.training.losses": ("masked_accuracy", "masked_loss"),
     "transformer.training.schedules": ("TransformerSchedule",),
 }
+WITHOUT_TENSORFLOW = ("transformer.config", "transformer.data.documents")
 _ROOM_OF = {name: room for room, names in ROOMS.items() for name in names}
 
 __all__ = sorted(_ROOM_OF)
@@ -49,7 +52,10 @@ else:
     def __getattr__(name):
         if name not in _ROOM_OF:
             raise AttributeError(f"module 'transformer' has no attribute '{name}'")
-        value = getattr(importlib.import_module(_ROOM_OF[name]), name)
+        room = _ROOM_OF[name]
+        if room not in WITHOUT_TENSORFLOW and "tensorflow" not in sys.modules:
+            importlib.import_module("transformer.command_line").import_tensorflow()
+        value = getattr(importlib.import_module(room), name)
         globals()[name] = value
         return value
 

@@ -18,6 +18,26 @@ def cores_of_a_stream() -> int:
     return max(1, cores // STREAMS)
 
 
+_working: list[int] = []  # the process that TensorFlow works in, once a model is loaded
+
+
+def refuse_fork() -> None:
+    """Note the process that works, and refuse to work in one that was forked from it.
+
+    TensorFlow's threads are not in the forked process, which would wait for them for ever.
+
+    Raises:
+        RuntimeError: this process was forked from one that had loaded a model.
+    """
+    if not _working:
+        _working.append(os.getpid())
+    if _working[0] != os.getpid():
+        raise RuntimeError(
+            "a model was loaded before this process was forked, and TensorFlow does not work in a forked process; load "
+            'it in the child alone, or start processes by the "spawn" method: multiprocessing.get_context("spawn")'
+        )
+
+
 def share_cores() -> None:
     """Divide the cores among the streams; without effect once TensorFlow has begun to work, or on a GPU machine."""
     if tf.config.list_physical_devices("GPU"):

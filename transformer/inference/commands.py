@@ -12,7 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, BinaryIO, TextIO
 
 from transformer.checkpoints import RunDirectory
 from transformer.command_line import one_line, say, shown, utf8
@@ -37,7 +37,8 @@ def groups(lines: Iterable[str], most: int, idle: Callable[[], bool] | None = No
         most: as many at most.
         idle: says whether the next line has to be waited for; then those that came are yielded. None: none has.
     """
-    group, characters, begun = [], 0, 0.0
+    group: list[str] = []
+    characters, begun = 0, 0.0
     for line in lines:
         begun = begun if group else time.monotonic()
         group.append(line)
@@ -195,7 +196,7 @@ def standard_input() -> tuple[Iterator[str], Callable[[], bool] | None]:
 
     The lines raise UserError where one is not UTF-8.
     """
-    stream: io.BufferedIOBase = sys.stdin.buffer
+    stream: BinaryIO | io.BufferedIOBase = sys.stdin.buffer
     idle = None
     with contextlib.suppress(io.UnsupportedOperation):  # something else stands for it
         descriptor = sys.stdin.fileno()

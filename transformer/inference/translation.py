@@ -13,7 +13,7 @@ START, END = "[start]", "[end]"  # tokens, as they are shown
 FULL_STOPS = ("\u3002", "\uff01", "\uff1f")  # after these no blank stands before the next sentence
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class Translation:
     """One hypothesis for one sentence.
 
@@ -43,6 +43,10 @@ class Translation:
     warnings: tuple[str, ...] = ()
     token_log_probabilities: tuple[float, ...] = ()
     heads: np.ndarray | None = None
+
+    def __repr__(self) -> str:
+        """Return text and score, for people; there is more to it."""
+        return f"Translation({self.text!r}, score={self.score:.4f})"
 
     @property
     def alignment(self) -> list[tuple[int, int]]:

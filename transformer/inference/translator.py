@@ -21,7 +21,7 @@ from transformer.inference.search import Hypotheses
 from transformer.inference.searcher import Searchers, padded
 from transformer.inference.translation import END, START, Translation, joined, one_line
 from transformer.models.translation import Transformer
-from transformer.threads import STREAMS, in_order
+from transformer.threads import STREAMS, in_order, refuse_fork
 
 
 class Translator:
@@ -73,7 +73,9 @@ class Translator:
         Raises:
             UserError: a run is missing, incomplete, damaged or of another architecture; two runs have different
                 vocabularies; a search value is out of range.
+            RuntimeError: what `refuse_fork` raises.
         """
+        refuse_fork()
         runs = [RunDirectory(path) for path in ([run] if isinstance(run, (str, Path)) else run)]
         loaded = [directory.load(which) for directory in runs]
         config, tokenizers, _ = loaded[0]
@@ -140,7 +142,9 @@ class Translator:
 
         Raises:
             ValueError: `n_best` is not from 1 to the beam size, or there are not as many prefixes as sentences.
+            RuntimeError: what `refuse_fork` raises.
         """
+        refuse_fork()
         if prefixes is not None and len(prefixes) != len(sentences):
             raise ValueError(f"prefixes must be as many as sentences ({len(sentences)}), got {len(prefixes)}")
         if not 1 <= n_best <= self.search.beam_size:
