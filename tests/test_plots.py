@@ -4,6 +4,7 @@ import dataclasses
 import io
 import itertools
 import json
+import os
 import sys
 import warnings
 
@@ -143,7 +144,11 @@ def test_an_attention_map_shows_the_tokens_it_is_of(tmp_path, translation):
     assert texts(axes.get_xticklabels()) == ["[start]", "▁Oi", "[end]"]
     assert [list(place) for place in axes.collections[0].get_offsets()] == [[1, 0]]  # ▁Oi, the second column
     assert (tmp_path / "map.png").read_bytes().startswith(b"\x89PNG")
-    assert not plots.attention_map(translation).axes[0].collections
+    assert texts(figure.legends[0].get_texts()) == [
+        "source token that each token attends to most (mean of the last layer's heads; start and end left out)"
+    ]
+    unmarked = plots.attention_map(translation)
+    assert not unmarked.axes[0].collections and not unmarked.legends
     with pytest.raises(ValueError, match="with_attention=True"):
         plots.attention_map(Translation("Hi", 0.0, 0.0))
     with pytest.raises(ValueError, match="with_heads=True"):
@@ -171,8 +176,8 @@ def test_the_command_draws_a_sentence(tmp_path, monkeypatch, translation, capsys
 
 def test_every_layer_has_a_row_of_heads(translation):
     figure = rendered(plots.attention_map(translation, heads=True))
-    maps = [axes for axes in figure.axes if axes.images and axes.get_xlabel()]
-    assert [axes.get_xlabel() for axes in maps] == [f"layer {i}, head {j}" for i in (1, 2) for j in (1, 2, 3)]
+    maps = [axes for axes in figure.axes if axes.images and axes.get_title()]
+    assert [axes.get_title() for axes in maps] == [f"layer {i}, head {j}" for i in (1, 2) for j in (1, 2, 3)]
     for axes, table in zip(maps, translation.heads.reshape(6, 2, 3), strict=True):
         np.testing.assert_array_equal(axes.images[0].get_array(), table)
     rows = [round(axes.get_position().y0, 3) for axes in maps]
@@ -183,11 +188,11 @@ def test_heads_and_their_mean():
     weights = np.random.default_rng(0).dirichlet(np.ones(3), (2, 2))  # (H, T, S)
     figure = rendered(plots.attention_heads(weights, ["a", "b"], ["x", "y", "z"]))
     maps = figure.axes[:3]
-    assert [axes.get_xlabel() for axes in maps] == ["head 1", "head 2", "mean of the heads"]
+    assert [axes.get_title() for axes in maps] == ["head 1", "head 2", "mean of the heads"]
     np.testing.assert_array_equal(maps[1].images[0].get_array(), weights[1])
     np.testing.assert_allclose(maps[2].images[0].get_array(), (weights[0] + weights[1]) / 2)
     (only,) = plots.attention_heads(weights[:1], ["a", "b"], ["x", "y", "z"], numbers=True).axes[:1]
-    assert (only.get_xlabel(), len(only.images)) == ("", 1)
+    assert (only.get_title(), len(only.images)) == ("", 1)
     assert texts(only.texts) == [f"{weight:.2f}" for weight in weights[0].ravel()]
     with pytest.raises(ValueError, match=r"weights must be \(H, 1, 3\), got \(2, 2, 3\)"):
         plots.attention_heads(weights, ["a"], ["x", "y", "z"])
@@ -202,7 +207,7 @@ def test_masks_are_light_where_a_token_may_attend():
     assert texts(first.get_yticklabels()) == ["a", "b", "c"]
     assert texts(second.get_xticklabels()) == ["x", "y", "z"]
     assert texts(second.get_yticklabels()) == [""]
-    assert [axes.get_xlabel() for axes in figure.axes] == ["look ahead", "padding"]
+    assert [axes.get_title() for axes in figure.axes] == ["look ahead", "padding"]
     allowed, hidden = figure.legends[0].get_patches()
     assert texts(figure.legends[0].get_texts()) == ["True: may attend", "False: hidden"]
     assert texts(plots.mask_maps({"m": padding}, meanings=("word", "pad")).legends[0].get_texts()) == ["word", "pad"]
@@ -379,6 +384,131 @@ def test_signs_without_a_font_are_numbers_and_a_note(only_own_fonts):
     assert texts(figure.axes[0].get_yticklabels()) == [r"\u7ad9", "[end]"]
     assert figure.get_supxlabel().startswith("No installed font has 2 of these characters")
     assert plots.beam_tree([[(("站",), 0.0)]]).axes[0].texts[0].get_text() == "\\u7ad9\n0.00"
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda t: plots.attention_map(t),
+        lambda t: plots.attention_map(t, heads=True, alignment=True),
+        lambda t: plots.attention_heads(np.ones((2, 1, 1)), ["a"], ["b"]),
+        lambda t: plots.mask_maps({"padding": np.ones((2, 2), bool)}),
+        lambda t: plots.position_maps(np.ones((2, 2))),
+        lambda t: plots.beam_tree([[(("a",), -0.1)]]),
+        lambda t: plots.token_probabilities({"p": [1.0]}, ["a"]),
+        lambda t: plots.curves({"a": ([1], [0.5])}, "steps", "loss"),
+        lambda t: plots.cost_growth({"a": ([1, 2], [1, 2])}, "size", "cost"),
+        lambda t: plots.learning_rates({"a": lambda step: 1.0}, 3),
+        lambda t: plots.length_bleu({"a": ([1], ["a"], ["a"])}, [1, 2], "en"),
+        lambda t: plots.histograms({"a": [1.0]}, "nats"),
+    ],
+)
+def test_every_picture_has_a_title_and_names_its_axes(translation, draw):
+    figure = rendered(draw(translation))
+    named = [axes for axes in figure.axes if not hasattr(axes, "_colorbar")]
+    assert named and all(axes.get_xlabel() and axes.get_ylabel() for axes in named)
+    assert figure.get_suptitle() or all(axes.get_title() for axes in named)
+
+
+def of_length(source, target, heads=None):
+    weights = np.zeros((target, source), np.float32)
+    heads = heads and np.zeros((*heads, target, source), np.float32)
+    return Translation("", 0.0, 0.0, ("a",) * (target - 1), ("b",) * source, weights, heads=heads)
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda: plots.attention_map(of_length(500, 500)),
+        lambda: plots.attention_map(of_length(100, 100, (6, 8)), heads=True),
+        lambda: plots.attention_map(of_length(2, 16000)),  # narrow, and too high for the renderer
+        lambda: plots.attention_heads(np.zeros((400, 1, 1)), ["a"], ["b"]),
+        lambda: plots.mask_maps({"m": np.ones((600, 600), bool)}),
+        lambda: plots.position_maps(np.zeros((16000, 512), np.float32)),
+        lambda: plots.token_probabilities({"p": [0.0] * 100_000}, ["a"] * 100_000),
+    ],
+)
+def test_a_picture_that_would_take_all_memory_is_refused_with_the_limit(draw):
+    with pytest.raises(UserError, match=r"is too large.* the limit is [\d,]+"):
+        draw()
+
+
+def test_a_large_picture_has_fewer_dots_to_an_inch(tmp_path):
+    from matplotlib.image import imread
+
+    for size in (30, 120):
+        figure = plots.attention_map(of_length(size, size), tmp_path / "map.png")
+        height, width = imread(tmp_path / "map.png").shape[:2]
+        dots = width / figure.get_size_inches()[0]
+        assert height * width <= 41e6
+        assert dots == pytest.approx(150, rel=0.01) if size == 30 else 60 <= dots < 149
+
+
+@pytest.mark.parametrize("name", ["$a$", "a$b$c", "\udcff$", "_run", "a\nb", "\x1b[31mred", "\u8f66" * 3, "r" * 500])
+def test_any_name_of_a_run_is_drawn_letter_by_letter(tmp_path, name):
+    """A pair of dollar signs would be mathematics, and a name with an underscore no part of a legend."""
+    run = write_metrics(tmp_path / "run")
+    figure = rendered(plots.training_curves({name: run}))
+    (shown,) = texts(figure.axes[1].get_legend().get_texts())
+    assert shown.isprintable() and len(shown) <= 81 and shown.count("$") == shown.count(r"\$")
+    if name == "$a$":
+        assert shown == r"\$a\$"  # matplotlib's way to write two dollar signs
+
+
+ODD_METRICS = [
+    b"\xff\xfe\n[1]\n3\nnull\n" + b"[" * 100_000,
+    b'{"event": ["train"], "step": 1}\n{"event": "train"}\n{"event": "train", "step": "1", "loss": 1}',
+    b'{"event": "train", "step": -1, "loss": 1}\n{"event": "train", "step": 1e999, "loss": 1}',
+]
+
+
+@pytest.mark.parametrize("content", ODD_METRICS)
+def test_metrics_that_hold_no_reports(tmp_path, capsys, content):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "metrics.jsonl").write_bytes(content)
+    assert plots.main([str(tmp_path / "run"), "--output", str(tmp_path / "a.png")]) == 1
+    out, err = capsys.readouterr()
+    assert out == "" and err.startswith("error: ") and "holds no metrics yet" in err and err.count("\n") == 1
+
+
+def test_numbers_that_are_none_leave_gaps(tmp_path):
+    values = ["1.0", "NaN", "Infinity", "1e300", "1" + "0" * 400, "null", '"2"', "true", "[3]", "2.0"]
+    lines = (f'{{"event": "train", "step": {step}, "loss": {value}}}\n' for step, value in enumerate(values))
+    (tmp_path / "metrics.jsonl").write_text("".join(lines) + '{"event": "validation", "step": 3, "loss": NaN}')
+    figure = rendered(plots.training_curves([tmp_path]))
+    steps, losses = points(figure.axes[0].lines[0])
+    assert steps == list(range(10))
+    assert [losses[0], losses[-1]] == [1.0, 2.0] and np.isnan(losses[1:-1]).all()
+    assert len(figure.axes[0].lines) == 1  # of the validation nothing is known
+    assert texts(figure.axes[2].texts) == ["not measured"]
+
+
+def test_long_metrics_are_thinned_and_keep_their_ends(tmp_path):
+    lines = (f'{{"event": "train", "step": {step}, "loss": {step}}}\n' for step in range(1, 9002))
+    (tmp_path / "metrics.jsonl").write_text("".join(lines))
+    steps, losses = points(plots.training_curves([tmp_path]).axes[0].lines[0])
+    assert steps == losses and (steps[0], steps[-1]) == (1, 9001) and 1500 < len(steps) <= 2001
+
+
+def test_metrics_that_are_no_file_of_the_run_are_refused(tmp_path, capsys, monkeypatch):
+    run, elsewhere = tmp_path / "run", tmp_path / "elsewhere"
+    run.mkdir()
+    elsewhere.write_text("secret", encoding="utf-8")
+    path = run / "metrics.jsonl"
+    makers = {
+        "is a device or a pipe": lambda: os.mkfifo(path),
+        "is a link to a place outside": lambda: path.symlink_to(elsewhere),
+        "is a link to a place outside ": lambda: path.symlink_to("/dev/zero"),
+        "Is a directory": path.mkdir,
+        "is longer than 10 bytes": lambda: path.write_text("x" * 11),
+    }
+    monkeypatch.setattr("transformer.plots.runs.MOST_METRICS", 10)
+    for told, make in makers.items():
+        make()
+        assert plots.main([str(run)]) == 1
+        out, err = capsys.readouterr()
+        assert out == "" and told.strip() in err and err.count("\n") == 1
+        path.rmdir() if path.is_dir() else path.unlink()
 
 
 def test_plain_text_needs_no_note(translation):

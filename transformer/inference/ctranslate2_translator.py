@@ -27,7 +27,7 @@ from transformer.inference.translation import Translation, one_line
 from transformer.inference.translator import Translator
 from transformer.presets import stored_config
 from transformer.runfiles import own_path
-from transformer.threads import STREAMS, cores_of_a_stream
+from transformer.threads import STREAMS, cores_of_a_stream, refuse_fork
 
 
 class _Found(NamedTuple):
@@ -121,6 +121,7 @@ class CTranslate2Translator(Translator):
             UserError: CTranslate2 is not installed; there is no such export, it is of another format, incomplete or
                 damaged; a search value is out of range.
         """
+        refuse_fork()
         library()
         path = Path(export)
         description = read_description(path)

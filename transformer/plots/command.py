@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from transformer.command_line import Parser, exit_code, import_tensorflow
+from transformer.command_line import Parser, exit_code, import_tensorflow, say, shown, utf8
 from transformer.config import UserError
 from transformer.interrupts import starting
 from transformer.plots.heat_maps import attention_map
@@ -35,12 +35,16 @@ def main(argv: list[str] | None = None) -> int:
     if args.sentence is None and (args.heads or args.alignment):
         p.error("--heads and --alignment go with --sentence")
 
+    try:
+        sentence = utf8(args.sentence or "")
+    except UnicodeError:
+        p.error("--sentence is not UTF-8; convert it first")
     picture = args.output or ("curves.png" if args.sentence is None else "attention.png")
 
     def job() -> None:
         need_matplotlib()  # before the translation
         draw()
-        print(f"{picture} is drawn", file=sys.stderr)
+        say(f"{picture} is drawn")
 
     def draw() -> None:
         if args.sentence is None:
@@ -51,10 +55,10 @@ def main(argv: list[str] | None = None) -> int:
             from transformer.inference.translator import Translator
 
         translator = Translator.load(args.runs[0])
-        best = translator.translate([args.sentence], with_attention=True, with_heads=args.heads)[0][0]
+        best = translator.translate([sentence], with_attention=True, with_heads=args.heads)[0][0]
         if best.attention is None:
             raise UserError("an empty text, or one that is longer than the model reads, has no attention map")
         attention_map(best, picture, args.heads, args.alignment)
-        print(best.text)
+        print(shown(best.text, sys.stdout))
 
     return exit_code(job)

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from transformer.evaluation import bleu
-from transformer.plots.style import COLOURS, HATCHES, finish, label_axes, line_style, new_figure, show_legend
+from transformer.plots.fonts import lettering
+from transformer.plots.style import COLOURS, HATCHES, finish, label_axes, line_style, new_figure, plain, show_legend
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -26,6 +27,7 @@ def curves(
     levels: Mapping[str, float] | None = None,
     logarithmic: str = "",
     path: str | Path | None = None,
+    title: str = "",
 ) -> Figure:
     """Draw lines.
 
@@ -36,24 +38,27 @@ def curves(
         levels: heights by name that are drawn as horizontal lines.
         logarithmic: the axes that are, "x", "y" or "xy"; x then has powers of 2.
         path: of a PNG file; None: none is written.
+        title: of the picture; empty: "y against x", without their units.
 
     Raises:
         UserError: matplotlib is not installed, or the file cannot be written.
     """
     figure = new_figure(6.5, 4.2)
     axes = figure.subplots()
+    axes.set_title(title or " against ".join(name.partition(" (")[0] for name in (ylabel, xlabel)))
+    letters = lettering(lines)
     for number, (name, (x, y)) in enumerate(lines.items()):
-        axes.plot(x, y, label=name, markevery=math.ceil(len(x) / MARKED), **line_style(number))
+        axes.plot(x, y, label=letters.show(name), markevery=math.ceil(len(x) / MARKED), **line_style(number))
     for name, level in (levels or {}).items():
         axes.axhline(level, color="black", linestyle=":", linewidth=1.0)
-        axes.annotate(name, (0.01, level), xycoords=("axes fraction", "data"), va="bottom", fontsize="small")
+        axes.annotate(plain(name), (0.01, level), xycoords=("axes fraction", "data"), va="bottom", fontsize="small")
     label_axes(axes, xlabel, ylabel)
     if "x" in logarithmic:
         axes.set_xscale("log", base=2)
         axes.xaxis.set_major_formatter("{x:g}")
     if "y" in logarithmic:
         axes.set_yscale("log")
-    show_legend(axes)
+    show_legend(axes, letters.families)
     return finish(figure, path)
 
 
@@ -74,7 +79,7 @@ def learning_rates(
     lines = {
         name: ((shown + 1).tolist(), [float(schedule(step)) for step in shown]) for name, schedule in schedules.items()
     }
-    return curves(lines, "optimizer step", "learning rate", path=path)
+    return curves(lines, "optimizer step", "learning rate", path=path, title="Learning rate of each step")
 
 
 def cost_growth(costs: Mapping[str, Points], xlabel: str, ylabel: str, path: str | Path | None = None) -> Figure:
@@ -95,7 +100,7 @@ def cost_growth(costs: Mapping[str, Points], xlabel: str, ylabel: str, path: str
     for name, (sizes, values) in costs.items():
         powers = np.diff(np.log(values)) / np.diff(np.log(sizes))
         lines[f"{name}: n = {powers[0]:.1f} to {powers[-1]:.1f}"] = (sizes, values)
-    return curves(lines, xlabel, ylabel, logarithmic="xy", path=path)
+    return curves(lines, xlabel, ylabel, logarithmic="xy", path=path, title="Growth: cost = c x size^n")
 
 
 def length_bleu(
@@ -117,6 +122,7 @@ def length_bleu(
     """
     figure = new_figure(6.5, 4.2)
     axes = figure.subplots()
+    axes.set_title("BLEU by the length of the source")
     ranges = list(zip(edges[:-1], edges[1:], strict=True))
     for number, (name, rows) in enumerate(groups.items()):
         points = []
@@ -125,7 +131,7 @@ def length_bleu(
             if inside:
                 _, hypotheses, references = zip(*inside, strict=True)
                 points.append((place, bleu(hypotheses, references, target_language).score, len(inside)))
-        axes.plot([p[0] for p in points], [p[1] for p in points], label=name, **line_style(number))
+        axes.plot([p[0] for p in points], [p[1] for p in points], label=plain(name), **line_style(number))
         for place, score, count in points:
             axes.annotate(f"{count:,}", (place, score), (0, 6), textcoords="offset points", ha="center", fontsize=8)
     axes.set_xticks(
@@ -150,11 +156,14 @@ def histograms(values: Mapping[str, Sequence[float]], xlabel: str, path: str | P
     """
     figure = new_figure(6.5, 4.2)
     axes = figure.subplots()
+    axes.set_title("How often values occur")
     edges = np.histogram_bin_edges(np.concatenate([np.asarray(of) for of in values.values()]), bins=20)
     for number, (name, of) in enumerate(values.items()):
         shares = np.histogram(of, edges)[0] / len(of)
         colour, hatch = COLOURS[number % len(COLOURS)], HATCHES[(number + 1) % len(HATCHES)]
-        axes.stairs(shares, edges, fill=True, facecolor="none", edgecolor=colour, hatch=hatch, linewidth=2, label=name)
+        axes.stairs(
+            shares, edges, fill=True, facecolor="none", edgecolor=colour, hatch=hatch, linewidth=2, label=plain(name)
+        )
     label_axes(axes, xlabel, "share")
     show_legend(axes)
     return finish(figure, path)

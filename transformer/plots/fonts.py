@@ -7,7 +7,7 @@ import functools
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, NamedTuple
 
-from transformer.plots.style import need_matplotlib
+from transformer.plots.style import need_matplotlib, plain
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -28,10 +28,10 @@ class Lettering(NamedTuple):
     missing: frozenset[str]
 
     def show(self, text: str) -> str:
-        """Return the text with the number of each missing character, such as `\\u8f66`, in its place."""
+        """Return the text as it is to be drawn, with the number of each missing character, such as `\\u8f66`."""
         return "".join(
             character.encode("ascii", "backslashreplace").decode() if character in self.missing else character
-            for character in text
+            for character in plain(text)
         )
 
     def note(self, figure: Figure) -> None:

@@ -8,15 +8,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from itertools import zip_longest
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from transformer.config import UserError
 from transformer.plots.fonts import Lettering, lettering
-from transformer.plots.style import MAP, finish, need_matplotlib, new_figure
+from transformer.plots.style import LONGEST_NAME, MAP, finish, need_matplotlib, new_figure
 
 PER_ROW = 3  # pictures of heads
+MOST_MAPS = 256  # of a picture; laying out more takes minutes
+MOST_PLACES = 4_000_000  # of a table
 WEIGHT = "attention weight"
+MARK = "source token that each token attends to most (mean of the last layer's heads; start and end left out)"
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -28,7 +32,7 @@ if TYPE_CHECKING:
 def attention_map(
     translation: Translation, path: str | Path | None = None, heads: bool = False, alignment: bool = False
 ) -> Figure:
-    """Draw the attention of each produced token (rows) over the source tokens (columns).
+    """Draw the attention of each written token (rows) over the source tokens (columns).
 
     Args:
         translation: made with `with_attention=True`, and `with_heads=True` where `heads` is.
@@ -43,12 +47,15 @@ def attention_map(
     mean = _present(translation.attention, "with_attention")
     rows = [*translation.tokens, "[end]"][: len(mean)]
     weights, titles, wide = mean[np.newaxis], [""], 1
+    title = "Attention over the source: last decoder layer, mean of its heads"
     if heads:
+        title = "Attention over the source: every decoder layer and head"
         layers = _present(translation.heads, "with_heads")
         weights, wide = np.concatenate(layers), layers.shape[1]
         titles = [f"layer {i // wide + 1}, head {i % wide + 1}" for i in range(len(weights))]
     marks = [(source + 1, target) for source, target in translation.alignment] if alignment else []
-    return finish(_weight_grid(weights, rows, translation.source_tokens, titles, wide, marks), path)
+    words = Words(rows, translation.source_tokens, titles, title, ("written token", "source token"))
+    return finish(_weight_grid(weights, words, wide, marks), path)
 
 
 def _present(weights: np.ndarray | None, name: str) -> np.ndarray:
@@ -82,46 +89,80 @@ def attention_heads(
     weights = np.asarray(weights)
     if weights.ndim != 3 or weights.shape[1:] != (len(rows), len(columns)):
         raise ValueError(f"weights must be (H, {len(rows)}, {len(columns)}), got {weights.shape}")
-    titles = [""]
+    titles, title = [""], "What each query attends to"
     if len(weights) > 1:
+        title = "What each head attends to"
         titles = [*(f"head {i + 1}" for i in range(len(weights))), "mean of the heads"]
         weights = np.concatenate([weights, weights.mean(axis=0, keepdims=True)])
-    return finish(_weight_grid(weights, rows, columns, titles, PER_ROW, numbers=numbers, label=label), path)
+    words = Words(rows, columns, titles, title, ("query", "key"))
+    return finish(_weight_grid(weights, words, PER_ROW, numbers=numbers, label=label), path)
+
+
+class Words(NamedTuple):
+    """What is written on maps of weights.
+
+    Attributes:
+        rows: T queries, as text.
+        columns: S keys, as text.
+        titles: of each map.
+        title: of all together.
+        names: what rows and columns are.
+    """
+
+    rows: Sequence[str]
+    columns: Sequence[str]
+    titles: Sequence[str]
+    title: str
+    names: tuple[str, str]
 
 
 def _weight_grid(
     weights: np.ndarray,
-    rows: Sequence[str],
-    columns: Sequence[str],
-    titles: Sequence[str],
+    words: Words,
     wide: int,
     marks: Sequence[tuple[int, int]] = (),
     numbers: bool = False,
     label: str = WEIGHT,
 ) -> Figure:
     """Draw weights (N, T, S), `wide` of them in a row, all on the scale from 0 to 1, with marks at (column, row)."""
+    if len(weights) > MOST_MAPS:
+        raise UserError(f"a picture of {len(weights):,} maps is too large, the limit is {MOST_MAPS}; draw some of them")
+    rows, columns, titles, title, names = words
     wide = min(wide, len(weights))
     high = -(-len(weights) // wide)
     letters = lettering([*rows, *columns])
     across, down = (0.5, 0.4) if len(weights) == 1 else (0.36, 0.3)  # inches of a place
-    figure = new_figure(0.8 + wide * (0.9 + across * len(columns)), high * (1.2 + down * len(rows)))
+    beside, above = 0.6 + 0.08 * _longest(rows), 1.0 + 0.06 * _longest(columns)  # and of the tokens, these slanted
+    width = max(1.2 + wide * (beside + across * len(columns)), 0.1 * len(title), 0.075 * len(MARK) * bool(marks))
+    figure = new_figure(width, 0.7 + high * (above + down * len(rows)))
+    figure.suptitle(title)
     grid = figure.subplots(high, wide, squeeze=False)
-    for axes, table, title in zip_longest(grid.flat, weights, titles):
+    for axes, table, name in zip_longest(grid.flat, weights, titles):
         if table is None:
             axes.set_axis_off()
             continue
         image = axes.imshow(table, cmap=MAP, vmin=0.0, vmax=1.0, aspect="auto")
         _write_tokens(axes, rows, columns, letters)
         if marks:  # white inside black is seen on every shade
-            axes.scatter(*zip(*marks, strict=True), marker="o", s=36, color="white", edgecolors="black")
+            marked = axes.scatter(*zip(*marks, strict=True), marker="o", s=36, color="white", edgecolors="black")
         if numbers:
             for (row, column), weight in np.ndenumerate(table):
                 colour = "white" if weight < 0.5 else "black"
                 axes.text(column, row, f"{weight:.2f}", ha="center", va="center", color=colour, fontsize="small")
-        axes.set_xlabel(title)
+        axes.set_title(name, fontsize="medium", fontweight="bold")
+        axes.set_ylabel(names[0])
+        axes.set_xlabel(names[1])
+        axes.xaxis.set_label_position("top")
     figure.colorbar(image, ax=grid.ravel().tolist(), label=label)
+    if marks:
+        figure.legend([marked], [MARK], loc="outside lower center", fontsize="small", facecolor="lightgrey")
     letters.note(figure)
     return figure
+
+
+def _longest(tokens: Sequence[str]) -> int:
+    """Return how many characters the longest token is drawn with."""
+    return min(max(map(len, tokens), default=0), LONGEST_NAME)
 
 
 def _write_tokens(axes: Axes, rows: Sequence[str], columns: Sequence[str], letters: Lettering) -> None:
@@ -165,7 +206,7 @@ def mask_maps(
         tables[title] = mask.reshape(mask.shape[-2:])
     letters, shades = lettering([*rows, *columns, *masks]), colormaps[MAP]
     sizes = [table.shape for table in tables.values()]
-    figure = new_figure(1.0 + sum(0.8 + 0.45 * size[1] for size in sizes), 1.8 + 0.42 * max(size[0] for size in sizes))
+    figure = new_figure(1.0 + sum(0.8 + 0.45 * size[1] for size in sizes), 2.3 + 0.42 * max(size[0] for size in sizes))
     grid = figure.subplots(1, len(tables), squeeze=False, width_ratios=[2 + size[1] for size in sizes])[0]
     for axes, (title, table) in zip(grid, tables.items(), strict=True):
         axes.imshow(table, cmap=MAP, vmin=0, vmax=1)
@@ -178,7 +219,10 @@ def mask_maps(
         axes.set_yticks(np.arange(table.shape[0] + 1) - 0.5, minor=True)
         axes.grid(which="minor", color="white", linewidth=1)
         axes.tick_params(which="both", length=0)
-        axes.set_xlabel(letters.show(title), fontfamily=list(letters.families))
+        axes.set_title(letters.show(title), fontfamily=list(letters.families), fontsize="medium")
+        axes.set_ylabel("query")
+        axes.set_xlabel("key")
+        axes.xaxis.set_label_position("top")
     handles = [Patch(facecolor=shades(1.0 * allowed), edgecolor="black") for allowed in (True, False)]
     figure.legend(handles, meanings, loc="outside lower center", ncols=2, fontsize="small")
     letters.note(figure)
@@ -201,7 +245,10 @@ def position_maps(table: np.ndarray, path: str | Path | None = None) -> Figure:
         table = table[0]
     if table.ndim != 2:
         raise ValueError(f"table must be (T, D) or (1, T, D), got {table.shape}")
-    figure = new_figure(10.5, 4.2)
+    if len(table) * max(table.shape) > MOST_PLACES:
+        raise UserError(f"a table of {table.shape} is too large, the limit is {MOST_PLACES:,} places; draw less of it")
+    figure = new_figure(10.5, 4.6)
+    figure.suptitle("Positional encodings")
     encodings, products = figure.subplots(1, 2)
     image = encodings.imshow(table, cmap=MAP, vmin=-1.0, vmax=1.0, aspect="auto")
     encodings.set_xlabel("column of the encoding")

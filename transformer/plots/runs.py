@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from transformer.config import UserError
+from transformer.plots.fonts import lettering
 from transformer.plots.style import finish, label_axes, line_style, new_figure, show_legend
+from transformer.runfiles import read_own
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -22,26 +26,46 @@ PANELS: tuple[tuple[Curve | None, Curve | None, str, bool], ...] = (
     (("train", "learning_rate"), None, "learning rate", False),
     (("train", "gradient_norm"), None, "gradient norm", True),
 )
+MOST_METRICS = 2**26  # bytes of metrics.jsonl, of some 300,000 reports
+MOST_POINTS = 2000  # of a line: more than a picture has places
+LARGEST = 1e30  # a number beyond is not drawn, nor is one that is none
 
 
 def read_metrics(run: str | Path) -> list[dict[str, Any]]:
-    """Return the records of a run's metrics.jsonl; a last line that is not complete is left out.
+    """Return the records of a run's metrics.jsonl: those lines that are an object with an event and its step.
 
     Raises:
-        UserError: there are none.
+        UserError: there are none, or the file is none of the run, too large, or cannot be read.
     """
     path = Path(run) / "metrics.jsonl"
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = io.BytesIO(read_own(run, path.name, MOST_METRICS))
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}; name a run directory that was trained") from None
     records = []
     for line in lines:
-        with contextlib.suppress(ValueError):  # of a process that is writing it, or was killed
-            records.append(json.loads(line))
+        with contextlib.suppress(ValueError, RecursionError):  # of a process that is writing it, or was killed
+            record = json.loads(line)
+            if isinstance(record, dict) and isinstance(record.get("event"), str) and _number(record.get("step")) >= 0:
+                records.append(record)
     if not records:
         raise UserError(f"{path} holds no metrics yet; wait for the first report of the training")
     return records
+
+
+def _number(value: object) -> float:
+    """Return a number that can be drawn, or NaN, which leaves a gap."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) <= LARGEST:
+        return math.nan
+    return float(value)
+
+
+def _points(records: Sequence[Mapping[str, Any]], event: str, field: str) -> list[tuple[float, float]]:
+    """Return (step, value) of at most about `MOST_POINTS` records of an event, evenly chosen, the last one included."""
+    points = [(_number(r["step"]), _number(r[field])) for r in records if r["event"] == event and field in r]
+    if all(math.isnan(value) for _, value in points):
+        return []
+    return points[:: -(-len(points) // MOST_POINTS)] + points[-1:] if len(points) > MOST_POINTS else points
 
 
 def training_curves(runs: Sequence[str | Path] | Mapping[str, str | Path], path: str | Path | None = None) -> Figure:
@@ -57,18 +81,19 @@ def training_curves(runs: Sequence[str | Path] | Mapping[str, str | Path], path:
     """
     named = runs if isinstance(runs, Mapping) else {str(run): run for run in runs}
     metrics = {name: read_metrics(run) for name, run in named.items()}
-    figure = new_figure(9.0, 6.5)
+    letters = lettering(named)
+    figure = new_figure(9.0, 6.8)
+    figure.suptitle("Training, step by step")
     panels = figure.subplots(2, 2, sharex=True).flat
     for axes, (training, validation, label, logarithmic) in zip(panels, PANELS, strict=True):
         for number, (name, records) in enumerate(metrics.items()):
             for curve, changes in ((training, {"linewidth": 1.0, "marker": ""}), (validation, {"linewidth": 2.0})):
                 event, field = curve or ("", "")
-                points = [(r["step"], r[field]) for r in records if r["event"] == event and field in r]
-                if points:
-                    label_of = f"{name}, {event}" if training and validation else name
+                if points := _points(records, event, field):
+                    label_of = letters.show(name) + (f", {event}" if training and validation else "")
                     axes.plot(*zip(*points, strict=True), label=label_of, **line_style(number) | changes)
         label_axes(axes, "optimizer step", label)
         if logarithmic:
             axes.set_yscale("log")
-        show_legend(axes)
+        show_legend(axes, letters.families)
     return finish(figure, path)

@@ -31,6 +31,7 @@ def token_probabilities(
     letters = lettering([*tokens, *distributions])
     figure = new_figure(2.0 + 0.75 * len(tokens), 4.0)
     axes = figure.subplots()
+    axes.set_title("How likely each token is next")
     width = 0.8 / len(distributions)
     for number, (name, probabilities) in enumerate(distributions.items()):
         places = np.arange(len(tokens)) + (number - (len(distributions) - 1) / 2) * width
@@ -40,7 +41,7 @@ def token_probabilities(
     axes.grid(visible=False, axis="x")
     family = list(letters.families)
     axes.set_xticks(range(len(tokens)), [letters.show(token) for token in tokens], fontfamily=family)
-    show_legend(axes)
+    show_legend(axes, letters.families)
     letters.note(figure)
     return finish(figure, path)
 
@@ -86,7 +87,8 @@ def beam_tree(
     axes.set_ylim(max(map(len, steps)) - 0.5, -0.5)
     for ticks, count in ((axes.set_xticks, len(steps)), (axes.set_yticks, max(map(len, steps)))):
         ticks(range(count), [str(number + 1) for number in range(count)])
-    axes.set_xlabel("step")
+    axes.set_title("Beam search: what is kept at each step" if len(steps) > 2 else "Beam search")
+    axes.set_xlabel("step: token, and score of the hypothesis")
     axes.set_ylabel("rank")
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
