@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 
 import pytest
 from conftest import ROOT
@@ -15,6 +16,7 @@ from tiny_run import save_run, spread_parts
 
 import translate
 from transformer.inference import commands
+from transformer.inference.live import LiveInput
 from transformer.inference.translator import Translator
 
 pty, fcntl, termios = (pytest.importorskip(name) for name in ("pty", "fcntl", "termios"))
@@ -172,7 +174,7 @@ class Session:
             told += more
         return told.decode(errors="replace").replace("\r\n", "\n")
 
-    def type(self, keys, until=b"\n> "):
+    def type(self, keys, until=b"\npt > en: "):
         os.write(self.keyboard, keys)
         return self.read(until)
 
@@ -186,14 +188,14 @@ def test_a_conversation(run, call):
     sessions = [Session(run) for _ in range(3)]
     expected = call("sol mar", "")[1].split("\n")[0]
     for session in sessions:
-        assert session.read(b"> ") == "Type a sentence and press Enter; Ctrl-D ends.\n> "
+        assert session.read(b": ") == "Type a sentence and press Enter; Ctrl-D ends.\npt > en: "
     first, second, third = sessions
     answer = first.type(b"sol mar\n")
-    assert answer.startswith("sol mar\n") and answer.endswith(f"\n{expected}\n> ")
+    assert answer.startswith("sol mar\n") and answer.endswith(f"\n{expected}\npt > en: ")
     again = first.type(b"\x1b[A\n")  # the key that goes back in the history
     assert again == answer.replace("line 1", "line 2")
     assert first.type("não\n".encode()).startswith("não\n")
-    assert first.type(b"\n").endswith("warning: line 4: empty sentence\n\n> ")
+    assert first.type(b"\n").endswith("warning: line 4: empty sentence\n\npt > en: ")
     code, told = first.leave(b"\x04")
     assert (code, told.strip()) == (0, "")
 
@@ -212,6 +214,95 @@ def test_lines_typed_into_a_pipe_are_answered_one_by_one(run, call):
     assert session.type(b"sol mar\n", b"\n") == expected.split("\n")[0] + "\n"
     assert session.type(b"rio\n", b"\n") == expected.split("\n")[1] + "\n"
     assert session.leave(b"\x04") == (0, "")
+
+
+def test_a_program_that_waits_for_each_answer_gets_it(run, call):
+    """As editors and dialogue systems talk to a translator; without an answer the wait would end after 60 s."""
+    sentences = ["sol mar", "", "lua um dois"]
+    *expected, last = call(*sentences, "rio")[1].splitlines()
+    process = started(run, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+
+    def answer():
+        told = b""
+        while not told.endswith(b"\n"):
+            assert select.select([process.stdout], [], [], 60)[0], "no answer came"
+            assert (more := os.read(process.stdout.fileno(), 4096))
+            told += more
+        return told.decode().removesuffix("\n")
+
+    for sentence, translation in zip(sentences, expected, strict=True):
+        process.stdin.write(f"{sentence}\nri".encode())  # with the beginning of the next line
+        process.stdin.flush()
+        assert answer() == translation
+        process.stdin.write(b"o\n")
+        process.stdin.flush()
+        assert answer() == last
+    process.stdin.close()
+    assert (process.wait(60), process.stdout.read()) == (0, b"")
+
+
+def test_lines_that_are_there_are_translated_together(call, monkeypatch):
+    groups, translate_group = [], Translator.translate
+
+    def counted(self, group, *arguments, **options):
+        groups.append(len(group))
+        return translate_group(self, group, *arguments, **options)
+
+    monkeypatch.setattr(Translator, "translate", counted)
+    reader, writer = os.pipe()
+    os.write(writer, b"sol mar\n" * 3000 + b"rio")
+    os.close(writer)
+    with os.fdopen(reader) as stdin:
+        monkeypatch.setattr(sys, "stdin", stdin)
+        assert call()[1].count("\n") == 3001
+    assert groups == [2048, 953]
+
+
+def test_a_stream_that_never_rests_is_answered_too(monkeypatch):
+    monkeypatch.setattr(commands, "SECONDS_TOGETHER", 0.05)
+    lines = (time.sleep(0.02) or str(number) for number in range(100))
+    group = next(commands.groups(lines, 2048, lambda: False))
+    assert group == list(map(str, range(len(group)))) and len(group) < 50
+
+
+@pytest.mark.parametrize("chunks", [[b"a\nb", b"c\n", b"\n", b"d"], [b"\n"], []])
+def test_a_live_stream_reads_as_any_other(chunks):
+    content = b"".join(chunks)
+    ways = {
+        "lines": lambda stream: list(iter(stream.readline, b"")),
+        "at most two bytes of a line": lambda stream: list(iter(lambda: stream.readline(2), b"")),
+        "all": lambda stream: [stream.read()],
+        "some": lambda stream: [stream.peek(), stream.read(1), stream.read(3), stream.read1(), stream.read()],
+    }
+    for way in ways.values():
+        reader, writer = os.pipe()
+        stream = LiveInput(reader)
+        assert stream.idle()  # nothing was written
+        for chunk in chunks:
+            os.write(writer, chunk)
+        assert stream.idle() == (b"\n" not in content)
+        os.close(writer)
+        assert not stream.idle()
+        assert way(stream) == way(io.BufferedReader(io.BytesIO(content)))
+        os.close(reader)
+
+
+def test_arguments_are_utf8_whatever_the_locale(run, call, tmp_path):
+    (tmp_path / "não.txt").write_text("três\n", encoding="utf-8")
+    words = ("--json", "três", "não.txt", "--prefix", "moon é")
+    expected = call(*words)
+    environment = {name: value for name, value in ENVIRONMENT.items() if name != "PYTHONIOENCODING"}
+    environment |= {"LC_ALL": "C", "PYTHONUTF8": "0"}
+    command = [sys.executable, str(ROOT / "translate.py"), "--run", run]
+    done = subprocess.run([*command, *words], env=environment, cwd=tmp_path, capture_output=True, encoding="utf-8")
+    assert (done.returncode, done.stdout) == expected[:2]
+    assert (
+        "warning: n\\xe3o.txt is a file; for its lines: --input n\\xe3o.txt\n" in done.stderr
+    )  # ASCII cannot say more
+    read = subprocess.run([*command, "--input", "não.txt"], env=environment, cwd=tmp_path, capture_output=True)
+    assert read.stdout.decode() == call("três")[1]
+    bad = subprocess.run([*command, b"tr\xeas"], env=environment, cwd=tmp_path, capture_output=True, text=True)
+    assert (bad.returncode, bad.stderr) == (1, "error: sentence 1 is not UTF-8; convert it first\n")
 
 
 def test_output_goes_to_whatever_stands_for_stdout():
