@@ -29,14 +29,18 @@ def test_a_typo_in_a_flag_names_the_nearest(capsys, words, expected):
 
 
 @pytest.mark.parametrize(
-    "script",
-    [["train.py"], ["translate.py", "Olá."], ["-m", "transformer.evaluation", "a", "b", "--target-language", "en"]],
+    "script, package",
+    [
+        (["train.py"], "tensorflow"),
+        (["translate.py", "Olá."], "tensorflow"),
+        (["-m", "transformer.evaluation", "a", "b", "--target-language", "en"], "babel"),
+    ],
 )
-def test_the_python_of_another_environment_is_one_line_with_the_way_out(script):
+def test_the_python_of_another_environment_is_one_line_with_the_way_out(script, package):
     """`-S` hides what is installed, as from the system's Python beside an environment."""
     done = subprocess.run([sys.executable, "-S", *script], capture_output=True, encoding="utf-8", cwd=ROOT)
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr.startswith(f"error: {sys.executable} has no package tensorflow; run the Python of")
+    assert done.stderr.startswith(f"error: {sys.executable} has no package {package}; run the Python of")
     assert "pip install -e ." in done.stderr and done.stderr.count("\n") == 1
 
 

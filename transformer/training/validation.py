@@ -24,8 +24,8 @@ from transformer.training.preparation import TrainingData
 from transformer.training.progress import Position
 from transformer.training.steps import Steps
 
-# A BLEU below is chance, and the loss tells more: on Multi30k one good sentence, given as the translation of all, has up
-# to 3, and right sentences in a wrong order have up to 1.
+# A BLEU below is chance, and the loss tells more: on Multi30k one good sentence, given as the translation of all, has
+# up to 3, and right sentences in a wrong order have up to 1.
 CHANCE = 3.0
 REMEDY = "lower training.peak_learning_rate or raise training.warmup_steps, and start again in another --run"
 
