@@ -198,9 +198,10 @@ def test_an_empty_text_clears_the_page(page):
 
 
 def test_a_busy_server_is_told(driver):
-    release = threading.Event()
+    begun, release = threading.Event(), threading.Event()
 
     def answer(kind, requests, deadline):
+        begun.set()
         release.wait(30)
         return answers(requests)
 
@@ -208,7 +209,7 @@ def test_a_busy_server_is_told(driver):
         try:
             open_page(driver, f"http://127.0.0.1:{live.port}/")
             results = [live.begin({"sentences": "a"})]
-            until(lambda: live.server.started and not live.batcher.waiting)
+            assert begun.wait(30)  # so that nothing waits
             results.append(live.begin({"sentences": "b"}))
             until(lambda: live.batcher.waiting == 1)
             put(driver, "olá")
