@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from transformer.config import CleaningConfig
 from transformer.data.cleaning import BLANKS, CleaningReport, clean, normalise_tensor, normalise_text, strip_html
+from transformer.data.cleaning import cleaned as changed
 
 UNTIMED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # a busy machine is no failure
 
@@ -92,6 +93,21 @@ def test_normalise_tensor_keeps_the_shape():
         ("if a<b and b>c", "if a<b and b>c"),
         ("Dear <name>, <3", "Dear <name>, <3"),
         ("two  blanks", "two  blanks"),
+        # names that are words too: placeholders, unless with an attribute or an end
+        ("Wait <time>, run <code>, press <del>", "Wait <time>, run <code>, press <del>"),
+        ("<1> of <data> in <source>: <title>, <Summary>", "<1> of <data> in <source>: <title>, <Summary>"),
+        ("at <time datetime='10:00'>ten</time>", "at ten"),
+        ("run <code>ls</code> or <CODE>cd</CODE>, not <data>", "run ls or cd, not <data>"),
+        ("<title>one</title>two", "one two"),
+        ("&lt;time&gt; and &lt;code&gt;x&lt;/code&gt;", "<time> and x"),
+        ("the end</body></html>", "the end"),
+        ("<link/> <x id='1'/> <g1>", "<link/> <x id='1'/> <g1>"),
+        # what hides text, with and without an end
+        ("a<style>x</STYLE >b<!--c-->d", "a b d"),
+        ("<!-- a <script> --> b", "b"),
+        ("a <!-- no end", "a <!-- no end"),
+        ("<script>no end <!-- c --> b", "<script>no end b"),
+        ("<!DOCTYPE html>a", "a"),
     ],
 )
 def test_strip_html(text, expected):
@@ -120,6 +136,15 @@ def test_every_rule_counts_what_it_does():
         "kept 2 of 9 pairs; drop_empty removed 3; max_words removed 1; max_ratio removed 1; drop_duplicates removed 2; "
         "strip_html changed 1; normalise_unicode changed 2"
     )
+
+
+def test_a_text_is_changed_as_a_side_of_a_pair():
+    text = " <b>caf&eacute;</b> e\u0301 <time> "
+    for rules in ({}, {"strip_html": False}, {"normalise_unicode": False}, OFF):
+        config = CleaningConfig(**rules)
+        assert [(changed(text, config), "x")] == list(clean([(text, "x")], config))
+    assert changed(text, CleaningConfig()) == "caf\u00e9 \u00e9 <time>"
+    assert changed(text, CleaningConfig(**OFF)) == text
 
 
 def test_every_rule_can_be_off():

@@ -101,6 +101,9 @@ def test_sentences_of_a_line_are_told_apart_by_the_runs_language(tmp_path):
     line = "O Exmo. Sol. Um mar!"  # English would end a sentence after "Exmo."
     for translator in (Translator.load(run), CTranslate2Translator.load(exported(run, tmp_path / "out"))):
         assert [part.text for part in translator.reader.parts([line])[0]] == ["O Exmo. Sol.", "Um mar!"]
+        # the same cleaning too, also with another search
+        for reader in (translator.reader, translator.with_search(beam_size=1).reader):
+            assert reader.parts(["<b>sol</b> &amp; <time>"])[0][0].text == "sol & <time>"
     ours, theirs = Translator.load(run), CTranslate2Translator.load(tmp_path / "out")
     (expected,), (found,) = (each.translate([line], with_attention=True)[0] for each in (ours, theirs))
     assert (found.text, found.source_tokens) == (expected.text, expected.source_tokens)

@@ -16,7 +16,7 @@ from tiny_run import pairs, save_run, spread_parts, tiny_config
 from transformer.arrays import save_arrays
 from transformer.building import build_model, model_variables
 from transformer.checkpoints import BEST, RunDirectory
-from transformer.config import DEFAULT_RUN, END_ID, START_ID, SearchConfig, UserError
+from transformer.config import DEFAULT_RUN, END_ID, START_ID, CleaningConfig, SearchConfig, UserError
 from transformer.data.tokenizers import train_tokenizers
 from transformer.inference import commands
 from transformer.inference.commands import Wanted, translate_lines
@@ -148,6 +148,46 @@ def test_a_line_is_left_whole_where_only_long_texts_are_cut(parts, translator):
     assert len(whole.reader.parts([line])[0]) == 1 and len(translator.reader.parts([line])[0]) == 3
     ((found,),) = whole.translate([line], with_attention=True)
     assert found.source_tokens.count("[end]") == 1 and "[end]" not in found.tokens
+
+
+@pytest.mark.parametrize(
+    ("rules", "read"),
+    [
+        ({}, "sol & mar <time> rio"),
+        ({"strip_html": False}, "<b>sol</b> &amp; mar <time> rio"),
+        ({"strip_html": False, "normalise_unicode": False}, "<b>sol</b> &amp; mar <time> rio "),
+        (None, "<b>sol</b> &amp; mar <time> rio "),
+    ],
+)
+def test_a_sentence_is_read_as_training_read_its_text(parts, translator, rules, read):
+    """With the run's cleaning, once: what was escaped three times is not unescaped further."""
+    cleaning = None if rules is None else CleaningConfig(**rules)
+    reading = Translator(*parts, translator.search, 32, cleaning=cleaning)
+    for one in (reading, reading.with_search(cut="long")):
+        ((part,),) = one.reader.parts(["<b>sol</b> &amp; mar <time> rio "])
+        assert part.text == (read if one.reader.cut == "long" else read.strip())
+        assert part.row == translator.encode([read])[0] == one.encode(["<b>sol</b> &amp; mar <time> rio "])[0]
+    if rules == {}:
+        assert reading.reader.parts(["&amp;amp;amp; <br>"])[0][0].text == "&amp;"
+        assert warnings(reading, "<br/>") == ["empty sentence"]
+        expected = translator.translate(["sol & mar"])[0][0]
+        assert reading.translate(["<b>sol</b> &amp; mar"])[0][0].text == expected.text
+        np.testing.assert_array_equal(reading.next_token("<i>sol</i>"), translator.next_token("sol"))
+
+
+def test_a_run_translates_with_its_own_cleaning_and_tells_what_was_given(tmp_path, parts):
+    run = save_run(tmp_path / "run", parts).path
+    loaded = Translator.load(run)
+    assert loaded.reader.cleaning == CleaningConfig()
+    for options in ({}, {"beam_size": 1}):
+        assert loaded.with_search(**options).reader.cleaning == CleaningConfig()
+    line = "<b>sol</b> &amp; mar"
+    out = tmp_path / "out"
+    translate_lines(loaded, [line], None, str(out), Wanted(as_json=True))
+    told = json.loads(out.read_text(encoding="utf-8"))
+    assert told["source"] == line
+    pieces = loaded.tokenizers.source.pieces(loaded.encode(["sol & mar"])[0][1:-1])
+    assert told["source_tokens"] == list(pieces)
 
 
 def test_a_prefix_begins_the_first_sentence(translator):

@@ -53,22 +53,39 @@ def normalise_tensor(texts: tf.Tensor) -> tf.Tensor:
     return tf.strings.regex_replace(texts, _OUTER_BLANKS, "")
 
 
-# HTML's elements (the living standard's index, and those that older pages still hold). Only these are tags: a
-# placeholder such as <name> is text.
-_BLOCKS = (
-    "address|article|aside|blockquote|body|br|button|caption|center|col|colgroup|dd|details|dialog|dir|div|dl|dt|"
-    "fieldset|figcaption|figure|footer|form|frame|frameset|h[1-6]|head|header|hgroup|hr|html|iframe|img|input|legend|"
-    "li|link|main|map|menu|meta|nav|noscript|object|ol|optgroup|option|p|param|pre|search|section|select|source|"
-    "summary|table|tbody|td|template|textarea|tfoot|th|thead|title|tr|track|ul|video"
+# HTML's elements (the living standard's index, and those that older pages still hold), blocks and others. Those of
+# `_MARKUP` only shape text: nobody means anything else by them. The names of the others are words, with which people
+# write placeholders (<time>, <code>, <source>): they are tags where they have an attribute, or an end.
+_MARKUP_BLOCKS = (
+    "blockquote|br|center|colgroup|dd|div|dl|dt|fieldset|figcaption|frameset|h[1-6]|hr|html|iframe|img|li|noscript|ol|"
+    "optgroup|p|pre|tbody|td|textarea|tfoot|th|thead|tr|ul"
 )
-_INLINE = (
-    "a|abbr|acronym|area|audio|b|base|bdi|bdo|big|canvas|cite|code|data|datalist|del|dfn|em|embed|font|i|ins|kbd|label|"
-    "mark|meter|output|picture|progress|q|rp|rt|ruby|s|samp|slot|small|span|strike|strong|sub|sup|svg|time|tt|u|var|wbr"
+_MARKUP_INLINE = "a|b|bdi|bdo|big|em|font|i|rp|rt|s|small|span|strike|strong|sub|sup|tt|u|wbr"
+_WORD_BLOCKS = (
+    "address|article|aside|body|button|caption|col|dialog|details|dir|figure|footer|form|frame|head|header|hgroup|input|"
+    "legend|link|main|map|menu|meta|nav|object|option|param|search|section|select|source|summary|table|template|title|"
+    "track|video"
 )
-_ATTRIBUTES = r"""(?:\s+[\w:.-]+\s*=\s*(?:"[^"]*"|'[^']*'|[^\s"'<>]+))*"""
-_HIDDEN = re.compile(r"<!--.*?-->|<(script|style)\b[^>]*>.*?</\1\s*>|<!doctype\b[^>]*>", re.DOTALL | re.IGNORECASE)
-_BLOCK_TAG = re.compile(rf"</?(?:{_BLOCKS}){_ATTRIBUTES}\s*/?>", re.IGNORECASE)
-_INLINE_TAG = re.compile(rf"</?(?:{_INLINE}){_ATTRIBUTES}\s*/?>", re.IGNORECASE)
+_WORD_INLINE = (
+    "abbr|acronym|area|audio|base|canvas|cite|code|data|datalist|del|dfn|embed|ins|kbd|label|mark|meter|output|picture|"
+    "progress|q|ruby|samp|slot|svg|time|var"
+)
+_ATTRIBUTES = r"""(?:\s+[\w:.-]+\s*=\s*(?:"[^"]*"|'[^']*'|[^\s"'<>]+))"""
+_DOCTYPE = re.compile(r"<!doctype\b[^<>]*>", re.IGNORECASE)
+_HIDING = re.compile(r"<!--|<(script|style)\b[^<>]*>", re.IGNORECASE)
+_SHOWING = {
+    name: re.compile(end, re.IGNORECASE)
+    for name, end in (("", "-->"), ("script", r"</script\s*>"), ("style", r"</style\s*>"))
+}
+_MARKUP = re.compile(
+    rf"</?(?:(?P<block>{_MARKUP_BLOCKS})|{_MARKUP_INLINE}){_ATTRIBUTES}*\s*/?>",
+    re.IGNORECASE,
+)
+_WORD = re.compile(
+    rf"<(?P<end>/?)(?P<name>(?P<block>{_WORD_BLOCKS})|{_WORD_INLINE})(?P<attributes>{_ATTRIBUTES}*)\s*/?>",
+    re.IGNORECASE,
+)
+_END = re.compile(r"</(\w+)\s*>")
 _ENTITY = re.compile(r"&(?:#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});")
 
 
@@ -76,20 +93,60 @@ def strip_html(text: str) -> str:
     """Return `text` without HTML: entities unescaped, comments, scripts and tags removed.
 
     Entities are unescaped twice, for corpora that were escaped twice. A tag is an HTML element's name with nothing but
-    attributes `name=value` behind it, so "a < b", "x<y" and "<name>" stay. A tag that separates blocks leaves a blank.
+    attributes `name=value` behind it, so "a < b", "x<y" and "<name>" stay. A name that is a word too, such as "time" or
+    "code", makes a tag only with an attribute, or if the text holds its end ("<code>x</code>"): alone it is a
+    placeholder, and stays. A tag that separates blocks leaves a blank.
     """
     if "&" in text:
         for _ in range(2):
             text = _ENTITY.sub(_unescape, text)
     if "<" not in text:
         return text
-    stripped = _INLINE_TAG.sub("", _BLOCK_TAG.sub(" ", _HIDDEN.sub(" ", text)))
+    stripped = _MARKUP.sub(_blank, _without_hidden(_DOCTYPE.sub(" ", text)))
+    ended = {name.lower() for name in _END.findall(stripped)}
+
+    def without_word(tag: re.Match[str]) -> str:
+        is_tag = tag["end"] or tag["attributes"] or tag["name"].lower() in ended
+        return _blank(tag) if is_tag else tag[0]
+
+    stripped = _WORD.sub(without_word, stripped)
     return text if stripped == text else re.sub(" {2,}", " ", stripped).strip(BLANKS)
+
+
+def _without_hidden(text: str) -> str:
+    """Put a blank for each comment, script and style sheet that ends; in one pass, whatever a stranger has written."""
+    parts, shown, endless = [], 0, set()
+    for opening in _HIDING.finditer(text):
+        name = (opening[1] or "").lower()
+        if opening.start() < shown or name in endless:
+            continue
+        if end := _SHOWING[name].search(text, opening.end()):
+            parts.append(text[shown : opening.start()])
+            shown = end.end()
+        else:
+            endless.add(name)
+    return " ".join([*parts, text[shown:]])
+
+
+def _blank(tag: re.Match[str]) -> str:
+    return " " if tag["block"] else ""
 
 
 def _unescape(match: re.Match[str]) -> str:
     entity = match[0]
     return html.unescape(entity) if entity[1] == "#" or entity[1:] in html.entities.html5 else entity
+
+
+def _changes(config: CleaningConfig) -> dict[str, Callable[[str], str]]:
+    changes = {"strip_html": strip_html, "normalise_unicode": normalise_text}
+    return {rule: change for rule, change in changes.items() if getattr(config, rule)}
+
+
+def cleaned(text: str, config: CleaningConfig) -> str:
+    """Return a text as `clean` changes each side of a pair: without HTML, normalised, as far as `config` says."""
+    for change in _changes(config).values():
+        text = change(text)
+    return text
 
 
 @dataclass
@@ -130,8 +187,7 @@ def clean(
         report: counts are added to it while the stream is read.
     """
     report = CleaningReport() if report is None else report
-    changes = {"strip_html": strip_html, "normalise_unicode": normalise_text}
-    changes = {rule: change for rule, change in changes.items() if getattr(config, rule)}
+    changes = _changes(config)
     counters = [_words_in(source_language), _words_in(target_language)]
     faults: dict[str, Callable[[tuple[str, str]], bool]] = {
         "drop_empty": lambda pair: not (pair[0].strip(BLANKS) and pair[1].strip(BLANKS)),

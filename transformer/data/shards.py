@@ -22,7 +22,7 @@ from transformer.data.corpora import Corpus
 from transformer.data.tokenizers import TokenizerPair, reservoir
 from transformer.threads import in_order
 
-FORMAT = 1  # of the shards; part of their fingerprint
+FORMAT = 2  # of the shards, and of what cleaning does; part of their fingerprint
 PAIRS_PER_SHARD = 250_000
 PAIRS_PER_CALL = 4096  # tokenised in one call, which the tokenizer spreads over the cores
 

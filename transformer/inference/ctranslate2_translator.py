@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from transformer.config import END_ID, PAD_ID, SMALLEST_TOP_P, START_ID, SearchConfig, UserError
+from transformer.config import END_ID, PAD_ID, SMALLEST_TOP_P, START_ID, CleaningConfig, SearchConfig, UserError
 from transformer.data.tokenizers import TokenizerPair
 from transformer.inference import ctranslate2_file
 from transformer.inference.ctranslate2_spec import MODEL, library
@@ -88,6 +88,7 @@ class CTranslate2Translator(Translator):
         max_positions: longest sequence of the model, in tokens.
         source_language: code, by which sentences are told apart; empty: as in English.
         cached: numbers that the model keeps of each token that it writes, see `ModelConfig.cached`.
+        cleaning: see `Translator`.
 
     Use: `CTranslate2Translator.load(export).translate(["a sentence"])`.
     """
@@ -100,10 +101,11 @@ class CTranslate2Translator(Translator):
         max_positions: int,
         source_language: str = "",
         cached: int = 1,
+        cleaning: CleaningConfig | None = None,
     ) -> None:
         self.model, self._kept = model, cached
         self.tokenizers, self.search, self.max_positions = tokenizers, search, max_positions
-        self.reader = Reader(tokenizers.source, max_positions, search.cut, source_language)
+        self.reader = Reader(tokenizers.source, max_positions, search.cut, source_language, cleaning)
         self._pieces = [
             tokenizer.pieces(range(tokenizer.vocabulary_size)) for tokenizer in (tokenizers.source, tokenizers.target)
         ]
@@ -134,11 +136,11 @@ class CTranslate2Translator(Translator):
         length = ctranslate2_file.check(path, config.model, tokenizers)
         check_digest(path, f"{MODEL}/{ctranslate2_file.WEIGHTS}", length)
         language, cached = str(description["source_language"]), config.model.cached
-        return cls(own_path(path, MODEL), tokenizers, config.search, positions, language, cached)
+        return cls(own_path(path, MODEL), tokenizers, config.search, positions, language, cached, config.cleaning)
 
     def _searching(self, search: SearchConfig) -> CTranslate2Translator:
-        language, positions = self.reader.language, self.max_positions
-        return CTranslate2Translator(self.model, self.tokenizers, search, positions, language, self._kept)
+        language, cleaning, positions = self.reader.language, self.reader.cleaning, self.max_positions
+        return CTranslate2Translator(self.model, self.tokenizers, search, positions, language, self._kept, cleaning)
 
     @property
     def _cached(self) -> int:

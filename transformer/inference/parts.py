@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from transformer.config import END_ID, START_ID
-from transformer.data.cleaning import META_BLANK
+from transformer.config import END_ID, START_ID, CleaningConfig
+from transformer.data.cleaning import META_BLANK, cleaned
 from transformer.data.tokenizers import Tokenizer
 from transformer.inference.splitting import most_characters, sentences_of, split_text
 
@@ -17,7 +17,7 @@ class Part(NamedTuple):
     """A sentence, or a part of one, that the model can read.
 
     Attributes:
-        text: as it was given.
+        text: as the model was to read it, cleaned as its training text was.
         row: its ids, with start and end tokens.
         start: ids that its translation has to begin with.
         shown: whether attention is wanted.
@@ -39,23 +39,43 @@ class Reader:
         max_positions: longest sequence of the model, in tokens.
         cut: whether a text is cut into its 'sentences', or only where it is too 'long'.
         language: code of the texts, by which sentences are told apart; empty: as in English.
+        cleaning: what was changed in the training text and is changed in each text here; None: nothing.
     """
 
-    def __init__(self, tokenizer: Tokenizer, max_positions: int, cut: str, language: str) -> None:
+    def __init__(
+        self,
+        tokenizer: Tokenizer,
+        max_positions: int,
+        cut: str,
+        language: str,
+        cleaning: CleaningConfig | None = None,
+    ) -> None:
         self.tokenizer, self.max_positions, self.cut, self.language = tokenizer, max_positions, cut, language
+        self.cleaning = cleaning
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
         """Return the source ids of texts, with start and end tokens."""
+        return self._encode(self._cleaned(texts))
+
+    def with_cut(self, cut: str) -> Reader:
+        """Return a reader that differs in what it cuts."""
+        return Reader(self.tokenizer, self.max_positions, cut, self.language, self.cleaning)
+
+    def _cleaned(self, texts: Sequence[str]) -> Sequence[str]:
+        return [cleaned(text, self.cleaning) for text in texts] if self.cleaning else texts
+
+    def _encode(self, texts: Sequence[str]) -> list[list[int]]:
         return [[START_ID, *row, END_ID] for row in self.tokenizer.tokenize(utf8(texts)).to_list()]
 
     def parts(self, texts: Sequence[str], with_attention: bool = False) -> list[list[Part]]:
         """Return what each text is cut into; attention is wanted of none that is longer than the model reads."""
         most = most_characters(self.max_positions - 2)
+        texts = self._cleaned(texts)
         pieces = [(self.cut == "sentences" and sentences_of(text, self.language)) or [text] for text in texts]
-        rows = iter(self.encode([piece[: most + 1] for of in pieces for piece in of]))
+        rows = iter(self._encode([piece[: most + 1] for sentences in pieces for piece in sentences]))
         found = []
-        for of in pieces:
-            parts = [part for piece in of for part in self._short(piece, next(rows)) if len(part.row) > 2]
+        for sentences in pieces:
+            parts = [part for piece in sentences for part in self._short(piece, next(rows)) if len(part.row) > 2]
             shown = with_attention and self.fits(parts)
             found.append([part._replace(shown=shown) for part in parts or [Part("", [START_ID, END_ID])]])
         return found
@@ -75,7 +95,7 @@ class Reader:
         if len(text) <= most_characters(limit) and len(row) <= self.max_positions:
             return [Part(text, row)]
         texts = split_text(text.replace(META_BLANK, " "), self.language, self._count, limit)
-        rows = map(self.fit, self.encode(texts))
+        rows = map(self.fit, self._encode(texts))
         return [Part(text, row, broken=True) for text, row in zip(texts, rows, strict=True)]
 
     def _count(self, texts: Sequence[str]) -> list[int]:

@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from transformer.checkpoints import BEST, RunDirectory
-from transformer.config import DEFAULT_RUN, MOST_CACHE, START_ID, Config, SearchConfig, UserError
+from transformer.config import DEFAULT_RUN, MOST_CACHE, START_ID, CleaningConfig, Config, SearchConfig, UserError
 from transformer.data.tokenizers import TokenizerPair
 from transformer.graphs import Graph
 from transformer.inference.attention import source_attention
@@ -34,6 +34,7 @@ class Translator:
         search: how to search or draw, and limits.
         max_positions: longest sequence of the model, in tokens.
         source_language: code, by which sentences are told apart; empty: as in English.
+        cleaning: that of the training text, by which HTML goes from the sentences too; None: they are read as they are.
 
     Use: `Translator.load(run).translate(["a sentence"])`.
     """
@@ -45,13 +46,14 @@ class Translator:
         search: SearchConfig,
         max_positions: int,
         source_language: str = "",
+        cleaning: CleaningConfig | None = None,
     ) -> None:
         self.models = [transformer] if isinstance(transformer, Transformer) else list(transformer)
         self.transformer = self.models[0]
         self.tokenizers = tokenizers
         self.search = search
         self.max_positions = max_positions
-        self.reader = Reader(tokenizers.source, max_positions, search.cut, source_language)
+        self.reader = Reader(tokenizers.source, max_positions, search.cut, source_language, cleaning)
         self._searchers = Searchers(self.models)
         self.searcher = self._searchers.of(search)
         ids, hypotheses = (tf.TensorSpec((None,) * rank, tf.int32) for rank in (2, 3))
@@ -88,7 +90,8 @@ class Translator:
         config = config.override({"search": search}, "search")
         positions = min(other.model.max_positions for other, _, _ in loaded)
         language = str(runs[0].corpus()["source_language"])
-        return cls([model for _, _, model in loaded], tokenizers, config.search, positions, language)
+        models = [model for _, _, model in loaded]
+        return cls(models, tokenizers, config.search, positions, language, config.cleaning)
 
     def with_search(self, **search: float | str) -> Translator:
         """Return a translator with the same weights that searches with other settings; those not named stay.
@@ -103,7 +106,7 @@ class Translator:
     def _searching(self, search: SearchConfig) -> Translator:
         other = copy.copy(self)
         other.search, other.searcher = search, self._searchers.of(search)
-        other.reader = Reader(self.tokenizers.source, self.max_positions, search.cut, self.reader.language)
+        other.reader = self.reader.with_cut(search.cut)
         return other
 
     @property
@@ -256,9 +259,8 @@ class Translator:
         found = Hypotheses(*(part[:, :n_best] for part in found))
         texts = self.tokenizers.target.detokenize(tf.constant(found.ids.reshape(-1, found.ids.shape[2])))
         texts = [one_line(text.decode("utf-8", "replace")) for text in texts.numpy()]
-        heads = None
-        if any(part.shown for part in batch):
-            heads = self._attention(source_ids, found.ids).numpy()
+        shown = any(part.shown for part in batch)
+        heads = self._attention(source_ids, found.ids).numpy() if shown else None
         return [
             [
                 self._translation(
@@ -278,10 +280,9 @@ class Translator:
     ) -> Translation:
         row, length, finished = part.row, int(found.lengths), bool(found.finished)
         words = found.ids[: length - finished]
-        mean = None
         if heads is not None:
             heads = heads[:, :, :length, : len(row)]
-            mean = heads[-1].mean(axis=0)
+        mean = None if heads is None else heads[-1].mean(axis=0)
         shown = mean is not None
         return Translation(
             text,

@@ -59,7 +59,8 @@ class Validation:
         self.config, self.run, self.cluster, self.steps, self.data = config, run, cluster, steps, data
         search = dataclasses.replace(config.search, beam_size=1)
         language = data.corpus.source_language
-        self.translator = Translator(steps.model, data.tokenizers, search, config.model.max_positions, language)
+        positions, cleaning = config.model.max_positions, config.cleaning
+        self.translator = Translator(steps.model, data.tokenizers, search, positions, language, cleaning=cleaning)
 
     def score(self, position: Position) -> dict[str, float]:
         """Return the validation loss in nats per target token and, where it is wanted, the BLEU of greedy search.
