@@ -106,7 +106,7 @@ class Abbreviations(NamedTuple):
 def abbreviations(language: str) -> Abbreviations:
     """Return the patterns of a language, whose code is as `transformer.data.languages.language_of` returns it."""
     language = {"nb": "no", "nn": "no", "sk": "cs"}.get(language, language)
-    onward, number, and_so_on = ({*of_all[""].split(), *of_all.get(language, "").split()} for of_all in _TABLES)
+    onward, number, and_so_on = ({*table[""].split(), *table.get(language, "").split()} for table in _TABLES)
     numbers = _one_word(number)
     return Abbreviations(
         re.compile(rf"{_one_word(onward - and_so_on)}\s+\Z"),
