@@ -126,7 +126,9 @@ def test_after_any_single_request_the_next_one_is_answered(live, seed, caplog):
         statuses.add(status)
         status, answer = live.post({"sentences": "sol mar"})
         assert status == 200 and answer["translations"][0]["source"] == "sol mar", body
-    assert statuses == {200, 400, 422} and not caplog.text
+    assert statuses == {200, 400, 422}
+    # TensorFlow may warn, where tests before have made many graphs.
+    assert not [record for record in caplog.records if record.name.startswith(("transformer", "uvicorn"))]
 
 
 @pytest.mark.parametrize(
