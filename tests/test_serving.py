@@ -6,6 +6,7 @@ import dataclasses
 import http.client
 import itertools
 import json
+import logging
 import re
 import socket
 import threading
@@ -410,7 +411,17 @@ def test_a_sentence_that_the_translator_fails_at_fails_alone(caplog):
         )
 
 
-def test_a_server_whose_thread_has_died_ends_with_an_error(monkeypatch):
+@pytest.fixture
+def log_levels():
+    """Restores the levels that `serve` sets for its process."""
+    loggers = [logging.getLogger(f"uvicorn.{name}") for name in ("access", "error")]
+    before = [logger.level for logger in loggers]
+    yield
+    for logger, level in zip(loggers, before, strict=True):
+        logger.setLevel(level)
+
+
+def test_a_server_whose_thread_has_died_ends_with_an_error(monkeypatch, log_levels):
     limits = ServeConfig()
     with listen("127.0.0.1", 0) as listener:
         batcher = Batcher(echo, limits.max_waiting, limits.max_together, limits.timeout)
