@@ -182,6 +182,39 @@ def test_faults_inside_a_tsv(write, content, message):
     assert failure(open_corpus(DataConfig(tsv=path)).check) == path + message
 
 
+def test_a_file_that_changes_between_two_readings_is_named(write, tmp_path):
+    corpus = aligned(write, numbered(40))
+    assert len(list(corpus.pairs("train"))) == 36
+    source, target = (tmp_path / "corpus" / name for name in ("train.en", "train.de"))
+    text = target.read_text()
+    os.utime(target, (1, 1))  # a new date alone changes nothing
+    assert len(list(corpus.pairs("train"))) == 36
+    for other in (text[:-20], text.replace("t7", "x7")):
+        target.write_text(other)
+        assert failure(lambda: list(corpus.pairs("validation"))) == (
+            f"{target} changed while in use; put back what was there, or begin another --run"
+        )
+    target.write_text(text)
+    assert len(list(corpus.pairs("train"))) == 36
+    stream = corpus.pairs("train")
+    next(stream)
+    source.unlink()  # while it is read
+    assert failure(lambda: list(stream)).startswith(f"{source} changed while in use")
+
+
+def test_tfds_files_that_are_gone_or_damaged_are_named(tmp_path):
+    for folder in tiny_dataset.keep_data_in(tmp_path):
+        assert folder is None
+        corpus = open_corpus(DataConfig(dataset="tiny_pairs/pt_to_en"))
+        (path,) = tmp_path.rglob("*train.tfrecord*")
+        for content in (path.read_bytes()[:-3], None):
+            path.unlink() if content is None else path.write_bytes(content)
+            assert failure(lambda corpus=corpus: list(corpus.pairs("train"))) == (
+                f"dataset tiny_pairs/pt_to_en is damaged, or cannot be read, in {path.parent}; "
+                "remove that folder and it is prepared again"
+            )
+
+
 # Validation pairs taken from training
 
 

@@ -96,3 +96,29 @@ def test_the_phrasebook_has_its_own_builder(monkeypatch, capsys):
 def test_retries_are_a_setting_of_this_tfds():
     assert isinstance(downloader.MAX_RETRIES, int) and downloads.MAX_RETRIES < downloader.MAX_RETRIES
     assert hasattr(tfds.core.DatasetBuilder, "is_prepared")
+
+
+@pytest.mark.parametrize("folder", ["/proc/x", "/dev/null/x", "a file"])
+def test_a_folder_that_cannot_be_written_is_one_line(tmp_path, monkeypatch, folder):
+    if folder == "a file":
+        folder = tmp_path / "file"
+        folder.write_text("where a folder should be")
+    monkeypatch.setattr("tensorflow_datasets.core.constants.DATA_DIR", str(folder))
+    message = rf"^cannot keep dataset '%s' in {folder} \(.+\); make room there, or name .* with \$TFDS_DATA_DIR$"
+    for name in ("phrasebook/pt_to_en", "tiny_pairs/pt_to_en"):
+        with pytest.raises(UserError, match=message % name) as error:
+            prepare(name)
+        assert "\n" not in str(error.value) and "Errno" not in str(error.value)
+
+
+def test_a_full_disk_is_one_line(tmp_path, monkeypatch):
+    def full(direction):  # as TFDS reports it
+        raise RuntimeError(
+            f"ResourceExhaustedError: Failed to finalize writing of split 'train': {tmp_path}; No space left on device"
+        )
+
+    monkeypatch.setattr("tensorflow_datasets.core.constants.DATA_DIR", str(tmp_path))
+    monkeypatch.setattr("transformer.data.phrasebook.load_builder", full)
+    assert failure("phrasebook/pt_to_en").startswith(
+        f"cannot keep dataset 'phrasebook/pt_to_en' in {tmp_path} (No space left on device); make room there, or "
+    )

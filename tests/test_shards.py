@@ -1,6 +1,7 @@
 """Tokenised shards: cleaned, made once, made again when anything changes, and never half."""
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -8,11 +9,11 @@ import pytest
 import tensorflow as tf
 from number_corpus import Numbers, a_config, unlike_pairs, write_corpus
 
-from transformer.config import END_ID, PAD_ID, START_ID, Config, UserError
+from transformer.config import END_ID, PAD_ID, START_ID, AccidentError, Config, UserError
 from transformer.data import shards as shards_room
 from transformer.data.cleaning import CleaningReport
 from transformer.data.corpora import FileCorpus
-from transformer.data.pipeline import batches
+from transformer.data.pipeline import batches, streamed
 from transformer.data.shards import cleaned_pairs, tokenised_shards
 from transformer.data.tokenizers import TokenizerPair
 
@@ -87,7 +88,9 @@ def test_shards_are_made_once_and_again_when_what_they_hold_changes(tmp_path, co
     assert len(counted) == 6
 
 
-@pytest.mark.parametrize("damage", ["no summary", "no shard", "half a summary", "another summary"])
+@pytest.mark.parametrize(
+    "damage", ["no summary", "no shard", "half a summary", "another summary", "cut", "another byte", "empty"]
+)
 def test_shards_that_are_not_complete_are_made_again(tmp_path, counted, damage):
     arguments = write_corpus(tmp_path, [("4", "5")]), "train", TokenizerPair(Numbers(), Numbers()), a_config(tmp_path)
     shards = tokenised_shards(*arguments)
@@ -96,12 +99,18 @@ def test_shards_that_are_not_complete_are_made_again(tmp_path, counted, damage):
         summary.unlink()
     elif damage == "no shard":
         Path(shards.paths[0]).unlink()
+    elif damage in ("cut", "another byte", "empty"):
+        content = Path(shards.paths[0]).read_bytes()
+        changed = {"cut": content[:-5], "another byte": content[:20] + b"~" + content[21:], "empty": b""}
+        Path(shards.paths[0]).write_bytes(changed[damage])
     elif damage == "half a summary":
         summary.write_text(summary.read_text()[:20])
     else:
         summary.write_text(json.dumps({"paths": []}))
     assert tokenised_shards(*arguments) == shards
     assert len(counted) == 2 and Path(shards.paths[0]).exists()
+    tokenised_shards(*arguments)
+    assert len(counted) == 2
 
 
 def test_a_process_that_fails_half_way_leaves_no_shards(tmp_path, monkeypatch):
@@ -140,6 +149,15 @@ def test_the_cache_folder_is_the_configs_then_the_environments(tmp_path, monkeyp
     assert shards_room.cache_folder(Config().data) == Path.home() / ".cache" / "transformer"
 
 
+def test_a_user_without_a_home_folder_is_told(monkeypatch):
+    monkeypatch.delenv("TRANSFORMER_CACHE", raising=False)
+    monkeypatch.setattr(os.path, "expanduser", lambda path: path)  # as for a user whom the machine does not know
+    with pytest.raises(
+        UserError, match=r"^there is no home folder for ~/.cache/transformer; name .* \$TRANSFORMER_CACHE"
+    ):
+        shards_room.cache_folder(Config().data)
+
+
 def test_the_corpus_is_never_held_whole(tmp_path, monkeypatch):
     monkeypatch.setattr(shards_room, "PAIRS_PER_CALL", 8)
     monkeypatch.setattr(shards_room, "PAIRS_PER_SHARD", 16)
@@ -166,3 +184,22 @@ def test_the_corpus_is_never_held_whole(tmp_path, monkeypatch):
     next(stream)
     with pytest.raises(tf.errors.NotFoundError):
         list(stream)
+
+
+@pytest.mark.parametrize("damage", ["removed", "cut", "empty", "another byte"])
+def test_shards_that_are_lost_while_they_are_read_are_told(tmp_path, damage):
+    config = a_config(tmp_path)
+    corpus = write_corpus(tmp_path, unlike_pairs(20))
+    shards = tokenised_shards(corpus, "train", TokenizerPair(Numbers(), Numbers()), config)
+    expected = len(list(batches(shards, config.data)))
+    assert len(list(streamed(batches(shards, config.data), shards))) == expected
+    path = Path(shards.paths[0])
+    content = path.read_bytes()
+    path.write_bytes({"cut": content[:-5], "another byte": content[:20] + b"~" + content[21:]}.get(damage, b""))
+    if damage == "removed":
+        path.unlink()
+    with pytest.raises(AccidentError) as error:
+        list(streamed(batches(shards, config.data), shards))
+    assert str(error.value) == (
+        f"the tokenised sentences in {path.parent} have been removed or damaged, and are made again"
+    )

@@ -196,6 +196,8 @@ def _told(error: Exception) -> str:
 
 def _told_of_system(error: OSError) -> str:
     reason = error.strerror or str(error) or type(error).__name__
+    if error.filename is None and isinstance(error, FileNotFoundError):  # no stream's; what `tempfile` raises
+        return f"{reason}; set $TMPDIR to a folder that can be written"
     if error.filename is None:
         try:
             sys.stdout.flush()

@@ -52,6 +52,10 @@ class UserError(Exception):
     """
 
 
+class AccidentError(UserError):
+    """Something outside went wrong while a run was at work, such as a full disk; the same command goes on later."""
+
+
 @dataclass(frozen=True)
 class ModelConfig:
     """Architecture of the translator (Vaswani et al. 2017, section 3). The defaults are the tutorial's sizes."""

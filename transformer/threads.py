@@ -12,10 +12,14 @@ import tensorflow as tf
 STREAMS = 2  # pieces of work that a CPU does side by side: halves of a training batch, batches of sentences
 
 
+def cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def cores_of_a_stream() -> int:
     """Return how many of the cores that this process may use each stream has; at least 1."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, cores // STREAMS)
+    return max(1, cores() // STREAMS)
 
 
 _working: list[int] = []  # the process that TensorFlow works in, once a model is loaded

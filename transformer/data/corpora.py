@@ -11,11 +11,11 @@ from pathlib import Path
 
 import tensorflow as tf
 
-from transformer.config import DEFAULT_DATASET, PAIR_FILES, DataConfig, UserError
+from transformer.config import DEFAULT_DATASET, PAIR_FILES, AccidentError, DataConfig, UserError
 from transformer.data import textfiles
-from transformer.data.downloads import ALTERNATIVES, prepare
+from transformer.data.downloads import ALTERNATIVES, directions, prepare
 from transformer.data.held_out import Pair, hold_out, pair_hash
-from transformer.data.languages import canonical, check_language
+from transformer.data.languages import check_language
 
 if typing.TYPE_CHECKING:
     import tensorflow_datasets
@@ -130,6 +130,7 @@ class FileCorpus(Corpus):
         super().__init__(name, source_language, target_language, files, validation_pairs)
         self._files, self._read_pairs = files, read
         self._digests: list[str] = []
+        self._stamps: dict[Path, textfiles.Stamp] = {}  # when the files were read through
         for path in itertools.chain(*files.values()):
             if path.is_dir():
                 raise UserError(f"{path} is a directory, not a text file; name a file inside it")
@@ -146,8 +147,11 @@ class FileCorpus(Corpus):
         Raises:
             UserError: the first fault found, with its file and line.
         """
-        if self._digests:
-            return
+        if not self._digests:
+            self._digests = self._inspect()
+
+    def _inspect(self) -> list[str]:
+        self._stamps = {path: textfiles.stamp(path) for path in itertools.chain(*self._files.values())}
         digests = []
         for split, paths in self._files.items():
             counts = []
@@ -160,7 +164,20 @@ class FileCorpus(Corpus):
                     f"{paths[0]} has {counts[0]} lines and {paths[1]} has {counts[1]}: line {min(counts) + 1} has no "
                     "counterpart; line n of one must be the translation of line n of the other"
                 )
-        self._digests = digests
+        return digests
+
+    def _check_unchanged(self) -> None:
+        """Refuse files that hold other text than at `check`: a part of the run would be on one, a part on the other."""
+        changed = [str(path) for path, stamp in self._stamps.items() if textfiles.stamp(path) != stamp]
+        if changed and not self._same_text():
+            names = " and ".join(changed)
+            raise AccidentError(f"{names} changed while in use; put back what was there, or begin another --run")
+
+    def _same_text(self) -> bool:
+        try:
+            return self._inspect() == self._digests
+        except UserError:
+            return False
 
     def _identity(self) -> Iterator[str]:
         self.check()
@@ -169,10 +186,15 @@ class FileCorpus(Corpus):
 
     def _read(self, split: str) -> Iterator[Pair]:
         self.check()
-        paths = self._files[split]
+        return self._stream(self._files[split])
+
+    def _stream(self, paths: tuple[Path, ...]) -> Iterator[Pair]:
+        self._check_unchanged()
         if len(paths) == 1:
-            return ((source, target) for source, target, *_ in self._read_pairs(paths[0]))
-        return zip(textfiles.lines(paths[0]), textfiles.lines(paths[1]), strict=True)
+            yield from ((source, target) for source, target, *_ in self._read_pairs(paths[0]))
+        else:  # as many lines at `check`, and else it is told below
+            yield from zip(textfiles.lines(paths[0]), textfiles.lines(paths[1]), strict=False)
+        self._check_unchanged()
 
 
 class TfdsCorpus(Corpus):
@@ -196,7 +218,7 @@ class TfdsCorpus(Corpus):
         validation_pairs: int,
     ) -> None:
         name = "/".join(builder.info.full_name.split("/")[:-1])
-        languages = _directions(builder, name, source_language, target_language)
+        languages = directions(builder, name, source_language, target_language)
         super().__init__(name, *languages, builder.info.splits, validation_pairs)
         if "train" not in self.own_splits:
             raise UserError(f"dataset {name} has no split 'train', only {', '.join(self.own_splits)}; {ALTERNATIVES}")
@@ -220,26 +242,15 @@ class TfdsCorpus(Corpus):
         # TFDS itself parses one example at a time: 90 microseconds a pair, where whole batches take 6.
         features = {language: tf.io.FixedLenFeature([], tf.string) for language in self._builder.info.features}
         records = tf.data.TFRecordDataset(self._builder.info.splits[split].filepaths).batch(_EXAMPLES_TOGETHER)
-        for batch in records.map(lambda batch: tf.io.parse_example(batch, features)).as_numpy_iterator():
-            for source, target in zip(batch[self.source_language], batch[self.target_language], strict=True):
-                yield source.decode(errors="replace"), target.decode(errors="replace")
-
-
-def _directions(
-    builder: tensorflow_datasets.core.DatasetBuilder, name: str, source: str, target: str
-) -> tuple[str, str]:
-    """Return the source and target language: what the user asked for, else the dataset's own direction."""
-    languages = list(builder.info.supervised_keys or builder.info.features.languages)
-    spelled = {canonical(language): language for language in languages}
-    source, target = (spelled.get(canonical(code), code) for code in (source, target))
-    for language in filter(None, (source, target)):
-        if language not in languages:
-            raise UserError(f"dataset {name} has no language '{language}', only {', '.join(languages)}")
-    if source and source == target:
-        raise UserError(f"dataset {name} needs two different languages of {', '.join(languages)}, got '{source}' twice")
-    source = source or next(language for language in languages if language != target)
-    target = target or next(language for language in languages if language != source)
-    return source, target
+        try:
+            for batch in records.map(lambda batch: tf.io.parse_example(batch, features)).as_numpy_iterator():
+                for source, target in zip(batch[self.source_language], batch[self.target_language], strict=True):
+                    yield source.decode(errors="replace"), target.decode(errors="replace")
+        except tf.errors.OpError:
+            raise AccidentError(
+                f"dataset {self.name} is damaged, or cannot be read, in {self._builder.data_dir}; "
+                "remove that folder and it is prepared again"
+            ) from None
 
 
 def open_corpus(config: DataConfig) -> Corpus:

@@ -33,18 +33,51 @@ def prepare(name: str) -> DatasetBuilder:
         name: `phrasebook/DIRECTION`, or what `tfds.builder` takes: `NAME`, `NAME/CONFIG` or `NAME/CONFIG:VERSION`.
 
     Raises:
-        UserError: unknown dataset or config (the nearest name is suggested), no translation dataset, or a failed
-            download (names the alternatives).
+        UserError: unknown dataset or config (the nearest name is suggested), no translation dataset, a failed download
+            (names the alternatives), or a folder that cannot be written.
     """
     dataset, _, config = name.partition("/")
     with _progress_on_stderr(name):
         if dataset == "phrasebook":
             return _phrasebook(config)
-        builder = _find(dataset, config)
-        if not builder.is_prepared():
+        try:
+            builder = _find(dataset, config)
+            prepared = builder.is_prepared()
+        except OSError as error:
+            raise _unusable_folder(name, error) from None
+        if not prepared:
             say(f"{name}: not on this machine yet, downloading it into {builder.data_dir}")
             _download(builder, name)
     return builder
+
+
+def _unusable_folder(name: str, error: Exception) -> UserError:
+    """Return what to say where TFDS' folder cannot be read or written, or is full."""
+    from tensorflow_datasets.core import constants
+
+    reason = error.strerror if isinstance(error, OSError) else ""
+    reason = reason or _one_line(error).rpartition("; ")[2]  # TensorFlow names the file before
+    return UserError(
+        f"cannot keep dataset '{name}' in {constants.DATA_DIR} ({reason}); make room there, or name a folder that can "
+        "be written with $TFDS_DATA_DIR"
+    )
+
+
+def directions(builder: DatasetBuilder, name: str, source: str, target: str) -> tuple[str, str]:
+    """Return the source and target language: what the user asked for, else the dataset's own direction.
+
+    Raises:
+        UserError: a language that the dataset has not, or the same twice.
+    """
+    languages = list(builder.info.supervised_keys or builder.info.features.languages)
+    for language in filter(None, (source, target)):
+        if language not in languages:
+            raise UserError(f"dataset {name} has no language '{language}', only {', '.join(languages)}")
+    if source and source == target:
+        raise UserError(f"dataset {name} needs two different languages of {', '.join(languages)}, got '{source}' twice")
+    source = source or next(language for language in languages if language != target)
+    target = target or next(language for language in languages if language != source)
+    return source, target
 
 
 def _phrasebook(direction: str) -> DatasetBuilder:
@@ -54,7 +87,12 @@ def _phrasebook(direction: str) -> DatasetBuilder:
         names = [f"phrasebook/{known}" for known in DIRECTIONS]
         hint = nearest(f"phrasebook/{direction}", names)
         raise UserError(f"unknown dataset 'phrasebook/{direction}'.{hint} Known: {', '.join(names)}")
-    return load_builder(direction)
+    import tensorflow as tf
+
+    try:
+        return load_builder(direction)
+    except (OSError, RuntimeError, tf.errors.OpError) as error:  # TFDS turns TensorFlow's errors into the second
+        raise _unusable_folder(f"phrasebook/{direction}", error) from None
 
 
 def _find(dataset: str, config: str) -> DatasetBuilder:
@@ -101,11 +139,14 @@ def _download(builder: DatasetBuilder, name: str) -> None:
         ImportError,  # a dataset that needs a package of its own
         AssertionError,  # a dataset that has to be fetched by hand
         ValueError,
+        RuntimeError,  # what TFDS makes of TensorFlow's errors
     )
     try:
         # The public bucket of prepared data is not asked: without network that hangs.
         builder.download_and_prepare(download_config=tfds.download.DownloadConfig(try_download_gcs=False))
     except failures as error:
+        if isinstance(error, OSError) and error.filename is not None or "No space left" in str(error):
+            raise _unusable_folder(name, error) from None
         request = getattr(error, "request", None)
         reason = f"no answer from {request.url}" if request is not None else _one_line(error)
         raise UserError(f"dataset '{name}' cannot be downloaded ({reason}); {ALTERNATIVES}") from None

@@ -5,6 +5,8 @@ Axes: N pairs, B sentences in a batch, S source tokens, T target tokens.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import tensorflow as tf
 
@@ -105,6 +107,19 @@ def batches(shards: Shards, config: DataConfig, seed: int | None = None, epoch: 
     # tf.data's tuner sleeps for up to a minute at a time, and the end of an epoch often waits for it to wake.
     options.autotune.enabled = False
     return dataset.with_options(options).prefetch(PREFETCHED)
+
+
+def streamed(dataset: tf.data.Dataset, shards: Shards) -> Iterator:
+    """Yield what a dataset made of shards holds.
+
+    Raises:
+        AccidentError: the shards' files have been removed or changed since they were made.
+    """
+    shards.check()
+    try:
+        yield from dataset
+    except (tf.errors.OpError, OSError):
+        raise shards.lost() from None
 
 
 @tf.function  # `batches` is called for every epoch; so the graph is made for the first one only

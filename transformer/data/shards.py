@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from transformer.config import Config, DataConfig, UserError
+from transformer.config import AccidentError, Config, DataConfig, UserError
 from transformer.data.cleaning import CleaningReport, clean
 from transformer.data.corpora import Corpus
 from transformer.data.tokenizers import TokenizerPair, reservoir
@@ -39,6 +39,8 @@ class Shards:
         target_tokens: their target tokens, the end token included.
         too_long: pairs left out because a side has more than `max_tokens` tokens.
         cleaning: what cleaning did, in one line.
+        sizes: of the files, in bytes.
+        digests: BLAKE2b of the files, in hexadecimal.
     """
 
     paths: tuple[str, ...]
@@ -46,11 +48,42 @@ class Shards:
     target_tokens: int
     too_long: int
     cleaning: str
+    sizes: tuple[int, ...] = ()
+    digests: tuple[str, ...] = ()
+
+    def check(self, thorough: bool = False) -> None:
+        """Compare the files' sizes, and their content if it is to be `thorough`, with what was written.
+
+        Raises:
+            AccidentError: a file is missing or has changed.
+        """
+        try:
+            same = tuple(os.path.getsize(path) for path in self.paths) == self.sizes
+            same = same and not (thorough and tuple(in_order(_digest, self.paths)) != self.digests)
+        except OSError:
+            same = False
+        if not same:
+            raise self.lost()
+
+    def lost(self) -> AccidentError:
+        """Return what to say where the files are missing or damaged."""
+        folder = Path(self.paths[0]).parent
+        return AccidentError(f"the tokenised sentences in {folder} have been removed or damaged, and are made again")
 
 
 def cache_folder(config: DataConfig) -> Path:
-    """Return where tokenised shards are kept."""
-    return Path(config.cache or os.environ.get("TRANSFORMER_CACHE") or "~/.cache/transformer").expanduser()
+    """Return where tokenised shards are kept.
+
+    Raises:
+        UserError: in the home folder of a user who has none.
+    """
+    folder = Path(config.cache or os.environ.get("TRANSFORMER_CACHE") or "~/.cache/transformer")
+    try:
+        return folder.expanduser()
+    except RuntimeError:
+        raise UserError(
+            f"there is no home folder for {folder}; name another folder with $TRANSFORMER_CACHE or data.cache"
+        ) from None
 
 
 def cleaned_pairs(
@@ -84,8 +117,8 @@ def tokenised_shards(
     """Tokenise a split into shards on disk, or return those that an earlier run left.
 
     The folder's name is a fingerprint of corpus, tokenizers, cleaning and limits: when one of them changes, other
-    shards are made. A folder is written under a temporary name and renamed when it is complete. `say` is told how far
-    it is, now and then.
+    shards are made, and also when their files have changed. A folder is written under a temporary name and renamed when
+    it is complete. `say` is told how far it is, now and then.
 
     Raises:
         UserError: no pair is left, or the cache folder cannot be written.
@@ -106,10 +139,10 @@ def tokenised_shards(
     if shards is None:
         try:
             shards = _make_shards(folder, corpus, split, tokenizers, config, say)
-        except (OSError, tf.errors.ResourceExhaustedError, tf.errors.PermissionDeniedError) as error:
-            reason = error.strerror if isinstance(error, OSError) else error.message
+        except (OSError, tf.errors.OpError) as error:
+            reason = error.strerror if isinstance(error, OSError) else error.message.rpartition("; ")[2]
             raise UserError(
-                f"cannot write the cache folder {folder.parent} ({reason}); "
+                f"cannot write the cache folder {folder.parent} ({reason}); make room, or "
                 "name another one with $TRANSFORMER_CACHE or data.cache"
             ) from None
     if not shards.pairs:
@@ -123,14 +156,21 @@ def tokenised_shards(
     return shards
 
 
-def _read_shards(folder: Path) -> Shards | None:
-    """Return the shards in a folder, or None where they are not complete."""
+def _read_shards(folder: Path, thorough: bool = True) -> Shards | None:
+    """Return the shards in a folder, or None where they are not complete or, if that is looked at, not whole."""
     try:
         summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
-        shards = Shards(**{**summary, "paths": tuple(str(folder / path) for path in summary["paths"])})
-    except (OSError, ValueError, TypeError, KeyError):
+        lists = {name: tuple(summary[name]) for name in ("sizes", "digests")}
+        shards = Shards(**{**summary, **lists, "paths": tuple(str(folder / path) for path in summary["paths"])})
+        shards.check(thorough)
+    except (OSError, ValueError, TypeError, KeyError, AccidentError):
         return None
-    return shards if all(Path(path).is_file() for path in shards.paths) else None
+    return shards
+
+
+def _digest(path: str | Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "blake2b").hexdigest()
 
 
 def _make_shards(
@@ -152,7 +192,7 @@ def _make_shards(
         except OSError:  # another process was first; its shards are the same
             if _read_shards(folder) is None:
                 raise
-        made = _read_shards(folder)
+        made = _read_shards(folder, thorough=False)
         if made is None:
             raise FileNotFoundError(errno.ENOENT, "what was just written has been removed", str(folder))
         return made
@@ -195,7 +235,10 @@ def _write_shards(
         if writer:
             writer.close()
     cleaning = str(report) if split == "train" else "not cleaned"
-    summary = Shards(tuple(paths), kept, target_tokens, too_long, cleaning)
+    written = [folder / path for path in paths]
+    sizes, digests = tuple(path.stat().st_size for path in written), tuple(in_order(_digest, written))
+    counts = kept, target_tokens, too_long
+    summary = Shards(tuple(paths), *counts, cleaning, sizes, digests)
     (folder / "summary.json").write_text(json.dumps(dataclasses.asdict(summary)), encoding="utf-8")
 
 

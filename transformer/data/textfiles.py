@@ -20,6 +20,8 @@ from transformer.data.cleaning import BLANKS
 
 Reader = Callable[[Path], Iterator[list[str]]]  # of a file of pairs: source, target and perhaps more of each
 
+Stamp = tuple[int, int] | None
+
 LONGEST_LINE = 4_000_000  # bytes, a million characters of any script: a line is held in memory as a whole
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _LINES_TOGETHER = 1024  # hashed in one go
@@ -38,6 +40,15 @@ _REFUSED = {
     "is a zip archive, not text; unpack it": (b"PK\3\4",),
 }
 _BEGINNINGS = {start: name for table in (_COMPRESSED, _REFUSED) for name, starts in table.items() for start in starts}
+
+
+def stamp(path: Path) -> Stamp:
+    """Return what changes when a file is written: its size and the time of its last change; None without a file."""
+    try:
+        state = path.stat()
+    except OSError:
+        return None
+    return state.st_size, state.st_mtime_ns
 
 
 def lines(path: Path) -> Iterator[str]:

@@ -4,9 +4,24 @@ import time
 
 import tensorflow as tf
 
+from transformer.threads import cores
+
 SIZE = 512  # of the square matrices, about those of a small model's step
 ROUNDS = 10  # interleaved; the fastest of each counts, so that other work on the machine does not
 EMULATED = 2.0  # times as slow as float32
+
+
+def devices(strategy: tf.distribute.Strategy, workers: int = 1) -> str:
+    """Return what trains, in words: '2 CPU cores' or '1 GPU (NVIDIA L4)', and on how many machines."""
+    gpus = tf.config.list_physical_devices("GPU")
+    if gpus:
+        count = strategy.num_replicas_in_sync // workers
+        name = tf.config.experimental.get_device_details(gpus[0]).get("device_name", "")
+        told = f"{count} GPU{'s' * (count != 1)}" + f" ({name})" * bool(name)
+    else:
+        count = cores()
+        told = f"{count} CPU core{'s' * (count != 1)}"
+    return told if workers == 1 else f"{workers} machines with {told} each"
 
 
 def slowdown(precision: str) -> float:

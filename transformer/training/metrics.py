@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 from transformer.checkpoints import RunDirectory
-from transformer.config import UserError
+from transformer.config import AccidentError, UserError
 
 
 def check_tensorboard() -> None:
@@ -46,7 +47,7 @@ class Metrics:
         """Append a record; its numbers become scalars at its step.
 
         Raises:
-            UserError: the file cannot be written.
+            AccidentError: a file cannot be written.
         """
         if not self.writes:
             return
@@ -54,12 +55,19 @@ class Metrics:
             with open(self.run.metrics, "a", encoding="utf-8") as file:
                 file.write(json.dumps(record) + "\n")
         except OSError as error:
-            raise UserError(f"cannot write {self.run.metrics}: {error.strerror}; free space") from None
+            raise AccidentError(f"cannot write {self.run.metrics}: {error.strerror}; free space") from None
         if self.board:
-            import tensorflow as tf
+            self._show(self.board, record)
 
-            with self.board.as_default(step=record["step"]):
+    def _show(self, board: Any, record: dict[str, object]) -> None:
+        import tensorflow as tf
+
+        try:
+            with board.as_default(step=record["step"]):
                 for name, value in record.items():
                     if name not in ("event", "step"):
                         tf.summary.scalar(f"{record['event']}/{name}", value)
-            self.board.flush()
+            board.flush()
+        except tf.errors.OpError as error:
+            folder = self.run.path / "tensorboard"
+            raise AccidentError(f"cannot write {folder}: {error.message}; free space") from None

@@ -6,6 +6,7 @@ import math
 import sys
 import time
 
+from transformer.command_line import one_line
 from transformer.config import TrainingConfig
 from transformer.rules import require
 
@@ -41,6 +42,12 @@ class Position:
             require(least <= value <= most, name, f"from {least:g} to {most:g}", value)
         for name in ("best_step", "skipped", "averaged_at"):
             require(getattr(self, name) <= self.step, name, f"at most step={self.step}", getattr(self, name))
+
+
+def say(message: str) -> None:
+    """Tell the user something on a line of stderr; a U+000A at the start leaves the progress line as it is."""
+    text = message.removeprefix("\n")
+    print("\n" * (text != message) + one_line(text), file=sys.stderr, flush=True)
 
 
 def ending(position: Position, training: TrainingConfig) -> tuple[str, str]:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import functools
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,21 +11,21 @@ from pathlib import Path
 import keras
 import tensorflow as tf
 
-from transformer.arrays import DamagedError, load_arrays, load_fitting, save_arrays
+from transformer.arrays import DamagedError, load_arrays, load_fitting
 from transformer.building import build_model, model_variables, numbered
 from transformer.checkpoints import LAST, PREVIOUS, RunDirectory
-from transformer.config import Config, UserError
-from transformer.data.pipeline import batches
+from transformer.config import AccidentError, Config, UserError
+from transformer.data.pipeline import batches, streamed
 from transformer.rules import from_facts
 from transformer.training.cluster import Cluster
-from transformer.training.devices import precision_doubts
+from transformer.training.devices import devices, precision_doubts
 from transformer.training.interruption import Interruption
 from transformer.training.metrics import Metrics, check_tensorboard
 from transformer.training.optimizer import build_optimizer, doubts
 from transformer.training.preparation import begin, join
-from transformer.training.progress import Position, Progress, ending
+from transformer.training.progress import Position, Progress, ending, say
 from transformer.training.steps import Batch, Result, Steps
-from transformer.training.validation import REMEDY, Validation
+from transformer.training.validation import REMEDY, Validation, put_back, save
 
 MOST_SKIPPED = 100  # bad steps in a row after which `bad_steps = "skip"` gives up
 
@@ -69,9 +67,11 @@ class Trainer:
         with self.cluster.strategy.scope():
             self.model = build_model(config.model, data.tokenizers, config.training.precision)
             self.optimizer = build_optimizer(config, self.model.trainable_variables)
+        where, parameters = devices(self.cluster.strategy, self.cluster.workers), self.model.count_params() / 1e6
+        self._say(f"training on {where}: {parameters:,.1f} M parameters, {data.shards.pairs:,} pairs")
         self.steps = Steps(self.model, self.optimizer, config, self.cluster.strategy)
         self.data, self.validation = data, Validation(config, run, self.cluster, self.steps, data)
-        self.position = Position()
+        self.position, self.saved_step = Position(), 0
         if begun:
             self._resume()
         if not self.position.step and config.training.init_from:
@@ -80,7 +80,7 @@ class Trainer:
 
     def _say(self, message: str) -> None:
         if self.cluster.chief:
-            print(message, file=sys.stderr, flush=True)
+            say(message)
 
     def _start_from(self, other: RunDirectory) -> None:
         loaded, left = load_fitting(other.weights(), model_variables(self.model))
@@ -110,7 +110,7 @@ class Trainer:
         if damaged and self.cluster.chief:  # or the next checkpoint would push the good one out
             self.run.weights(PREVIOUS).replace(self.run.weights(LAST))
         self.steps.scale = self.position.scale or self.steps.scale
-        self.steps.good_steps = self.position.good_steps
+        self.steps.good_steps, self.saved_step = self.position.good_steps, self.position.step
 
     def _state(self) -> dict[str, keras.Variable]:
         """Everything that decides how training goes on: weights, optimizer slots, dropout's random states."""
@@ -128,7 +128,7 @@ class Trainer:
         while True:
             epoch = batches(self.data.shards, self.config.data, self.config.training.seed, self.position.epoch)
             empty = self.position.batch == 0
-            for (source_ids, target_in), target_out in epoch.skip(self.position.batch):
+            for (source_ids, target_in), target_out in streamed(epoch.skip(self.position.batch), self.data.shards):
                 empty = False
                 self.position.batch += 1
                 yield source_ids, target_in, target_out
@@ -163,6 +163,12 @@ class Trainer:
                 f"another worker was lost at step {self.position.step:,} ({type(error).__name__}); start the same "
                 "command on every machine again, it continues from the last checkpoint"
             ) from None
+        except AccidentError as error:
+            if not self.run.path.is_dir():
+                raise UserError(
+                    f"run directory {self.run.path} has been removed; the same command begins it anew"
+                ) from None
+            raise UserError(f"{error}; the same command goes on from step {self.saved_step:,}") from None
         finally:
             self.run.unlock()
         return self.position
@@ -173,7 +179,7 @@ class Trainer:
         clock = time.monotonic()
         while not self.done():
             asked = time.monotonic()
-            step_batches = [next(every) for _ in range(training.accumulate)]
+            step_batches = self._next_batches(every)
             waited = time.monotonic() - asked
             result = self.steps.train(step_batches)
             self.position.step += 1
@@ -200,6 +206,17 @@ class Trainer:
         self._say(
             f"\n{self.position.step:,} steps are done: {why}; TensorFlow made {self.steps.traces} graphs for them"
         )
+
+    def _next_batches(self, every: Iterator[Batch]) -> list[Batch]:
+        """Return the batches of a step; where they can no longer be read, save what has been done."""
+        before = self.position.epoch, self.position.batch
+        try:
+            return [next(every) for _ in range(self.config.training.accumulate)]
+        except AccidentError:
+            self.position.epoch, self.position.batch = before
+            if self.position.step > self.saved_step:
+                self.save()
+            raise
 
     def _to_average(self) -> bool:
         return bool(self.config.training.average_checkpoints and self.position.averaged_at < self.position.step)
@@ -242,22 +259,12 @@ class Trainer:
         """Save everything that a resumed run needs; the checkpoint before stays as `previous`."""
         if self.cluster.chief:
             facts = dataclasses.asdict(self.position)
-            save_arrays(self.run.weights(LAST), self._state(), facts, keep=self.run.weights(PREVIOUS))
-
-    @contextlib.contextmanager
-    def _own_weights_kept(self) -> Iterator[None]:
-        """Put the model's weights back at the end."""
-        weights = self.model.trainable_variables
-        own = [variable.numpy() for variable in weights]
-        try:
-            yield
-        finally:
-            for variable, value in zip(weights, own, strict=True):
-                variable.assign(value)
+            save(self.run.weights(LAST), self._state(), facts, keep=self.run.weights(PREVIOUS))
+        self.saved_step = self.position.step
 
     def validate(self) -> None:
         """Score the validation pairs with the averaged weights, where there are any, and keep the best weights."""
-        with self._own_weights_kept():
+        with put_back(self.model.trainable_variables):
             for variable, average in zip(self.model.trainable_variables, self._averages(), strict=False):
                 variable.assign(average)
             scores = self.validation.score(self.position)
@@ -265,7 +272,7 @@ class Trainer:
         self._tell("validation", scores)
 
     def _average(self) -> None:
-        with self._own_weights_kept():
+        with put_back(self.model.trainable_variables):
             scores = self.validation.average(self.position)
         self.position.averaged_at = self.position.step
         self.save()

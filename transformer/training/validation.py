@@ -5,17 +5,20 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
+import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+import keras
 import numpy as np
 
 from transformer.arrays import load_arrays, save_arrays
 from transformer.building import model_variables
 from transformer.checkpoints import BEST, RunDirectory
-from transformer.config import Config, UserError
-from transformer.data.pipeline import batches
+from transformer.config import AccidentError, Config, UserError
+from transformer.data.held_out import Pair
+from transformer.data.pipeline import batches, streamed
 from transformer.evaluation import bleu
 from transformer.inference.translator import Translator
 from transformer.rules import from_facts, require
@@ -44,6 +47,31 @@ class Kept:
             require(-math.inf < getattr(self, name) < math.inf, name, "a finite number", getattr(self, name))
 
 
+def save(
+    path: Path, variables: Mapping[str, keras.Variable], facts: Mapping[str, object], keep: Path | None = None
+) -> None:
+    """Do what `save_arrays` does, for a run at work.
+
+    Raises:
+        AccidentError: the file cannot be written.
+    """
+    try:
+        save_arrays(path, variables, facts, keep)
+    except UserError as error:
+        raise AccidentError(str(error)) from None
+
+
+@contextlib.contextmanager
+def put_back(variables: Sequence[keras.Variable]) -> Iterator[None]:
+    """Give variables, at the end, the values that they have now."""
+    own = [variable.numpy() for variable in variables]
+    try:
+        yield
+    finally:
+        for variable, value in zip(variables, own, strict=True):
+            variable.assign(value)
+
+
 class Validation:
     """Scores a model on the validation pairs and keeps the weights that score best.
 
@@ -61,6 +89,8 @@ class Validation:
         language = data.corpus.source_language
         positions, cleaning = config.model.max_positions, config.cleaning
         self.translator = Translator(steps.model, data.tokenizers, search, positions, language, cleaning=cleaning)
+        if "validation" in data.corpus.own_splits and cluster.chief:
+            self._pairs  # noqa: B018 - read now; to take some from training is a pass over all of it, and can wait
 
     def score(self, position: Position) -> dict[str, float]:
         """Return the validation loss in nats per target token and, where it is wanted, the BLEU of greedy search.
@@ -69,7 +99,8 @@ class Validation:
             UserError: the loss is no number.
         """
         sums = np.zeros(2)
-        for (source_ids, target_in), target_out in batches(self.data.validation_shards, self.config.data):
+        shards = self.data.validation_shards
+        for (source_ids, target_in), target_out in streamed(batches(shards, self.config.data), shards):
             sums += [float(part) for part in self.steps.validation_step(source_ids, target_in, target_out)]
         loss = sums[0] / sums[1]
         if not math.isfinite(loss):
@@ -78,10 +109,14 @@ class Validation:
             return {"loss": loss}
         return {"loss": loss, "bleu": self.cluster.agree(self._bleu() if self.cluster.chief else 0.0)}
 
-    def _bleu(self) -> float:
+    @functools.cached_property
+    def _pairs(self) -> list[Pair]:
+        """The sentences that are translated, kept: whoever changes their files meanwhile changes no score."""
         wanted = self.config.training.validation_bleu_pairs
-        pairs = self.data.corpus.pairs("validation")
-        sources, references = zip(*(pair for pair, _ in zip(pairs, range(wanted), strict=False)), strict=True)
+        return list(itertools.islice(self.data.corpus.pairs("validation"), wanted))
+
+    def _bleu(self) -> float:
+        sources, references = zip(*self._pairs, strict=True)
         hypotheses = [best[0].text for best in self.translator.translate(sources)]
         return bleu(hypotheses, references, self.data.corpus.target_language).score
 
@@ -114,7 +149,7 @@ class Validation:
         if self.cluster.chief:
             with contextlib.suppress(OSError):  # told below
                 path.parent.mkdir(exist_ok=True)
-            save_arrays(path, model_variables(self.steps.model), facts)
+            save(path, model_variables(self.steps.model), facts)
 
     def _prune(self, wanted: int, step: int) -> None:
         """Drop all but the wanted weights, and those that an interrupted process left behind this step."""
