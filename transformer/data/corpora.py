@@ -12,7 +12,7 @@ from pathlib import Path
 import tensorflow as tf
 
 from transformer.config import DEFAULT_DATASET, PAIR_FILES, AccidentError, DataConfig, UserError
-from transformer.data import textfiles
+from transformer.data import suspicions, textfiles
 from transformer.data.downloads import ALTERNATIVES, directions, prepare
 from transformer.data.held_out import Pair, hold_out, pair_hash
 from transformer.data.languages import check_language
@@ -78,6 +78,10 @@ class Corpus(abc.ABC):
         Raises:
             UserError: the first fault found; see `open_corpus`.
         """
+
+    def warnings(self) -> Iterator[str]:
+        """Yield what looks wrong at the beginning of the training text, though it can be read."""
+        yield from ()
 
     @abc.abstractmethod
     def _read(self, split: str) -> Iterator[Pair]:
@@ -178,6 +182,11 @@ class FileCorpus(Corpus):
             return self._inspect() == self._digests
         except UserError:
             return False
+
+    def warnings(self) -> Iterator[str]:
+        languages = self.source_language, self.target_language
+        readers = (self._read_pairs,) if len(self._files["train"]) == 1 else (textfiles.lines,) * 2
+        yield from suspicions.of_files(self._files["train"], readers, languages)
 
     def _identity(self) -> Iterator[str]:
         self.check()

@@ -39,6 +39,8 @@ def begin(config: Config, run: RunDirectory, say: Callable[[str], None]) -> Trai
     """
     corpus = open_corpus(config.data)
     corpus.check()
+    for warning in corpus.warnings():
+        say(f"warning: {warning}")
     if config.training.init_from:
         tokenizers = _tokenizers_of(RunDirectory(config.training.init_from), config)
     else:

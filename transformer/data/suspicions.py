@@ -1,0 +1,153 @@
+"""What looks wrong in a user's text before anything is learned from it: columns, headers, swapped languages."""
+
+from __future__ import annotations
+
+import collections
+import itertools
+import re
+import unicodedata
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+
+LOOKED_AT = 2000  # lines at the beginning of a file
+MOST = 0.9  # of the lines are called all of them
+LEAST_PAIRS = 10  # from which languages are told
+CLEAR = 2 / 3  # of the sentences of a side have to be of the other language
+
+_NUMBER = re.compile(r"[\s\d.,:+-]*\d[\s\d.,:+-]*")
+_HEADERS = {"source", "target", "src", "tgt", "trg", "input", "output", "original", "translation", "text", "sentence"}
+_SCRIPTS = {  # of ISO 15924, where Unicode's names of letters begin with other words
+    "Hans": {"CJK"},
+    "Hant": {"CJK"},
+    "Jpan": {"CJK", "HIRAGANA", "KATAKANA"},
+    "Kore": {"HANGUL", "CJK"},
+}
+
+
+def of_files(paths: Sequence[Path], readers: Sequence[Callable], languages: Sequence[str]) -> Iterator[str]:
+    """Yield what looks wrong in the first lines of a file of pairs, or of two aligned files.
+
+    Args:
+        paths: of the one or the two.
+        readers: what yields the rows of the one, or the lines of each of the two.
+        languages: codes of source and target, or empty texts.
+    """
+    read = [list(itertools.islice(reader(path), LOOKED_AT)) for path, reader in zip(paths, readers, strict=True)]
+    rows = read[0] if len(paths) == 1 else list(zip(*read, strict=False))
+    name = " and ".join(map(str, paths))
+    if len(paths) == 1:
+        yield from column_warnings(paths[0], rows)
+    else:
+        yield from itertools.chain.from_iterable(map(line_warnings, paths, read))
+    yield from header_warnings(name, rows[0], languages)
+    if swapped([(row[0], row[1]) for row in rows], *languages):
+        source, target = languages
+        yield (
+            f"{name}: source and target look swapped, {target} to {source} instead of {source} to {target}; "
+            "if they are, swap the files or the languages (of a TSV, the columns)"
+        )
+
+
+def column_warnings(path: object, rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    """Yield what looks wrong in the first lines of a file of pairs.
+
+    Args:
+        path: of the file, for the messages.
+        rows: the columns of each line.
+    """
+    looked_at = f"of the first {len(rows):,} lines"
+    longer = [(number, row[2]) for number, row in enumerate(rows, start=1) if len(row) > 2]
+    if longer:
+        number, text = longer[0]
+        yield (
+            f"{path}: {len(longer):,} {looked_at} have more than two columns; source and target are the first two, the "
+            f"rest is ignored, such as '{text[:40]}' in line {number}"
+        )
+    numbers = [sum(bool(_NUMBER.fullmatch(row[side])) for row in rows) for side in (0, 1)]
+    if numbers[0] >= MOST * len(rows) > numbers[1]:
+        yield (
+            f"{path}: the first column of {numbers[0]:,} {looked_at} is a number, and is taken as the source; "
+            "if it is not meant so, drop it: cut -f2-"
+        )
+
+
+def line_warnings(path: object, lines: Sequence[str]) -> Iterator[str]:
+    """Yield what looks wrong in the first lines of one of two aligned files."""
+    columns = sum("\t" in line for line in lines)
+    if columns >= MOST * len(lines):
+        yield (
+            f"{path}: {columns:,} of the first {len(lines):,} lines hold a TAB, which is taken as text; "
+            "if it divides source from target, give the file as --tsv"
+        )
+
+
+def header_warnings(path: object, first: Sequence[str], languages: Sequence[str]) -> Iterator[str]:
+    """Yield that the first pair of texts names its columns instead of being a pair."""
+    import babel
+
+    names = babel.Locale("en").languages
+    known = {*_HEADERS, *(word.lower() for code in languages if code for word in (code, str(names.get(code, code))))}
+    if len(first) > 1 and all(text.strip().lower() in known for text in first[:2]):
+        yield (
+            f"{path}: line 1 looks like a header ('{first[0]}', '{first[1]}'), and is taken as a pair; "
+            "if it is one, drop it: tail -n +2"
+        )
+
+
+def swapped(pairs: Sequence[tuple[str, str]], source_language: str, target_language: str) -> bool:
+    """Return whether the sources are clearly in the language of the targets, and the targets in that of the sources.
+
+    By their scripts where these differ, else by the likelier of the two languages; False where neither is known.
+    """
+    if not (source_language and target_language) or len(pairs) < LEAST_PAIRS:
+        return False
+    scripts = [_scripts(language) for language in (source_language, target_language)]
+    if all(scripts) and not scripts[0] & scripts[1]:
+        told = [_by_script(side, *scripts) for side in zip(*pairs, strict=True)]
+    else:
+        told = _by_language(pairs, source_language, target_language)
+    return bool(told) and told[0] <= 1 - CLEAR and told[1] >= CLEAR
+
+
+def _scripts(language: str) -> set[str]:
+    """Return with what words Unicode's names of a language's letters begin; nothing for a language without a script."""
+    import babel
+    from babel.core import get_global
+
+    code = language.replace("-", "_")
+    named = next((part.title() for part in code.split("_")[1:] if len(part) == 4), "")
+    likely = get_global("likely_subtags").get(code) or get_global("likely_subtags").get(code.split("_")[0], "")
+    script = named or next((part for part in likely.split("_")[1:] if len(part) == 4), "")
+    if not script:
+        return set()
+    return _SCRIPTS.get(script) or {str(babel.Locale("en").scripts.get(script, script)).upper().split()[0]}
+
+
+def _by_script(texts: Iterable[str], first: set[str], second: set[str]) -> float:
+    """Return the share of the first of two scripts among the letters that are of either; a half without any."""
+    letters = collections.Counter(itertools.chain.from_iterable(texts))
+    counts = [0, 0]
+    for letter, count in letters.items():
+        word = unicodedata.name(letter, "").partition(" ")[0] if letter.isalpha() else ""
+        for place, script in enumerate((first, second)):
+            counts[place] += count * (word in script)
+    return counts[0] / sum(counts) if sum(counts) else 0.5
+
+
+def _by_language(pairs: Sequence[tuple[str, str]], first: str, second: str) -> list[float]:
+    """Return the share of the sources, and of the targets, that is likelier in the first of two languages."""
+    from py3langid.langid import MODEL_FILE, LanguageIdentifier
+
+    codes = [language.replace("-", "_").split("_")[0] for language in (first, second)]
+    identifier = LanguageIdentifier.from_model_file(MODEL_FILE)
+    if codes[0] == codes[1] or not set(codes) <= set(identifier.labels):
+        return []
+    identifier.set_languages(codes)
+    shares = []
+    for side in zip(*pairs, strict=True):
+        ranks = [identifier.rank(text) for text in side if any(map(str.isalpha, text))]
+        likelier = [ranked[0][0] for ranked in ranks if ranked[0][1] > ranked[1][1]]
+        if len(likelier) < LEAST_PAIRS:
+            return []
+        shares.append(likelier.count(codes[0]) / len(likelier))
+    return shares
