@@ -60,3 +60,23 @@ def test_training_begins_with_the_warning(machine, tmp_path, capsys):
     config = tiny_config(tmp_path, write_corpus(tmp_path), training={"precision": "bfloat16"})
     Trainer(config, RunDirectory(tmp_path / "run"))
     assert "warning: this machine emulates bfloat16: a matrix product takes 4.0 times" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "gpus, replicas, workers, cores, told",
+    [
+        ([], 1, 1, 2, "2 CPU cores"),
+        ([], 1, 1, 1, "1 CPU core"),
+        (["NVIDIA L4"], 1, 1, 8, "1 GPU (NVIDIA L4)"),
+        (["NVIDIA L4"] * 2, 1, 1, 8, "1 GPU (NVIDIA L4)"),  # the second is not used
+        (["NVIDIA L4"] * 2, 2, 1, 8, "2 GPUs (NVIDIA L4)"),
+        ([""], 1, 1, 8, "1 GPU"),
+        (["NVIDIA L4"] * 2, 6, 3, 8, "3 machines with 2 GPUs (NVIDIA L4) each"),
+        ([], 2, 2, 4, "2 machines with 4 CPU cores each"),
+    ],
+)
+def test_what_trains_in_words(monkeypatch, gpus, replicas, workers, cores, told):
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: gpus)
+    monkeypatch.setattr(tf.config.experimental, "get_device_details", lambda gpu: {"device_name": gpu} if gpu else {})
+    monkeypatch.setattr(devices, "cores", lambda: cores)
+    assert devices.devices(types.SimpleNamespace(num_replicas_in_sync=replicas), workers) == told

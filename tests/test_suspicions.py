@@ -102,7 +102,7 @@ def test_swapped_languages_are_named(warnings):
     ]
 
 
-@pytest.mark.parametrize("source, target", itertools.permutations(("pt", "en", "zh"), 2))
+@pytest.mark.parametrize("source, target", [*itertools.permutations(("pt", "en", "zh"), 2)])
 def test_the_phrasebook_is_swapped_only_where_it_is(source, target):
     sentences = generate("train")[::2000]
     for start in range(0, len(sentences) - 20, 20):

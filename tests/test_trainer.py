@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+import re
 from types import SimpleNamespace
 
 import numpy as np
@@ -387,3 +388,16 @@ def test_the_time_left_follows_the_speed_of_now(tmp_path):
         position.step, position.seconds = position.step + 10, position.seconds + seconds
         shown.show(quiet=True)
     assert shown.seconds_left() == pytest.approx((1000 - position.step) / 10)
+
+
+def test_the_log_begins_with_what_trains_where(tmp_path, capsys):
+    config = tiny_config(tmp_path, write_corpus(tmp_path))
+    trainer = Trainer(config, RunDirectory(tmp_path / "run"))
+    parameters = sum(np.prod(weight.shape) for weight in weights(trainer.model))
+    *_, last = capsys.readouterr().err.splitlines()
+    assert re.fullmatch(rf"training on \d+ CPU cores?: {parameters / 1e6:.1f} M parameters, 100 pairs", last)
+
+
+def test_what_is_said_cannot_steer_a_terminal(capsys):
+    progress.say("\nwarning: a\x1b[2Jb\nc\r")
+    assert capsys.readouterr().err == "\nwarning: a\\x1b[2Jb\\nc\\r\n"

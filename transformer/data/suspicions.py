@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import collections
+import functools
 import itertools
 import re
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 LOOKED_AT = 2000  # lines at the beginning of a file
 MOST = 0.9  # of the lines are called all of them
@@ -134,13 +136,22 @@ def _by_script(texts: Iterable[str], first: set[str], second: set[str]) -> float
     return counts[0] / sum(counts) if sum(counts) else 0.5
 
 
-def _by_language(pairs: Sequence[tuple[str, str]], first: str, second: str) -> list[float]:
-    """Return the share of the sources, and of the targets, that is likelier in the first of two languages."""
+@functools.cache
+def _identifier() -> tuple[Any, frozenset[str]]:
+    """Return what tells languages apart, and their codes; loading it takes a second."""
     from py3langid.langid import MODEL_FILE, LanguageIdentifier
 
-    codes = [language.replace("-", "_").split("_")[0] for language in (first, second)]
     identifier = LanguageIdentifier.from_model_file(MODEL_FILE)
-    if codes[0] == codes[1] or not set(codes) <= set(identifier.labels):
+    return identifier, frozenset(map(str, identifier.labels))
+
+
+def _by_language(pairs: Sequence[tuple[str, str]], first: str, second: str) -> list[float]:
+    """Return the share of the sources, and of the targets, that is likelier in the first of two languages."""
+    codes = [language.replace("-", "_").split("_")[0] for language in (first, second)]
+    if codes[0] == codes[1]:
+        return []
+    identifier, known = _identifier()
+    if not known.issuperset(codes):
         return []
     identifier.set_languages(codes)
     shares = []
