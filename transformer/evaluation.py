@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, cast
 
-from transformer.command_line import Parser, exit_code, import_tensorflow, one_line
+from transformer.command_line import Parser, exit_code, import_tensorflow, say
 from transformer.config import UserError
 from transformer.data.languages import bleu_tokenizer, check_language, language_of
 from transformer.interrupts import starting
@@ -237,7 +237,7 @@ def _warn_of_tokenised(paths: Sequence[Path], texts: Sequence[Sequence[str]]) ->
             f"{' and '.join(names)}: {TOKENISED_LINES} lines or more end in ' .', as tokenised text does; score text "
             "as people write it, or tokenised text on both sides with --tokenizer none"
         )
-        print(f"warning: {one_line(message)}", file=sys.stderr)
+        say(f"warning: {message}")
 
 
 if __name__ == "__main__":

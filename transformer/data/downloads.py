@@ -12,6 +12,7 @@ from collections.abc import Iterator
 
 from transformer.command_line import say
 from transformer.config import DEFAULT_DATASET, UserError
+from transformer.data.languages import canonical
 from transformer.rules import nearest
 
 if typing.TYPE_CHECKING:
@@ -70,6 +71,8 @@ def directions(builder: DatasetBuilder, name: str, source: str, target: str) -> 
         UserError: a language that the dataset has not, or the same twice.
     """
     languages = list(builder.info.supervised_keys or builder.info.features.languages)
+    spelled = {canonical(language): language for language in languages}
+    source, target = (spelled.get(canonical(code), code) for code in (source, target))
     for language in filter(None, (source, target)):
         if language not in languages:
             raise UserError(f"dataset {name} has no language '{language}', only {', '.join(languages)}")

@@ -91,7 +91,7 @@ def main(argv: list[str] | None = None) -> int:
         except ImportError as error:
             raise UserError(f"serving needs {error.name}; install it with: pip install -e '.[serve]'") from None
         if ANY_HOST in hosts:
-            print(f"warning: {WARNING_OF_ANY_HOST}", file=sys.stderr, flush=True)
+            say(f"warning: {WARNING_OF_ANY_HOST}")
         with listen(limits.host, limits.port) as listener:
             with starting():
                 import_tensorflow()

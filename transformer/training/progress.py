@@ -6,7 +6,7 @@ import math
 import sys
 import time
 
-from transformer.command_line import one_line
+from transformer import command_line
 from transformer.config import TrainingConfig
 from transformer.rules import require
 
@@ -47,7 +47,9 @@ class Position:
 def say(message: str) -> None:
     """Tell the user something on a line of stderr; a U+000A at the start leaves the progress line as it is."""
     text = message.removeprefix("\n")
-    print("\n" * (text != message) + one_line(text), file=sys.stderr, flush=True)
+    if text != message:
+        command_line.say("")
+    command_line.say(text)
 
 
 def ending(position: Position, training: TrainingConfig) -> tuple[str, str]:
