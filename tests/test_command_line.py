@@ -168,12 +168,19 @@ def test_arguments_are_utf8_whatever_the_locale():
 @pytest.mark.parametrize(
     "error, told",
     [
-        (FileNotFoundError(errno.ENOENT, "No such file or directory", "a.txt"), "cannot use a.txt: No such file or"),
-        (PermissionError(errno.EACCES, "Permission denied", b"b"), "cannot use b: Permission denied; give this user"),
-        (OSError(errno.ENOSPC, "No space left on device", "c"), "cannot use c: No space left on device; free some"),
+        (
+            FileNotFoundError(errno.ENOENT, "No such file or directory", "a.txt"),
+            "cannot read or write a.txt: No such file or",
+        ),
+        (PermissionError(errno.EACCES, "Permission denied", b"b"), "cannot read or write b: Permission denied; give"),
+        (
+            OSError(errno.ENOSPC, "No space left on device", "c"),
+            "cannot read or write c: No space left on device; free",
+        ),
         (OSError(errno.ENOSPC, "No space left on device"), "No space left on device; free some space, or name another"),
-        (OSError(errno.EROFS, "Read-only file system", "d"), "cannot use d: Read-only file system; name another place"),
+        (OSError(errno.EROFS, "Read-only file system", "d"), "cannot read or write d: Read-only file system; name"),
         (OSError(errno.EMFILE, "Too many open files"), "Too many open files; raise the limit of open files"),
+        (FileNotFoundError("No usable temporary directory"), "set $TMPDIR to a folder that can be written: No usable"),
         (OSError("odd"), "odd; try again"),
         (MemoryError("Unable to allocate 21 GiB"), "there is not enough memory or space (Unable to allocate 21 GiB);"),
         (MemoryError(), "there is not enough memory or space; give less at a time"),

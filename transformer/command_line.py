@@ -196,16 +196,16 @@ def _told(error: Exception) -> str:
 
 def _told_of_system(error: OSError) -> str:
     reason = error.strerror or str(error) or type(error).__name__
-    if error.filename is None and isinstance(error, FileNotFoundError):  # no stream's; what `tempfile` raises
-        return f"{reason}; set $TMPDIR to a folder that can be written"
     if error.filename is None:
+        if isinstance(error, FileNotFoundError):  # no stream's; what `tempfile` raises
+            return f"set $TMPDIR to a folder that can be written: {reason}"
         try:
             sys.stdout.flush()
         except OSError:  # the same once more: what could not be written is still there
             return f"cannot write standard output: {reason}"
         return f"a file or standard output cannot be used: {reason}; {WAYS_OUT.get(error.errno or 0, 'try again')}"
     name = os.fsdecode(error.filename) if isinstance(error.filename, bytes) else error.filename
-    return f"cannot use {name}: {reason}; {WAYS_OUT.get(error.errno or 0, 'check it, or name another one')}"
+    return f"cannot read or write {name}: {reason}; {WAYS_OUT.get(error.errno or 0, 'check it, or name another one')}"
 
 
 def flush() -> None:
