@@ -170,5 +170,5 @@ def test_tensorboard_files_that_cannot_be_written(make, tmp_path, monkeypatch):
     monkeypatch.setattr(tf.summary, "scalar", refuse)
     assert failure(trainer.train) == (
         f"cannot write {tmp_path / 'run' / 'tensorboard'}: No space left on device; free space; "
-        "the same command goes on from step 4"
+        "the same command goes on from step 0"
     )

@@ -89,7 +89,8 @@ class Validation:
         language = data.corpus.source_language
         positions, cleaning = config.model.max_positions, config.cleaning
         self.translator = Translator(steps.model, data.tokenizers, search, positions, language, cleaning=cleaning)
-        if "validation" in data.corpus.own_splits and cluster.chief:
+        wanted = config.training.validation_bleu_pairs and cluster.chief
+        if wanted and "validation" in data.corpus.own_splits:
             self._pairs  # noqa: B018 - read now; to take some from training is a pass over all of it, and can wait
 
     def score(self, position: Position) -> dict[str, float]:
