@@ -266,3 +266,59 @@ def test_what_flags_ask_for(tmp_path):
     assert asked("--config", str(path))[1] == Path("runs/experiment")
     with pytest.raises(UserError, match="--data names the folder of a config's files"):
         asked("--data", "b")
+
+
+@pytest.mark.parametrize(
+    "content, word",
+    [
+        ("a = " + "[" * 100_000, "is nested too deeply"),
+        ("[model]\nd_model = " + "[" * 300 + "]" * 300, "model.d_model must be of type int"),
+        ("[model]\nd_model" + ".a" * 900 + " = 1", "model.d_model must be of type int"),
+        (
+            "[model]\nd_model = 0x" + "f" * 100_000,
+            "model.d_model must be below 2^31, got a number of thousands of digits",
+        ),
+        ("[model]\nd_model = 1" + "0" * 100_000, "is not valid TOML"),
+        ("[model]\nd_model = 2026-01-01", "model.d_model must be of type int, got datetime.date(2026, 1, 1)"),
+        ("[training]\nepsilon = nan", "training.epsilon must be a finite number"),
+        ("[model]\n" + "k" * 900_000 + " = 1", "unknown key"),
+        ('preset = ["' + "x" * 900_000 + '"]', "preset must be a name in quotes"),
+        ('[data]\nsource = "\\ud800"', "is not valid TOML"),
+        (" " * 2_000_000, "is longer than 1,000,000 bytes"),
+        ("\udcff", "is not valid TOML"),
+    ],
+    ids=lambda value: value[:20],
+)
+def test_config_files_that_are_none(tmp_path, content, word):
+    path = tmp_path / "a.toml"
+    path.write_bytes(content.encode(errors="surrogateescape"))
+    with pytest.raises(UserError) as error:
+        read_config(path)
+    assert word in str(error.value) and "a.toml" in str(error.value) and len(str(error.value)) < 1000
+
+
+def test_endless_config_files_are_not_read_to_their_end():
+    with pytest.raises(UserError, match="/dev/zero is longer than"):
+        read_config("/dev/zero")
+
+
+def test_names_that_no_file_can_hold():
+    """What the command line makes of a file name of odd bytes; config.json could not be written with it."""
+    with pytest.raises(UserError, match="data.tsv must be text that UTF-8 can hold"):
+        Config().override({"data": {"tsv": "a\udcff"}})
+
+
+@pytest.mark.parametrize("temperature", [1e-38, 9e-4, -1.0, 10.5])
+def test_temperatures_that_float32_cannot_divide_by(temperature):
+    with pytest.raises(UserError, match=r"temperature must be 0 or from 0\.001 to 10"):
+        Config().override({"search": {"temperature": temperature}})
+    for good in (0.0, 1e-3, 10.0):
+        Config().override({"search": {"temperature": good}})
+
+
+def test_a_search_may_keep_4_gigabytes_of_a_sentence():
+    big = {"num_layers": 6, "d_model": 1024, "num_heads": 16, "max_positions": 2**14}  # 12,288 numbers of a token
+    Config().override({"model": big, "search": {"beam_size": 5}})  # 2^30 / (12,288 * 16,384) = 5.3
+    with pytest.raises(UserError, match=r"search\.beam_size must be at most 5 .* got 6"):
+        Config().override({"model": big, "search": {"beam_size": 6}})
+    Config().override({"model": big, "search": {"beam_size": 64, "max_length": 1000}})

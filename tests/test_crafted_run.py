@@ -8,6 +8,7 @@ import json
 import math
 import os
 import pickle
+import random
 import re
 import resource
 import shutil
@@ -21,6 +22,7 @@ import numpy as np
 import pytest
 import safetensors.numpy
 from sentencepiece import sentencepiece_model_pb2
+from test_crafted_export import mutated
 from tiny_run import save_run, spread_parts, tiny_config
 
 import translate
@@ -627,3 +629,38 @@ def test_shapes_of_a_model_larger_than_memory(honest):
     assert sum(map(math.prod, shapes.values())) == 64 * layer + 1024 * vocabulary
     grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
     assert grown * (1 if sys.platform == "darwin" else 1024) < MOST_MEMORY
+
+
+@pytest.mark.parametrize("count", [60, pytest.param(1000, marks=pytest.mark.slow)])  # the second takes minutes
+def test_changed_bytes_either_translate_or_are_told(run, capsys, monkeypatch, honest, count):
+    """Bytes of every file are changed, cut or doubled; the digests of vocabularies and of weights fit them anyway."""
+    chance, told = random.Random(28 + count), 0
+    names = ["config.json", "corpus.json", "tokenizer/tokenizer.json", "tokenizer/joint.model", "best.safetensors"]
+    for _ in range(count):
+        shutil.rmtree(run)
+        shutil.copytree(honest, run)
+        name = chance.choice(names)
+        if name == "best.safetensors" and chance.random() < 0.7:
+            saved_as(run, lambda array: np.frombuffer(mutated_numbers(array, chance), array.dtype).reshape(array.shape))
+        elif name == "tokenizer/joint.model":
+            forge_asset(run, mutated((run / name).read_bytes(), chance))
+        else:
+            (run / name).write_bytes(mutated((run / name).read_bytes(), chance))
+        code = translate.main(["--run", "run", "sol mar rio", "um"])
+        out, err = capsys.readouterr()
+        assert code in (0, 1) and "Traceback" not in err, err
+        if code:
+            told += 1
+            assert err.startswith("error: ") and err.count("\n") == 1 and len(err) < 1500 and err[:-1].isprintable(), (
+                err
+            )
+        else:
+            assert out.count("\n") == 2
+    assert told > count / 4
+
+
+def mutated_numbers(array, chance):
+    content = bytearray(array.tobytes())
+    for _ in range(chance.randint(1, 50)):
+        content[chance.randrange(len(content))] = chance.randrange(256)
+    return bytes(content)
