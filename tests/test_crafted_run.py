@@ -292,6 +292,11 @@ def test_searches_whose_cache_would_take_all_memory(run, capsys, model, search, 
     assert rule in refusal(capsys)
 
 
+def test_a_whole_tokenizer_of_another_size(run, capsys):
+    train_tokenizers(lambda: iter([("abc", "abd")]), tiny_config(run).text).save(run / "tokenizer")
+    assert "'model/encoder/embedding/embeddings' has shape" in refusal(capsys)
+
+
 def test_fewer_layers_than_the_file_has(run, capsys):
     saved_as(run, **{"model/encoder/layer2/layernorm1/beta": np.zeros(16, np.float32)})
     assert "also holds 'model/encoder/layer2/layernorm1/beta'" in refusal(capsys)
@@ -631,8 +636,8 @@ def test_shapes_of_a_model_larger_than_memory(honest):
     assert grown * (1 if sys.platform == "darwin" else 1024) < MOST_MEMORY
 
 
-@pytest.mark.parametrize("count", [60, pytest.param(1000, marks=pytest.mark.slow)])  # the second takes minutes
-def test_changed_bytes_either_translate_or_are_told(run, capsys, monkeypatch, honest, count):
+@pytest.mark.parametrize("count", [20, pytest.param(100, marks=pytest.mark.slow)])  # a second each: a model, a graph
+def test_changed_bytes_either_translate_or_are_told(run, capsys, honest, count):
     """Bytes of every file are changed, cut or doubled; the digests of vocabularies and of weights fit them anyway."""
     chance, told = random.Random(28 + count), 0
     names = ["config.json", "corpus.json", "tokenizer/tokenizer.json", "tokenizer/joint.model", "best.safetensors"]
@@ -651,9 +656,8 @@ def test_changed_bytes_either_translate_or_are_told(run, capsys, monkeypatch, ho
         assert code in (0, 1) and "Traceback" not in err, err
         if code:
             told += 1
-            assert err.startswith("error: ") and err.count("\n") == 1 and len(err) < 1500 and err[:-1].isprintable(), (
-                err
-            )
+            assert err.startswith("error: ") and err.count("\n") == 1, err
+            assert len(err) < 1500 and err[:-1].isprintable()
         else:
             assert out.count("\n") == 2
     assert told > count / 4
