@@ -32,6 +32,7 @@ from transformer.building import build_model, model_variables, weight_shapes
 from transformer.checkpoints import RunDirectory
 from transformer.data.subwords import RESERVED_TOKENS
 from transformer.data.tokenizers import train_tokenizers
+from transformer.inference.translator import Translator
 from transformer.rules import from_facts
 from transformer.training.progress import Position
 from transformer.training.validation import Kept
@@ -290,6 +291,17 @@ def test_sizes_that_take_long_however_small_the_file(run, capsys, model, rule):
 def test_searches_whose_cache_would_take_all_memory(run, capsys, model, search, rule):
     forge_config(run, model=model, search=search)
     assert rule in refusal(capsys)
+
+
+def test_sentences_searched_together_share_the_memory_of_the_cache(honest, monkeypatch):
+    translator = Translator.load(honest, beam_size=2, max_extra_length=0)
+    monkeypatch.setattr("transformer.inference.translator.MOST_CACHE", 3 * 10 * 2 * (2 * 1 * 16))  # one layer, width 16
+    assert [translator._most_rows(length) for length in (5, 10, 31)] == [6, 3, 0]
+    rows = []
+    find = translator._find
+    monkeypatch.setattr(translator, "_find", lambda found, starts: rows.append(len(found)) or find(found, starts))
+    assert len(translator.translate(["sol mar rio lua"] * 9)) == 9
+    assert sum(rows) == 9 and max(rows) == translator._most_rows(len(translator.encode(["sol mar rio lua"])[0])) < 9
 
 
 def test_a_whole_tokenizer_of_another_size(run, capsys):
