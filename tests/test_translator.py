@@ -609,3 +609,13 @@ def test_bad_input_and_output_is_told(tmp_path, typed):
     typed(b"um\n\xff\n")
     assert "standard input, line 2: not valid UTF-8 (byte 0xff at position 1)" in failure(run_lines)
     assert "sentence 2 is not UTF-8" in failure(run_lines, sentences=["um", "\udcff"])
+
+
+@pytest.mark.parametrize("beam_size", [1, 3])
+def test_weights_whose_scores_are_no_numbers_are_told(beam_size):
+    model, tokenizers = spread_parts()
+    for weight in model.trainable_variables:
+        weight.assign(tf.fill(weight.shape, 1e38))
+    broken = Translator(model, tokenizers, SearchConfig(beam_size=beam_size), 32)
+    with pytest.raises(UserError, match="the model's scores are no numbers, its weights are damaged"):
+        broken.translate(["sol mar"])

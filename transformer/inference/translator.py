@@ -278,6 +278,8 @@ class Translator:
     def _translation(
         self, part: Part, text: str, found: Hypotheses, heads: np.ndarray | None, with_heads: bool
     ) -> Translation:
+        if not np.isfinite(found.scores):  # weights so large that their sums are no numbers
+            raise UserError("the model's scores are no numbers, its weights are damaged; restore them")
         row, length, finished = part.row, int(found.lengths), bool(found.finished)
         words = found.ids[: length - finished]
         if heads is not None:
