@@ -114,7 +114,6 @@ def test_weights_that_the_library_would_trust(out, name, place, value, word):
         (lambda content: content.replace(b"decoder/num_heads\0", b"decoder/num_hea\xff\xff\0"), "can't decode"),
         (lambda content: content[:26] + struct.pack("<I", 2**32 - 1) + content[30:], "4,294,967,295 arrays"),
     ],
-    ids=str,
 )
 def test_files_of_weights_that_are_none(out, change, word):
     forge(out, change)
@@ -137,7 +136,6 @@ def test_files_of_weights_that_are_none(out, change, word):
         ("config.json", lambda values: {**values, "quantization_type": 2}, "'quantization_type' is another"),
         ("config.json", lambda values: {"bos_token": "<s>"}, "'unk_token' is another"),
     ],
-    ids=str,
 )
 def test_what_stands_beside_the_weights(out, name, change, word):
     path = out / "model" / name
