@@ -181,9 +181,7 @@ class TrainingConfig:
     bad_steps: str = "stop"  # where loss or gradient is no number or explodes: 'stop' the run or 'skip' the step
     validate_every: int = 1000  # optimiser steps
     validation_bleu_pairs: int = 500  # validation sentences translated (greedily) for BLEU; 0: none
-    select_by: str = (
-        "bleu"  # what chooses the best weights: 'bleu', where it is measured, and where it is equal or chance 'loss'
-    )
+    select_by: str = "bleu"  # chooses the best weights: 'bleu' (of ties, and below 3, the loss), or 'loss' alone
     patience: int = 0  # validations with neither new best weights nor a lower loss that end the run; 0: none do
     save_every: int = 0  # optimiser steps between checkpoints; 0: one at each validation
     log_every: int = 50  # optimiser steps

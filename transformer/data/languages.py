@@ -44,9 +44,18 @@ def language_of(code: str) -> str:
     return canonical(code).partition("_")[0]
 
 
+def script(code: str) -> str:
+    """Return the script that a code names, else that in which its language is mostly written; '' of an unknown one."""
+    from babel.core import get_global
+
+    language, *rest = canonical(code).split("_")
+    named = [subtag for subtag in rest if len(subtag) == 4 and subtag.isalpha()]
+    return named[0] if named else get_global("likely_subtags").get(language, "").partition("_")[2].partition("_")[0]
+
+
 def is_without_spaces(code: str) -> bool:
     """Return whether a language is written without blanks between words, as Chinese, Japanese and Thai are."""
-    return _script(code) in _WITHOUT_SPACES
+    return script(code) in _WITHOUT_SPACES
 
 
 def bleu_tokenizer(code: str) -> str:
@@ -55,8 +64,8 @@ def bleu_tokenizer(code: str) -> str:
     Japanese and Korean morphemes need MeCab: a default that depends on what is installed would make scores that cannot
     be compared.
     """
-    script = _script(code)
-    return "zh" if script in _CHINESE else "char" if script in _BY_CHARACTER else "13a"
+    written = script(code)
+    return "zh" if written in _CHINESE else "char" if written in _BY_CHARACTER else "13a"
 
 
 def check_language(code: str) -> None:
@@ -78,15 +87,6 @@ def _spelled(subtag: str) -> str:
     if len(subtag) == 4 and subtag.isalpha():
         return subtag.title()
     return subtag.upper() if len(subtag) < 4 else subtag.lower()
-
-
-def _script(code: str) -> str:
-    """Return the script that a code names, else that in which its language is mostly written; '' of an unknown one."""
-    from babel.core import get_global
-
-    language, *rest = canonical(code).split("_")
-    named = [subtag for subtag in rest if len(subtag) == 4 and subtag.isalpha()]
-    return named[0] if named else get_global("likely_subtags").get(language, "").partition("_")[2].partition("_")[0]
 
 
 def _is_known(code: str) -> bool:

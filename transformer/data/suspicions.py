@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from transformer.data.languages import language_of, script
+
 LOOKED_AT = 2000  # lines at the beginning of a file
 MOST = 0.9  # of the lines are called all of them
 LEAST_PAIRS = 10  # from which languages are told
@@ -114,15 +116,11 @@ def swapped(pairs: Sequence[tuple[str, str]], source_language: str, target_langu
 def _scripts(language: str) -> set[str]:
     """Return with what words Unicode's names of a language's letters begin; nothing for a language without a script."""
     import babel
-    from babel.core import get_global
 
-    code = language.replace("-", "_")
-    named = next((part.title() for part in code.split("_")[1:] if len(part) == 4), "")
-    likely = get_global("likely_subtags").get(code) or get_global("likely_subtags").get(code.split("_")[0], "")
-    script = named or next((part for part in likely.split("_")[1:] if len(part) == 4), "")
-    if not script:
+    code = script(language)
+    if not code:
         return set()
-    return _SCRIPTS.get(script) or {str(babel.Locale("en").scripts.get(script, script)).upper().split()[0]}
+    return _SCRIPTS.get(code) or {str(babel.Locale("en").scripts.get(code, code)).upper().split()[0]}
 
 
 def _by_script(texts: Iterable[str], first: set[str], second: set[str]) -> float:
@@ -131,8 +129,8 @@ def _by_script(texts: Iterable[str], first: set[str], second: set[str]) -> float
     counts = [0, 0]
     for letter, count in letters.items():
         word = unicodedata.name(letter, "").partition(" ")[0] if letter.isalpha() else ""
-        for place, script in enumerate((first, second)):
-            counts[place] += count * (word in script)
+        for place, words in enumerate((first, second)):
+            counts[place] += count * (word in words)
     return counts[0] / sum(counts) if sum(counts) else 0.5
 
 
@@ -147,7 +145,7 @@ def _identifier() -> tuple[Any, frozenset[str]]:
 
 def _by_language(pairs: Sequence[tuple[str, str]], first: str, second: str) -> list[float]:
     """Return the share of the sources, and of the targets, that is likelier in the first of two languages."""
-    codes = [language.replace("-", "_").split("_")[0] for language in (first, second)]
+    codes = [language_of(language) for language in (first, second)]
     if codes[0] == codes[1]:
         return []
     identifier, known = _identifier()
