@@ -648,6 +648,17 @@ def test_shapes_of_a_model_larger_than_memory(honest):
     assert grown * (1 if sys.platform == "darwin" else 1024) < MOST_MEMORY
 
 
+def test_variables_that_were_only_asked_for_their_shapes_are_never_made(honest):
+    """Keras makes those that wait for it at the end of a scope, such as that of a functional model."""
+    sizes = {"d_model": 4096, "dff": 4096}  # a gigabyte
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    weight_shapes(tiny_config(honest, model=sizes).model, RunDirectory(honest).tokenizers())
+    inputs = keras.Input((3,))
+    keras.Model(inputs, keras.layers.Dropout(0.5)(keras.layers.Dense(2)(inputs)))
+    grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+    assert grown * (1 if sys.platform == "darwin" else 1024) < MOST_MEMORY
+
+
 @pytest.mark.parametrize("count", [20, pytest.param(100, marks=pytest.mark.slow)])  # a second each: a model, a graph
 def test_changed_bytes_either_translate_or_are_told(run, capsys, honest, count):
     """Bytes of every file are changed, cut or doubled; the digests of vocabularies and of weights fit them anyway."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 
 import keras
 
@@ -81,15 +82,21 @@ def weight_shapes(config: ModelConfig, tokenizers: TokenizerPair) -> dict[str, t
     Raises:
         UserError: see `check_buildable`.
     """
-    with keras.StatelessScope(initialize_variables=False):
-        model = build_model(dataclasses.replace(config, num_layers=1), tokenizers)
-        first = {name: tuple(variable.shape) for name, variable in model_variables(model).items()}
+    # Keras would make the variables at the end of the next scope of its thread: so this thread ends before.
+    with ThreadPoolExecutor(1) as thread:
+        first = thread.submit(_shapes_of_first_layers, config, tokenizers).result()
     numbers = range(1, config.num_layers + 1)
     return {
         name.replace("/layer1/", f"/layer{number}/"): shape
         for name, shape in first.items()
         for number in (numbers if "/layer1/" in name else numbers[:1])
     }
+
+
+def _shapes_of_first_layers(config: ModelConfig, tokenizers: TokenizerPair) -> dict[str, tuple[int, ...]]:
+    with keras.StatelessScope(initialize_variables=False):
+        model = build_model(dataclasses.replace(config, num_layers=1), tokenizers)
+    return {name: tuple(variable.shape) for name, variable in model_variables(model).items()}
 
 
 def numbered(prefix: str, variables: Iterable[keras.Variable]) -> dict[str, keras.Variable]:
