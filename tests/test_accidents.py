@@ -133,6 +133,14 @@ def test_a_run_directory_that_is_removed(make, tmp_path):
     assert message == f"run directory {tmp_path / 'run'} has been removed; the same command begins it anew"
 
 
+@pytest.mark.parametrize("name", ["config.json", "corpus.json", "tokenizer"])
+def test_a_run_directory_whose_files_are_removed(make, tmp_path, name):
+    trainer, path = make(), tmp_path / "run" / name
+    at(trainer, 6, lambda: shutil.rmtree(path) if path.is_dir() else path.unlink())
+    told = "has been removed; remove what is left of it, and the same command begins it anew"
+    assert failure(trainer.train) == f"run directory {tmp_path / 'run'} {told}"
+
+
 def test_metrics_that_are_removed_are_begun_anew(make, whole):
     trainer = make()
     at(trainer, 6, lambda: trainer.run.metrics.unlink())

@@ -246,6 +246,8 @@ def test_places_that_hold_no_run(tmp_path):
     missing = RunDirectory(tmp_path / "missing")
     assert not missing.exists()
     assert f"there is no run directory {missing.path}" in failure(missing.load)
+    long = RunDirectory("a" * 300)
+    assert failure(long.load) == f"cannot read run directory {long.path}: File name too long; name another one"
 
     (tmp_path / "file").write_text("text")
     assert "is a file; choose another --run" in failure(RunDirectory(tmp_path / "file").exists)

@@ -1,5 +1,6 @@
 """Cleaning: the normalisation in Python and in the graph, HTML, each rule with its count, streaming, duplicates."""
 
+import random
 import sys
 import unicodedata
 
@@ -215,3 +216,18 @@ def test_the_stream_is_read_one_pair_for_each_that_is_asked_for():
     stream = clean(endless(), CleaningConfig(max_words=9, max_ratio=9))
     assert [next(stream)[0] for _ in range(3)] == ["1", "2", "3"]
     assert len(read) == 3
+
+
+@pytest.mark.parametrize("start", ["a", "", "\u00e9", "\u1ea5", "\u1100\u1161"])
+def test_long_rows_of_marks_are_normalised_as_unicode_says(start):
+    chance = random.Random(start)
+    marks = "\u0300\u0301\u0316\u0323\u0327\u0334\u0344\u0345\u05b0\u3099\u0f71"
+    for count in (63, 64, 65, 300):
+        text = start + "".join(chance.choices(marks, k=count)) + "b"
+        assert normalise_text(text) == unicodedata.normalize("NFC", text)
+
+
+def test_marks_without_end_take_no_time_without_end():
+    """The square of 200,000 marks would be minutes."""
+    text = normalise_text("a" + "\u0301\u0323" * 100_000)
+    assert text == "\u1ea1" + "\u0323" * 99_999 + "\u0301" * 100_000

@@ -193,7 +193,7 @@ def test_json_round_trip(config):
         ("", "is not valid JSON"),
         ("[]", "must hold an object of sections"),
         ('{"model": []}', "must be a section of keys"),
-        ('{"model": {"heads": 4}}', "unknown key 'heads' in [model]. Did you mean 'num_heads'?"),
+        ('{"model": {"heads": 4}}', "unknown key 'heads' in [model]. Did you mean 'num_heads'? Another version"),
         ('{"training": {"clip_norm": NaN}}', "must be a finite number"),
     ],
 )

@@ -260,3 +260,13 @@ def mutated(content, chance):
             chance.randbytes(len(content)),
         ]
     )
+
+
+def test_an_export_is_read_where_nothing_can_be_written(out, monkeypatch):
+    """Read-only file systems refuse to flush."""
+
+    def refuse(handle):
+        raise OSError(22, "Invalid argument")
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    assert CTranslate2Translator.load(out).translate(["sol"])

@@ -26,7 +26,7 @@ def machine(monkeypatch):
             return one
 
         monkeypatch.setattr(devices, "time", types.SimpleNamespace(perf_counter=lambda: now[0]))
-        monkeypatch.setattr(devices, "tf", types.SimpleNamespace(ones=tf.ones, matmul=matmul))
+        monkeypatch.setattr(devices, "tf", types.SimpleNamespace(ones=tf.ones, matmul=matmul, config=tf.config))
 
     return set_seconds
 

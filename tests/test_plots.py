@@ -21,6 +21,13 @@ from transformer.plots import fonts
 from transformer.plots.style import COLOURS, DASHES, HATCHES, MAP, MARKERS
 
 
+def test_what_is_not_above_0_has_no_place_on_a_logarithmic_axis(tmp_path):
+    (tmp_path / "metrics.jsonl").write_text('{"event": "train", "step": 1, "loss": 1.0, "gradient_norm": 0.0}\n')
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        plots.training_curves([tmp_path], tmp_path / "curves.png")
+
+
 def write_metrics(run, scale=1.0, bleu=True):
     run.mkdir()
     records = [

@@ -89,7 +89,9 @@ def test_shards_are_made_once_and_again_when_what_they_hold_changes(tmp_path, co
 
 
 @pytest.mark.parametrize(
-    "damage", ["no summary", "no shard", "half a summary", "another summary", "cut", "another byte", "empty"]
+    "damage",
+    ["no summary", "no shard", "half a summary", "another summary", "deep", "cut", "another byte", "empty"]
+    + [{"pairs": "x"}, {"pairs": None}, {"pairs": -5}, {"too_long": [1]}, {"sizes": 3}, {"paths": ["../x"]}],
 )
 def test_shards_that_are_not_complete_are_made_again(tmp_path, counted, damage):
     arguments = write_corpus(tmp_path, [("4", "5")]), "train", TokenizerPair(Numbers(), Numbers()), a_config(tmp_path)
@@ -103,6 +105,10 @@ def test_shards_that_are_not_complete_are_made_again(tmp_path, counted, damage):
         content = Path(shards.paths[0]).read_bytes()
         changed = {"cut": content[:-5], "another byte": content[:20] + b"~" + content[21:], "empty": b""}
         Path(shards.paths[0]).write_bytes(changed[damage])
+    elif isinstance(damage, dict):
+        summary.write_text(json.dumps({**json.loads(summary.read_text()), **damage}))
+    elif damage == "deep":
+        summary.write_text("[" * 100_000)
     elif damage == "half a summary":
         summary.write_text(summary.read_text()[:20])
     else:

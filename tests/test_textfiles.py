@@ -115,6 +115,23 @@ def test_compressed_text_is_known_by_its_first_bytes(tmp_path, kind, content):
 
 
 @pytest.mark.parametrize("kind", COMPRESS)
+def test_a_damaged_member_behind_a_whole_one_is_not_the_end(tmp_path, kind):
+    first, second = COMPRESS[kind](b"one\n"), bytearray(COMPRESS[kind](b"two\nthree\n" * 50))
+    second[len(second) // 2] ^= 1
+    path = tmp_path / "two"
+    for rest in (bytes(second), b"no member"):
+        path.write_bytes(first + rest)
+        with pytest.raises(UserError, match=rf"^{path} is not a complete {kind} file \(.*\); compress it again$"):
+            list(textfiles.lines(path))
+
+
+def test_padding_between_members_of_xz_is_passed_over(tmp_path):
+    """Its format allows for zero bytes there (The .xz File Format, section 2.2)."""
+    (tmp_path / "two").write_bytes(lzma.compress(b"one\n") + bytes(8) + lzma.compress(b"two\n") + bytes(20_000))
+    assert list(textfiles.lines(tmp_path / "two")) == ["one", "two"]
+
+
+@pytest.mark.parametrize("kind", COMPRESS)
 def test_damaged_compressed_text_is_named(tmp_path, kind):
     whole = COMPRESS[kind](b"".join(b"line %d\n" % number for number in range(2000)))
     path = tmp_path / "text"
@@ -168,7 +185,8 @@ def test_a_line_is_given_before_the_next_one_is_there():
         (b"\xfe\xff" + "Olá\n".encode("utf-16-be"), "x is UTF-16 text"),
         ("Olá!\n".encode("utf-16-le"), "x looks like UTF-16 text without a byte order mark"),
         ("Olá!\n".encode("utf-16-be"), "x looks like UTF-16 text without a byte order mark"),
-        ("Olá!\n".encode("utf-32"), "x is UTF-16 text"),
+        ("Olá!\n".encode("utf-32"), "x is UTF-32 text; convert it: iconv -f UTF-32 -t UTF-8"),
+        (b"\0\0\xfe\xff" + "Olá!\n".encode("utf-32-be"), "x is UTF-32 text"),
         (b"PK\x03\x04 and so on", "x is a zip archive, not text; unpack it"),
         (gzip.compress(gzip.compress(b"a\n", mtime=0), mtime=0), "x is compressed twice; unpack it"),
         (gzip.compress("Olá\n".encode("utf-16"), mtime=0), "x is UTF-16 text"),

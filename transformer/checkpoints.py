@@ -137,6 +137,12 @@ class RunDirectory:
         write_atomically(own_path(self.path, "corpus.json"), (json.dumps(corpus, indent=2) + "\n").encode())
         write_atomically(own_path(self.path, "config.json"), config.to_json().encode())  # last: it marks the beginning
 
+    def is_whole(self) -> bool:
+        """Return whether what `create` writes is here."""
+        return (self.path / "tokenizer").is_dir() and all(
+            (self.path / name).is_file() for name in ("config.json", "corpus.json")
+        )
+
     def exists(self) -> bool:
         """Return whether a run was begun here.
 
@@ -159,7 +165,7 @@ class RunDirectory:
         Raises:
             UserError: there is no run here but an export perhaps, or its config is damaged.
         """
-        if (self.path / EXPORT).exists():
+        if os.path.exists(self.path / EXPORT):  # also False where the name is none
             raise UserError(
                 f"{self.path} is the export of a run, not a run directory; name the run, or translate with "
                 "--engine ctranslate2"

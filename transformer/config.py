@@ -56,6 +56,10 @@ class AccidentError(UserError):
     """Something outside went wrong while a run was at work, such as a full disk; the same command goes on later."""
 
 
+class UnknownSettingError(UserError):
+    """A section or key that this version does not have."""
+
+
 @dataclass(frozen=True)
 class ModelConfig:
     """Architecture of the translator (Vaswani et al. 2017, section 3). The defaults are the tutorial's sizes."""
@@ -277,13 +281,13 @@ class Config:
         sections = {entry.name: getattr(self, entry.name) for entry in dataclasses.fields(self)}
         for name, values in changes.items():
             if name not in sections:
-                raise UserError(f"{origin}: unknown section {shown(name)}.{nearest(name, sections)}")
+                raise UnknownSettingError(f"{origin}: unknown section {shown(name)}.{nearest(name, sections)}")
             if not isinstance(values, Mapping):
                 raise UserError(f"{origin}: '{name}' must be a section of keys, got {shown(values)}")
             types = typing.get_type_hints(type(sections[name]))
             for key, value in values.items():
                 if key not in types:
-                    raise UserError(f"{origin}: unknown key {shown(key)} in [{name}].{nearest(key, types)}")
+                    raise UnknownSettingError(f"{origin}: unknown key {shown(key)} in [{name}].{nearest(key, types)}")
                 if type(value) is int and abs(value) >= 2**31:
                     raise UserError(f"{origin}: {name}.{key} must be below 2^31, got {shown(value)}")
                 if types[key] is float and type(value) is int:
@@ -324,5 +328,7 @@ class Config:
             if not isinstance(values, dict):
                 raise UserError(f"{origin} must hold an object of sections; restore it or train the run again")
             return cls().override(values, origin)
+        except UnknownSettingError as error:
+            raise UserError(f"{error} Another version wrote it: restore that, or train the run again") from None
         except ValueError as error:
             raise UserError(f"{origin} is not valid JSON ({error}); restore it or train the run again") from None

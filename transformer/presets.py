@@ -60,8 +60,11 @@ def stored_config(run: str | Path) -> Config:
         UserError: there is no run, or its config is damaged.
     """
     path = Path(run) / "config.json"
-    if not path.parent.is_dir():
-        raise UserError(f"there is no run directory {run}{_instead_of(path.parent)}")
+    try:
+        if not path.parent.is_dir():
+            raise UserError(f"there is no run directory {run}{_instead_of(path.parent)}")
+    except OSError as error:  # a name that is too long, a folder that may not be read
+        raise UserError(f"cannot read run directory {run}: {error.strerror}; name another one") from None
     try:
         return Config.from_json(read_own(run, path.name).decode(), str(path))
     except OSError:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import html
 import html.entities
 import re
+import sys
 import unicodedata
 from array import array
 from collections.abc import Callable, Iterable, Iterator
@@ -25,6 +27,7 @@ BLANKS = (
     "\u2028\u2029\u202f\u205f\u3000"
 )
 _OUTER_BLANKS = rf"\A[{BLANKS}]+|[{BLANKS}]+\z"
+MARKS_TOGETHER = 64  # combining marks in a row that Unicode's library may sort: it takes the square of their number
 
 
 def normalise_text(text: str) -> str:
@@ -34,7 +37,21 @@ def normalise_text(text: str) -> str:
     """
     if text.isascii():
         return text.strip(BLANKS)
+    if len(text) > MARKS_TOGETHER:
+        text = _many_marks().sub(_sort_marks, text)
     return unicodedata.normalize("NFC", text).replace(META_BLANK, " ").strip(BLANKS)
+
+
+@functools.cache
+def _many_marks() -> re.Pattern[str]:
+    """Return the pattern of more combining marks in a row than may be sorted by their class the slow way."""
+    marks = (chr(code) for code in range(sys.maxunicode + 1) if unicodedata.combining(chr(code)))
+    return re.compile(f"[{re.escape(''.join(marks))}]{{{MARKS_TOGETHER},}}")
+
+
+def _sort_marks(match: re.Match[str]) -> str:
+    """Return marks in the order that NFC gives them, in which it then has nothing to sort."""
+    return "".join(sorted(match[0], key=unicodedata.combining))
 
 
 def normalise_tensor(texts: tf.Tensor) -> tf.Tensor:

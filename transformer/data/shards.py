@@ -20,6 +20,8 @@ from transformer.config import AccidentError, Config, DataConfig, UserError
 from transformer.data.cleaning import CleaningReport, clean
 from transformer.data.corpora import Corpus
 from transformer.data.tokenizers import TokenizerPair, reservoir
+from transformer.rules import parse_json
+from transformer.runfiles import own_path, read_own
 from transformer.threads import in_order
 
 FORMAT = 2  # of the shards, and of what cleaning does; part of their fingerprint
@@ -159,11 +161,15 @@ def tokenised_shards(
 def _read_shards(folder: Path, thorough: bool = True) -> Shards | None:
     """Return the shards in a folder, or None where they are not complete or, if that is looked at, not whole."""
     try:
-        summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
-        lists = {name: tuple(summary[name]) for name in ("sizes", "digests")}
-        shards = Shards(**{**summary, **lists, "paths": tuple(str(folder / path) for path in summary["paths"])})
+        summary = parse_json(read_own(folder, "summary.json"))
+        paths = tuple(str(own_path(folder, path)) for path in summary["paths"])
+        pairs, tokens, too_long = (summary[name] for name in ("pairs", "target_tokens", "too_long"))
+        if not all(type(count) is int and count >= 0 for count in (pairs, tokens, too_long)):
+            return None
+        sizes, digests = tuple(map(int, summary["sizes"])), tuple(map(str, summary["digests"]))
+        shards = Shards(paths, pairs, tokens, too_long, str(summary["cleaning"]), sizes, digests)
         shards.check(thorough)
-    except (OSError, ValueError, TypeError, KeyError, AccidentError):
+    except (OSError, ValueError, TypeError, KeyError, UserError):
         return None
     return shards
 

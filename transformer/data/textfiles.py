@@ -34,9 +34,11 @@ _COMPRESSED = {
     "zstd": (b"\x28\xb5\x2f\xfd",),
 }
 _SUFFIXES = {".gz": "gzip", ".bz2": "bzip2", ".xz": "xz", ".zst": "zstd"}
-_UTF_16 = (b"\xff\xfe", b"\xfe\xff")
+_UTF_16 = "is UTF-16 text; convert it: iconv -f UTF-16 -t UTF-8"
+_UTF_32 = "is UTF-32 text; convert it: iconv -f UTF-32 -t UTF-8"
 _REFUSED = {
-    "is UTF-16 text; convert it: iconv -f UTF-16 -t UTF-8": _UTF_16,
+    _UTF_16: (b"\xff\xfe", b"\xfe\xff"),
+    _UTF_32: (b"\0\0\xfe\xff",),
     "is a zip archive, not text; unpack it": (b"PK\3\4",),
 }
 _BEGINNINGS = {start: name for table in (_COMPRESSED, _REFUSED) for name, starts in table.items() for start in starts}
@@ -122,16 +124,53 @@ class _Rejoined(io.RawIOBase):
         return len(part)
 
 
+class _Members(io.RawIOBase):
+    """The text of one or more compressed members, one behind the other; the padding of xz between them is passed over.
+
+    Python's own readers of bzip2 and xz take a damaged member behind a whole one for the end of the text.
+
+    Args:
+        stream: of the members.
+        begin: returns what decompresses one.
+    """
+
+    def __init__(self, stream: io.RawIOBase, begin: Callable[[], bz2.BZ2Decompressor | lzma.LZMADecompressor]) -> None:
+        self._stream, self._begin, self._member = stream, begin, begin()
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        while True:
+            if self._member.eof:
+                rest = self._member.unused_data or self._stream.read(io.DEFAULT_BUFFER_SIZE)
+                while rest and not (rest := rest.lstrip(b"\0")):
+                    rest = self._stream.read(io.DEFAULT_BUFFER_SIZE)
+                if not rest:
+                    return 0
+                self._member = self._begin()
+            else:
+                rest = self._stream.read(io.DEFAULT_BUFFER_SIZE) if self._member.needs_input else b""
+                if not rest and self._member.needs_input:
+                    raise EOFError("it ends too early")
+            if text := self._member.decompress(rest, len(buffer)):
+                buffer[: len(text)] = text
+                return len(text)
+
+
 def _decompressed(stream: io.RawIOBase, kind: str) -> io.BufferedIOBase:
     """Open a compressed stream; what it holds is never in memory as a whole."""
-    source = io.BufferedReader(stream)
-    opened = {"gzip": lambda: gzip.GzipFile(fileobj=source), "bzip2": lambda: bz2.BZ2File(source)}
-    return {**opened, "xz": lambda: lzma.LZMAFile(source), "zstd": lambda: zstd.ZstdFile(source)}[kind]()
+    if kind in ("gzip", "zstd"):
+        source = io.BufferedReader(stream)
+        return gzip.GzipFile(fileobj=source) if kind == "gzip" else zstd.ZstdFile(source)
+    return io.BufferedReader(_Members(stream, bz2.BZ2Decompressor if kind == "bzip2" else lzma.LZMADecompressor))
 
 
 def _decoded(stream: BinaryIO | io.BufferedIOBase, name: str, start: bytes, kind: str) -> Iterator[str]:
     """Yield the lines of a stream of text, whose first bytes have been read."""
     if kind in _REFUSED:
+        if start == b"\xff\xfe" and stream.read(2) == b"\0\0":
+            kind = _UTF_32
         raise UserError(f"{name} {kind}")
     if kind:
         raise UserError(f"{name} is compressed twice; unpack it")

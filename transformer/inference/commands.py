@@ -81,7 +81,7 @@ def output(path: str | None) -> Iterator[TextIO]:
         raise UserError(f"cannot write {path}: it is a directory; name a file with --output")
     replaced = os.path.isfile(path) or not os.path.exists(path)
     target = Path(os.path.realpath(path) if replaced else path)
-    draft = target.with_name(f".{target.name}.{os.getpid()}") if replaced else target
+    draft = target.with_name(f".{target.name[:50]}.{os.getpid()}") if replaced else target  # at most 255 bytes
     try:
         with open(draft, "w", encoding="utf-8", newline="\n") as file:
             yield file
@@ -146,7 +146,7 @@ def open_translator(
 
 
 def prompt_of(engine: str, runs: Sequence[str] | None) -> str:
-    """Return the prompt: the languages of a run, such as `pt > en: `, where it knows them.
+    """Return the prompt: the languages of a run, such as 'pt > en: ', where it knows them.
 
     Raises:
         UserError: the run is incomplete.
@@ -203,7 +203,14 @@ def standard_input() -> tuple[Iterator[str], Callable[[], bool] | None]:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             stream = LiveInput(descriptor)
             idle = stream.idle
-    return textfiles.decoded(stream, "standard input"), idle
+    return _standard_input(stream), idle
+
+
+def _standard_input(stream: BinaryIO | io.BufferedIOBase) -> Iterator[str]:
+    try:
+        yield from textfiles.decoded(stream, "standard input")
+    except OSError as error:
+        raise UserError(f"cannot read standard input: {error.strerror}; name a file with --input") from None
 
 
 def _warn_of_arguments(sentences: Sequence[str]) -> None:

@@ -116,16 +116,16 @@ def _files(folder: Path) -> Iterator[str]:
                     yield Path(entry.path).relative_to(folder).as_posix()
 
 
-def _digest(path: Path) -> str:
+def _digest(path: Path, flush: bool = False) -> str:
     with open(path, "rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-        os.fsync(file.fileno())
-    return digest
+        if flush:  # what was just written
+            os.fsync(file.fileno())
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def describe(folder: Path, facts: Mapping[str, object]) -> None:
     """Flush the files of an export to disk and write its description: facts, and the SHA-256 of each file."""
-    files = {name: _digest(folder / name) for name in sorted(_files(folder))}
+    files = {name: _digest(folder / name, flush=True) for name in sorted(_files(folder))}
     text = json.dumps({**facts, "files": files}, indent=2, ensure_ascii=False)
     (folder / EXPORT).write_text(text + "\n", encoding="utf-8")
 

@@ -212,7 +212,10 @@ def run_checks(
 
 def parser() -> Parser:
     """Return the command line."""
-    p = Parser(prog="python -m transformer.inference.selfcheck", description=__doc__.splitlines()[0])
+    p = Parser(
+        prog="python -m transformer.inference.selfcheck",
+        description="Check a trained run: ways to compute the same thing must agree.",
+    )
     p.add_argument("run", metavar="RUN")
     p.add_argument(
         "--input",

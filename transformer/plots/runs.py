@@ -60,9 +60,13 @@ def _number(value: object) -> float:
     return float(value)
 
 
-def _points(records: Sequence[Mapping[str, Any]], event: str, field: str) -> list[tuple[float, float]]:
+def _points(
+    records: Sequence[Mapping[str, Any]], event: str, field: str, logarithmic: bool
+) -> list[tuple[float, float]]:
     """Return (step, value) of at most about `MOST_POINTS` records of an event, evenly chosen, the last one included."""
     points = [(_number(r["step"]), _number(r[field])) for r in records if r["event"] == event and field in r]
+    if logarithmic:
+        points = [(step, value if value > 0 else math.nan) for step, value in points]
     if all(math.isnan(value) for _, value in points):
         return []
     return points[:: -(-len(points) // MOST_POINTS)] + points[-1:] if len(points) > MOST_POINTS else points
@@ -89,7 +93,7 @@ def training_curves(runs: Sequence[str | Path] | Mapping[str, str | Path], path:
         for number, (name, records) in enumerate(metrics.items()):
             for curve, changes in ((training, {"linewidth": 1.0, "marker": ""}), (validation, {"linewidth": 2.0})):
                 event, field = curve or ("", "")
-                if points := _points(records, event, field):
+                if points := _points(records, event, field, logarithmic):
                     label_of = letters.show(name) + (f", {event}" if training and validation else "")
                     axes.plot(*zip(*points, strict=True), label=label_of, **line_style(number) | changes)
         label_axes(axes, "optimizer step", label)

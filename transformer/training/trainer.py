@@ -164,9 +164,10 @@ class Trainer:
                 "command on every machine again, it continues from the last checkpoint"
             ) from None
         except AccidentError as error:
-            if not self.run.path.is_dir():
+            if not self.run.is_whole():
+                rest = "remove what is left of it, and " if self.run.path.is_dir() else ""
                 raise UserError(
-                    f"run directory {self.run.path} has been removed; the same command begins it anew"
+                    f"run directory {self.run.path} has been removed; {rest}the same command begins it anew"
                 ) from None
             raise UserError(f"{error}; the same command goes on from step {self.saved_step:,}") from None
         finally:
@@ -258,6 +259,8 @@ class Trainer:
     def save(self) -> None:
         """Save everything that a resumed run needs; the checkpoint before stays as `previous`."""
         if self.cluster.chief:
+            if not self.run.is_whole():
+                raise AccidentError(f"files of {self.run.path} have been removed")
             facts = dataclasses.asdict(self.position)
             save(self.run.weights(LAST), self._state(), facts, keep=self.run.weights(PREVIOUS))
         self.saved_step = self.position.step

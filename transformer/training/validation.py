@@ -148,8 +148,9 @@ class Validation:
 
     def _save(self, path: Path, facts: dict[str, object]) -> None:
         if self.cluster.chief:
-            with contextlib.suppress(OSError):  # told below
-                path.parent.mkdir(exist_ok=True)
+            if path.parent != self.run.path:  # which is never made again
+                with contextlib.suppress(OSError):  # told below
+                    path.parent.mkdir(exist_ok=True)
             save(path, model_variables(self.steps.model), facts)
 
     def _prune(self, wanted: int, step: int) -> None:
