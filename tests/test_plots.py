@@ -5,11 +5,13 @@ import io
 import itertools
 import json
 import os
+import subprocess
 import sys
 import warnings
 
 import numpy as np
 import pytest
+from conftest import ROOT
 from fontTools.fontBuilder import FontBuilder
 from fontTools.pens.ttGlyphPen import TTGlyphPen
 
@@ -128,8 +130,6 @@ def test_the_command_writes_a_png(tmp_path, monkeypatch, capsys):
 
 
 def test_the_module_is_a_command():
-    import subprocess
-
     done = subprocess.run([sys.executable, "-m", "transformer.plots", "--help"], capture_output=True, text=True)
     assert done.returncode == 0
     assert "python -m transformer.plots" in done.stdout
@@ -520,3 +520,14 @@ def test_metrics_that_are_no_file_of_the_run_are_refused(tmp_path, capsys, monke
 
 def test_plain_text_needs_no_note(translation):
     assert plots.attention_map(translation).get_supxlabel() == ""
+
+
+def test_a_user_whose_folder_cannot_be_written_gets_a_picture_and_no_notes(tmp_path):
+    write_metrics(tmp_path / "run")
+    command = [sys.executable, "-m", "transformer.plots", "run", "--output", "curves.png"]
+    environment = {**os.environ, "HOME": "/dev/null/x", "PYTHONPATH": str(ROOT)}
+    environment = {
+        name: value for name, value in environment.items() if name not in ("MPLCONFIGDIR", "XDG_CONFIG_HOME")
+    }
+    done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "curves.png is drawn\n")

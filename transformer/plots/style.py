@@ -7,6 +7,7 @@ Okabe and Ito (2008), dark and light in turn, and differ in marker, dashes or ha
 from __future__ import annotations
 
 import io
+import logging
 import math
 from collections.abc import Sequence
 from importlib.util import find_spec
@@ -34,11 +35,14 @@ LONGEST_NAME = 80  # characters of a text that is written beside something
 def need_matplotlib() -> None:
     """Say how to get matplotlib where it is not installed.
 
+    Where it is, it need not tell that its cache is temporary, because the user's folder cannot be written.
+
     Raises:
         UserError: it is not.
     """
     if find_spec("matplotlib") is None:
         raise UserError("pictures need matplotlib; install it with: pip install -e '.[plots]'")
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)
 
 
 def plain(text: str) -> str:
