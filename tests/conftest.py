@@ -42,7 +42,7 @@ def document():
 @pytest.fixture
 def handlers():
     """Let new processes heed Ctrl-C, as those of a terminal do, and put back in the end what handles the signals."""
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     signal.signal(signal.SIGINT, signal.default_int_handler)  # that it is ignored, as in a job, is inherited
     yield
     for number, handler in before.items():

@@ -421,7 +421,7 @@ def log_levels():
         logger.setLevel(level)
 
 
-def test_a_server_whose_thread_has_died_ends_with_an_error(monkeypatch, log_levels):
+def test_a_server_whose_thread_has_died_ends_with_an_error(monkeypatch, handlers, log_levels):
     limits = ServeConfig()
     with listen("127.0.0.1", 0) as listener:
         batcher = Batcher(echo, limits.max_waiting, limits.max_together, limits.timeout)
