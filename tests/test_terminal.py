@@ -118,7 +118,7 @@ def started(run, *words, **options):
     return subprocess.Popen(command, env=ENVIRONMENT, **options)
 
 
-def test_signals_to_a_process_of_its_own(run, tmp_path):
+def test_signals_to_a_process_of_its_own(run, tmp_path, handlers):
     (tmp_path / "in").write_text("sol mar rio\n" * 100_000, encoding="utf-8")
     files = ("--input", "in", "--output", "out")
     signals = {signal.SIGINT: 130, signal.SIGTERM: 143}
@@ -183,7 +183,7 @@ class Session:
         return self.process.wait(60), told
 
 
-def test_a_conversation(run, call):
+def test_a_conversation(run, call, handlers):
     """Line by line, with a history, and three ways to end."""
     sessions = [Session(run) for _ in range(3)]
     expected = call("sol mar", "")[1].split("\n")[0]
