@@ -72,7 +72,7 @@ def main(argv: list[str] | None = None) -> int:
         how = f'python translate.py --run {shlex.quote(str(run))} "..."'
         print(one_line(f"{run}: best at step {position.best_step:,}. Translate: {how}"))
 
-    return exit_code(job, one_line(f"interrupted; the same command continues {run} from its last checkpoint"))
+    return exit_code(job, f"interrupted; the same command continues {run} from its last checkpoint")
 
 
 if __name__ == "__main__":
