@@ -1,6 +1,6 @@
 """Train a translator: `python train.py` learns Portuguese to English from the embedded phrasebook in minutes."""
 
-from transformer.interrupts import quiet_start
+from transformer.system.interrupts import quiet_start
 
 if __name__ == "__main__":
     quiet_start()
@@ -9,10 +9,15 @@ import shlex
 import sys
 from pathlib import Path
 
-from transformer.command_line import Parser, exit_code, import_tensorflow, one_line, say
-from transformer.config import DEFAULT_DATASET, PRECISIONS, STRATEGIES, UserError
-from transformer.interrupts import starting
-from transformer.presets import PRESETS, resolve
+from transformer.commands.parser import Parser
+from transformer.config.flags import resolve
+from transformer.config.presets import PRESETS
+from transformer.config.sections import DEFAULT_DATASET, PRECISIONS, STRATEGIES
+from transformer.system.errors import UserError
+from transformer.system.interrupts import starting
+from transformer.system.messages import one_line, say
+from transformer.system.process import exit_code
+from transformer.system.tensorflow import import_tensorflow
 
 PHRASEBOOK = Path(__file__).resolve().parent / "configs" / "phrasebook.toml"  # where the flags name nothing else
 

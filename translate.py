@@ -1,19 +1,23 @@
 """Translate with a trained run: `python translate.py "Onde fica a estação?"`."""
 
-from transformer.interrupts import quiet_start
+from transformer.system.interrupts import quiet_start
 
 if __name__ == "__main__":
     quiet_start()
 
-from transformer import command_line
-from transformer.config import DEFAULT_RUN
+from transformer.commands.parser import Parser
+from transformer.commands.search_flags import add_search_flags
+from transformer.config.sections import DEFAULT_RUN
 from transformer.inference.usage import check_extras, check_usage
-from transformer.interrupts import starting
+from transformer.system.interrupts import starting
+from transformer.system.messages import say
+from transformer.system.process import exit_code, leave
+from transformer.system.tensorflow import import_tensorflow
 
 
-def parser() -> command_line.Parser:
+def parser() -> Parser:
     """Return the command line."""
-    p = command_line.Parser(
+    p = Parser(
         prog="translate.py",
         description="Translate sentences given as arguments, the lines of --input, or those of standard input. "
         "One line out for each line in, in order; translations go to stdout, warnings to stderr. Without sentences "
@@ -44,7 +48,7 @@ def parser() -> command_line.Parser:
     p.add_argument("--attention-alignment", action="store_true", help="mark what each token attends to most")
     p.add_argument("--prefix", default="", metavar="TEXT", help="how every translation has to begin")
     p.add_argument("--verbose", action="store_true", help="say at the end how many graphs TensorFlow made")
-    command_line.add_search_flags(p)
+    add_search_flags(p)
     return p
 
 
@@ -57,7 +61,7 @@ def main(argv: list[str] | None = None) -> int:
     def job() -> None:
         with starting():
             check_extras(args)
-            command_line.import_tensorflow(optimise=False)
+            import_tensorflow(optimise=False)
             from transformer.inference.commands import Wanted, open_translator, prompt_of, translate_lines
 
             translator = open_translator(args.engine, args.run, args.weights, search)
@@ -67,10 +71,10 @@ def main(argv: list[str] | None = None) -> int:
         shown = Wanted(args.n_best, args.scores, args.json, args.prefix, *picture, prompt_of(args.engine, args.run))
         translate_lines(translator, args.sentences, args.input, args.output, shown)
         if args.verbose:
-            command_line.say(f"TensorFlow made {translator.traces} graphs")
+            say(f"TensorFlow made {translator.traces} graphs")
 
-    return command_line.exit_code(job)
+    return exit_code(job)
 
 
 if __name__ == "__main__":
-    command_line.leave(main())
+    leave(main())

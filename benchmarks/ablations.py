@@ -16,8 +16,9 @@ from pathlib import Path
 
 from scripts import run_script
 
-from transformer.command_line import Parser, exit_code
-from transformer.config import PRECISIONS
+from transformer.commands.parser import Parser
+from transformer.config.sections import PRECISIONS
+from transformer.system.process import exit_code
 
 SEEDS = (1, 2)
 BASE = {

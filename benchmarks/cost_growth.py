@@ -18,8 +18,10 @@ import subprocess
 import sys
 import time
 
-from transformer.command_line import Parser, exit_code, import_tensorflow
-from transformer.config import UserError
+from transformer.commands.parser import Parser
+from transformer.system.errors import UserError
+from transformer.system.process import exit_code
+from transformer.system.tensorflow import import_tensorflow
 
 TOKENS, WIDTH, LENGTH = 4096, 128, 32
 SWEEPS = {  # what changes: its values
@@ -35,7 +37,7 @@ def measure(d_model: int, length: int, sentences: int, rounds: int) -> None:
     import numpy as np
     import tensorflow as tf
 
-    from transformer.config import Config
+    from transformer.config.run import Config
     from transformer.models.translation import Transformer
     from transformer.training.cluster import open_strategy
     from transformer.training.optimizer import build_optimizer

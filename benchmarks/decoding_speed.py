@@ -19,8 +19,10 @@ from pathlib import Path
 from decoding_systems import SYSTEMS, VOCABULARY
 from systems import System, take_turns
 
-from transformer.command_line import Parser, exit_code, import_tensorflow
-from transformer.config import UserError
+from transformer.commands.parser import Parser
+from transformer.system.errors import UserError
+from transformer.system.process import exit_code
+from transformer.system.tensorflow import import_tensorflow
 
 LENGTH = 32
 MODES = {"batch 64 greedy": (64, 1, 1), "one sentence greedy": (1, 1, 20), "batch 64 beam 4": (64, 4, 1)}
@@ -34,9 +36,10 @@ def write_ids(folder: Path, path: Path) -> None:
     import numpy as np
     import tensorflow as tf
 
-    from transformer.config import END_ID, START_ID, TextConfig
+    from transformer.config.sections import TextConfig
     from transformer.data import textfiles
     from transformer.data.tokenizers import train_sentencepiece
+    from transformer.ids import END_ID, START_ID
     from transformer.inference.searcher import padded
 
     texts = [line for language in ("en", "de") for line in textfiles.lines(folder / f"train.{language}")]

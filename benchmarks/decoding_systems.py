@@ -33,9 +33,9 @@ def transformer(ids, threads, beam, length, streams):
     import numpy as np
     import tensorflow as tf
 
-    from transformer.config import SearchConfig
+    from transformer.config.sections import SearchConfig
     from transformer.inference.searcher import Searcher
-    from transformer.threads import in_order
+    from transformer.system.threads import in_order
 
     tf.config.threading.set_inter_op_parallelism_threads(2)
     tf.config.threading.set_intra_op_parallelism_threads(threads)

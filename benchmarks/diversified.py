@@ -24,8 +24,9 @@ from pathlib import Path
 from multi30k import read_pairs
 from scripts import ROOT, run_script
 
-from transformer.command_line import Parser, exit_code
-from transformer.config import PRECISIONS
+from transformer.commands.parser import Parser
+from transformer.config.sections import PRECISIONS
+from transformer.system.process import exit_code
 
 DIRECTIONS = ("en_de", "de_en")
 TEACHERS, SHARED_STEPS, TEACHER_STEPS, STUDENT_STEPS = 1, 5000, 5000, 9000

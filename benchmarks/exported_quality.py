@@ -18,8 +18,11 @@ from argparse import Namespace
 from importlib.metadata import version
 from pathlib import Path
 
-from transformer.command_line import Parser, exit_code, import_tensorflow
-from transformer.config import QUANTIZATIONS, UserError
+from transformer.commands.parser import Parser
+from transformer.convert.directory import QUANTIZATIONS
+from transformer.system.errors import UserError
+from transformer.system.process import exit_code
+from transformer.system.tensorflow import import_tensorflow
 
 COMPETE = {"finished": "compete"}
 NEAR_TIE = 1e-3  # nats of a score
@@ -47,7 +50,7 @@ def compare(args: Namespace) -> None:
     from transformer.evaluation import bleu
     from transformer.inference.ctranslate2_translator import CTranslate2Translator
     from transformer.inference.translator import Translator
-    from transformer.threads import share_cores
+    from transformer.system.threads import share_cores
 
     share_cores()
     sources, references = (list(textfiles.lines(Path(path))) for path in (args.source, args.target))

@@ -18,8 +18,9 @@ import tempfile
 import time
 from pathlib import Path
 
-from transformer.command_line import Parser, exit_code
-from transformer.config import UserError
+from transformer.commands.parser import Parser
+from transformer.system.errors import UserError
+from transformer.system.process import exit_code
 
 TRAIN = Path(__file__).resolve().parents[1] / "train.py"
 CONFIG = """

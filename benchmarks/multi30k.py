@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from transformer.command_line import import_tensorflow
+from transformer.system.tensorflow import import_tensorflow
 
 SPLITS = {"train": "train", "val": "validation"}  # the files' names, and FileCorpus's
 

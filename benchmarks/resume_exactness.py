@@ -17,8 +17,10 @@ import sys
 import tempfile
 from pathlib import Path
 
-from transformer.command_line import Parser, exit_code
-from transformer.config import Config, UserError
+from transformer.commands.parser import Parser
+from transformer.config.run import Config
+from transformer.system.errors import UserError
+from transformer.system.process import exit_code
 
 ROOT = Path(__file__).resolve().parents[1]
 SIZES = {
@@ -42,8 +44,9 @@ TIME_FIELDS = ("seconds", "tokens_per_second", "waiting_for_data")
 # Runs the training; where a third argument is given, the process is killed so many seconds after its first step.
 PROCESS = """
 import os, signal, sys, threading
-from transformer.command_line import exit_code, import_tensorflow
-from transformer.config import Config
+from transformer.config.run import Config
+from transformer.system.process import exit_code
+from transformer.system.tensorflow import import_tensorflow
 import_tensorflow()
 from transformer.training.steps import Steps
 from transformer.training.trainer import train

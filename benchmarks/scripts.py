@@ -4,7 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from transformer.config import UserError
+from transformer.system.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[1]
 

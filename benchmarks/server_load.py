@@ -39,9 +39,11 @@ from typing import NamedTuple
 from server_attacks import MOST_SILENCE_MS, attacks, slow_bodies
 from server_process import MOST_SECONDS_TO_STOP, PATIENCE, ServerProcess
 
-from transformer.command_line import Parser, exit_code, import_tensorflow
-from transformer.config import UserError
+from transformer.commands.parser import Parser
 from transformer.inference.serving.config import ServeConfig
+from transformer.system.errors import UserError
+from transformer.system.process import exit_code
+from transformer.system.tensorflow import import_tensorflow
 
 LIMITS = ServeConfig()
 JSON = {"Content-Type": "application/json"}
@@ -221,7 +223,7 @@ def measure(args: Namespace) -> None:
     from transformer.data.corpora import open_corpus
     from transformer.inference.selfcheck import NEAR_TIE
     from transformer.inference.translator import Translator
-    from transformer.threads import share_cores
+    from transformer.system.threads import share_cores
 
     share_cores()
     translator = Translator.load(args.run, beam_size=BEAM)

@@ -11,7 +11,7 @@ import threading
 import time
 from pathlib import Path
 
-from transformer.config import UserError
+from transformer.system.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[1]
 PATIENCE = 300  # seconds for the server to begin, and for an answer

@@ -18,7 +18,9 @@ from pathlib import Path
 from training_speed import write_batches
 from training_systems import transformer
 
-from transformer.command_line import Parser, exit_code, import_tensorflow
+from transformer.commands.parser import Parser
+from transformer.system.process import exit_code
+from transformer.system.tensorflow import import_tensorflow
 
 # The first pattern that an operation, "name:kind", matches says to which part it belongs.
 PARTS = {

@@ -7,7 +7,7 @@ import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from transformer.config import UserError
+from transformer.system.errors import UserError
 
 
 class System:

@@ -19,7 +19,9 @@ from pathlib import Path
 from systems import System, take_turns
 from training_systems import INNER, LAYERS, SYSTEMS, VOCABULARY, WIDTH
 
-from transformer.command_line import Parser, exit_code, import_tensorflow
+from transformer.commands.parser import Parser
+from transformer.system.process import exit_code
+from transformer.system.tensorflow import import_tensorflow
 
 SENTENCES, BATCHES = 64, 40
 SCRIPT = Path(__file__).with_name("training_systems.py")
@@ -34,9 +36,10 @@ def write_batches(folder: Path, path: Path) -> tuple[int, int]:
     import numpy as np
     import tensorflow as tf
 
-    from transformer.config import END_ID, START_ID, TextConfig
+    from transformer.config.sections import TextConfig
     from transformer.data import textfiles
     from transformer.data.tokenizers import train_sentencepiece
+    from transformer.ids import END_ID, START_ID
 
     pairs = list(zip(*(textfiles.lines(folder / f"train.{language}") for language in ("en", "de")), strict=True))
     tokenizer = train_sentencepiece((side for pair in pairs for side in pair), TextConfig(vocabulary_size=VOCABULARY))

@@ -20,7 +20,7 @@ def transformer(threads):
     """Return a step of this package's trainer."""
     import tensorflow as tf
 
-    from transformer.config import Config
+    from transformer.config.run import Config
     from transformer.models.translation import Transformer
     from transformer.training.cluster import open_strategy
     from transformer.training.optimizer import build_optimizer

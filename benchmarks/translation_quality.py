@@ -15,7 +15,9 @@ from argparse import Namespace
 from importlib.metadata import version
 from pathlib import Path
 
-from transformer.command_line import Parser, exit_code, import_tensorflow
+from transformer.commands.parser import Parser
+from transformer.system.process import exit_code
+from transformer.system.tensorflow import import_tensorflow
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -41,7 +43,7 @@ def score(args: Namespace) -> None:
     from transformer.data.corpora import open_corpus
     from transformer.evaluation import bleu, chrf, lowercase_tokenise, tokenised_bleu
     from transformer.inference.translator import Translator
-    from transformer.threads import share_cores
+    from transformer.system.threads import share_cores
 
     share_cores()
     names = ("beam_size", "length_penalty", "cut")

@@ -17,7 +17,7 @@ DOCS = Path(__file__).resolve().parent
 ROOT = DOCS.parent
 sys.path.insert(0, str(ROOT))
 
-from transformer.command_line import import_tensorflow  # noqa: E402 - found by the path above
+from transformer.system.tensorflow import import_tensorflow  # noqa: E402 - found by the path above
 
 import_tensorflow()  # without its messages
 

@@ -5,8 +5,9 @@ from collections import Counter
 import numpy as np
 import tensorflow as tf
 
-from transformer.config import END_ID, PAD_ID, START_ID, Config
+from transformer.config.run import Config
 from transformer.data.corpora import FileCorpus
+from transformer.ids import END_ID, PAD_ID, START_ID
 
 
 class Numbers:

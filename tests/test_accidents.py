@@ -13,7 +13,7 @@ from safetensors import safe_open
 from tiny_run import tiny_config, write_corpus
 
 from transformer.checkpoints import BEST, LAST, RunDirectory
-from transformer.config import UserError
+from transformer.system.errors import UserError
 from transformer.training.trainer import Trainer
 
 LENGTH = {"max_steps": 12, "validate_every": 4, "log_every": 5}

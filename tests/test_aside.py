@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from transformer.config import END_ID, PAD_ID, START_ID, UNKNOWN_ID, SearchConfig
+from transformer.config.sections import SearchConfig
+from transformer.ids import END_ID, PAD_ID, START_ID, UNKNOWN_ID
 from transformer.inference.aside import Aside, strategy_for
 from transformer.inference.constraints import at_least, begins_with
 from transformer.inference.search import decode

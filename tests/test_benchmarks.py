@@ -9,7 +9,7 @@ import time
 import pytest
 from conftest import ROOT
 
-from transformer.config import UserError
+from transformer.system.errors import UserError
 
 sys.path.append(str(ROOT / "benchmarks"))
 import diversified
@@ -30,7 +30,7 @@ BENCHMARK = """
 import sys
 sys.path.append("benchmarks")
 from scripts import run_script
-from transformer.command_line import exit_code
+from transformer.system.process import exit_code
 sys.exit(exit_code(lambda: run_script(*sys.argv[1:])))
 """
 

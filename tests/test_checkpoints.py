@@ -18,8 +18,8 @@ from tiny_run import pairs, tiny_config
 from transformer.arrays import load_arrays, save_arrays, write_atomically
 from transformer.building import build_model, model_variables, numbered
 from transformer.checkpoints import BEST, LAST, RunDirectory, check_same_run
-from transformer.config import UserError
 from transformer.data.tokenizers import TokenizerPair, train_tokenizers
+from transformer.system.errors import UserError
 
 ROOT = Path(__file__).parents[1]
 CORPUS = {"name": "a corpus", "source_language": "pt", "target_language": "en", "fingerprint": "0123"}

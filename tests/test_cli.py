@@ -19,7 +19,7 @@ import translate
 from transformer.arrays import save_arrays
 from transformer.building import build_model, model_variables
 from transformer.checkpoints import RunDirectory
-from transformer.config import Config
+from transformer.config.run import Config
 from transformer.data.subwords import RESERVED_TOKENS, WordPieceTokenizer
 from transformer.data.tokenizers import TokenizerPair
 

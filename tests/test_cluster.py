@@ -13,7 +13,7 @@ from conftest import ROOT
 from tiny_run import tiny_config, write_corpus
 
 from transformer.checkpoints import RunDirectory
-from transformer.config import UserError
+from transformer.system.errors import UserError
 from transformer.training.cluster import Cluster, cluster_resolver, open_strategy
 from transformer.training.trainer import Trainer
 
@@ -65,8 +65,7 @@ if kind == "mirrored":
 else:
     from transformer.training.cluster import open_strategy
     strategy = open_strategy(kind)
-from transformer.command_line import exit_code
-from transformer.config import Config
+from transformer.config.run import Config
 from transformer.training.steps import Steps
 if len(sys.argv) > 4:  # the process is killed when it begins this step
     train_step, left = Steps.train, [int(sys.argv[4])]
@@ -76,6 +75,7 @@ if len(sys.argv) > 4:  # the process is killed when it begins this step
             os.kill(os.getpid(), signal.SIGKILL)
         return train_step(self, batches)
     Steps.train = train_or_die
+from transformer.system.process import exit_code
 from transformer.training.trainer import train
 config = Config.from_json(open(config).read())
 sys.exit(exit_code(lambda: train(config, run, strategy)))

@@ -11,11 +11,13 @@ from conftest import ROOT
 
 import train
 import translate
-from transformer.command_line import Parser, exit_code, one_line, say, shown, utf8
-from transformer.config import UserError
+from transformer.commands.parser import Parser
 from transformer.data.phrasebook import __main__ as phrasebook
 from transformer.evaluation import parser as evaluation
 from transformer.inference import export, selfcheck
+from transformer.system.errors import UserError
+from transformer.system.messages import one_line, say, shown, utf8
+from transformer.system.process import exit_code
 
 EVIL = "\x1b[2J\x1b]0;owned\x07\r\n\x9b31m\u202e"  # clears the screen, names the window, turns writing round
 
@@ -73,7 +75,7 @@ def test_products_of_onednn_are_asked_for_on_x86_unless_the_user_says_otherwise(
     environment |= {} if given is None else {"TF_ENABLE_ONEDNN_OPTS": given}
     code = (
         "import os, platform\n"
-        "from transformer.command_line import import_tensorflow\n"
+        "from transformer.system.tensorflow import import_tensorflow\n"
         f"platform.machine = lambda: {machine!r}\n"
         "import_tensorflow()\n"
         "print(os.environ.get('TF_ENABLE_ONEDNN_OPTS'))\n"

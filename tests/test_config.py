@@ -7,17 +7,11 @@ from pathlib import Path
 import pytest
 
 import train
-from transformer.config import (
-    DEFAULT_RUN,
-    Config,
-    DataConfig,
-    ModelConfig,
-    SearchConfig,
-    TextConfig,
-    TrainingConfig,
-    UserError,
-)
-from transformer.presets import PRESETS, preset, read_config, resolve
+from transformer.config.flags import resolve
+from transformer.config.presets import PRESETS, preset, read_config
+from transformer.config.run import Config
+from transformer.config.sections import DEFAULT_RUN, DataConfig, ModelConfig, SearchConfig, TextConfig, TrainingConfig
+from transformer.system.errors import UserError
 
 
 def failure(call, *arguments):

@@ -10,9 +10,10 @@ import pytest
 import tensorflow_datasets as tfds
 import tiny_dataset
 
-from transformer.config import PAIR_FILES, DataConfig, UserError
+from transformer.config.sections import PAIR_FILES, DataConfig
 from transformer.data import textfiles
 from transformer.data.corpora import READERS, open_corpus
+from transformer.system.errors import UserError
 
 
 @pytest.fixture(scope="module")

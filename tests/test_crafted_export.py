@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 from tiny_run import save_run, spread_parts, tiny_config
 
-from transformer.config import UserError
 from transformer.data.tokenizers import train_tokenizers
 from transformer.inference import export
 from transformer.inference.ctranslate2_translator import CTranslate2Translator
 from transformer.inference.export_directory import describe, draft_of
+from transformer.system.errors import UserError
 
 WEIGHTS = "model/model.bin"
 

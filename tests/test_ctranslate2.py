@@ -13,14 +13,15 @@ from tiny_run import pairs, shipping_example, tiny_config, write_run
 
 import translate
 from transformer.building import build_model
-from transformer.config import END_ID, PAD_ID, START_ID, UNKNOWN_ID, UserError
 from transformer.data.tokenizers import train_tokenizers
+from transformer.ids import END_ID, PAD_ID, START_ID, UNKNOWN_ID
 from transformer.inference import export
 from transformer.inference.ctranslate2_spec import ACTIVATIONS
 from transformer.inference.ctranslate2_translator import CTranslate2Translator, compute_type
 from transformer.inference.selfcheck import token_log_probabilities
 from transformer.inference.translation import one_line
 from transformer.inference.translator import Translator
+from transformer.system.errors import UserError
 
 SENTENCES = ["sol mar rio", "um", "", "lua mar dois três um", "rio", "sol lua", "mar mar"]
 SEARCH = {"beam_size": 3, "penalty": "length", "length_penalty": 1.0, "finished": "aside", "max_extra_length": 4}

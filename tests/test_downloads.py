@@ -5,9 +5,9 @@ import tensorflow_datasets as tfds
 import tiny_dataset
 from tensorflow_datasets.core.download import downloader
 
-from transformer.config import UserError
 from transformer.data import downloads
 from transformer.data.downloads import ALTERNATIVES, prepare
+from transformer.system.errors import UserError
 
 
 @pytest.fixture(scope="module")

@@ -10,8 +10,8 @@ from collections import Counter
 import pytest
 
 from transformer import evaluation
-from transformer.config import UserError
 from transformer.data import textfiles
+from transformer.system.errors import UserError
 
 HYPOTHESES = ["the cat is on the mat", "there is a big house"]
 REFERENCES = ["the cat sat on the mat", "there is a house"]

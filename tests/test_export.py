@@ -16,13 +16,15 @@ from conftest import ROOT
 from tiny_run import pairs, shipping_example, spread_parts, tiny_config, write_run
 
 from transformer.building import build_model
-from transformer.config import END_ID, START_ID, SearchConfig, UserError
+from transformer.config.sections import SearchConfig
 from transformer.data.phrasebook import generate
 from transformer.data.tokenizers import KINDS, train_tokenizers
+from transformer.ids import END_ID, START_ID
 from transformer.inference import export, savedmodel
 from transformer.inference.export_directory import describe, draft_of, read_description
 from transformer.inference.translation import one_line
 from transformer.inference.translator import Translator
+from transformer.system.errors import UserError
 
 # Loads a SavedModel and calls it where this package cannot be imported; argument: the names that must not be, the
 # SavedModel, its signature, a file of inputs, and one for the outputs.

@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from tiny_run import spread_parts
 
-from transformer.config import SearchConfig, UserError
+from transformer.config.sections import SearchConfig
 from transformer.data import textfiles
 from transformer.data.cleaning import BLANKS, META_BLANK, normalise_text
 from transformer.inference import commands, parts
@@ -25,6 +25,7 @@ from transformer.inference.commands import Wanted, groups, translate_lines
 from transformer.inference.splitting import LONGEST_TOKEN, split_text
 from transformer.inference.translation import Translation
 from transformer.inference.translator import Translator
+from transformer.system.errors import UserError
 
 UNTIMED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 KINDS = {"unigram": {}, "bpe": {"model_type": "bpe", "joint": False}, "wordpiece": {"tokenizer": "wordpiece"}}
@@ -256,7 +257,7 @@ def test_parts_have_no_attention_and_cost_none(monkeypatch):
 MEASURE = """
 import json, resource, sys
 from tiny_run import spread_parts
-from transformer.config import SearchConfig
+from transformer.config.sections import SearchConfig
 from transformer.inference.translator import Translator
 
 def resident():

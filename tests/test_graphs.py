@@ -3,7 +3,7 @@
 import numpy as np
 import tensorflow as tf
 
-from transformer.graphs import Graph
+from transformer.system.graphs import Graph
 
 NUMBERS = tf.TensorSpec((None,), tf.int32)
 

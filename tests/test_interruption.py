@@ -14,7 +14,7 @@ from tiny_run import tiny_config, write_corpus
 
 from transformer.building import model_variables
 from transformer.checkpoints import BEST, LAST, PREVIOUS, RunDirectory
-from transformer.config import UserError
+from transformer.system.errors import UserError
 from transformer.training.trainer import Trainer
 
 LENGTH = {"max_steps": 12, "validate_every": 6, "log_every": 5}
@@ -122,7 +122,7 @@ def test_the_directory_belongs_to_one_process_at_a_time(make):
     code = (
         "import sys\n"
         "from transformer.checkpoints import RunDirectory\n"
-        "from transformer.config import UserError\n"
+        "from transformer.system.errors import UserError\n"
         "try:\n    RunDirectory(sys.argv[1]).lock()\n"
         "except UserError as error:\n    print(error)\n"
     )

@@ -7,7 +7,7 @@ import sys
 import pytest
 from conftest import ROOT
 
-from transformer.interrupts import Terminated, end_at_once, end_cleanly, quiet_start, starting
+from transformer.system.interrupts import Terminated, end_at_once, end_cleanly, quiet_start, starting
 
 SCRIPTS = {
     "train.py": ["train.py"],

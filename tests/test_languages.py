@@ -2,8 +2,8 @@
 
 import pytest
 
-from transformer.config import UserError
 from transformer.data.languages import bleu_tokenizer, canonical, check_language, is_without_spaces, language_of
+from transformer.system.errors import UserError
 
 
 @pytest.mark.parametrize(

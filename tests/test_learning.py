@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from transformer.config import END_ID, START_ID
+from transformer.ids import END_ID, START_ID
 from transformer.layers.masks import create_padding_mask
 from transformer.models.translation import Transformer
 from transformer.training.losses import masked_accuracy, masked_loss

@@ -10,9 +10,9 @@ import pytest
 from conftest import ROOT
 from tiny_run import save_run, spread_parts
 
-from transformer.config import UserError
 from transformer.inference.translation import Translation
 from transformer.inference.translator import Translator
+from transformer.system.errors import UserError
 
 
 @pytest.fixture(scope="module")

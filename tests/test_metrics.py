@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 
 from transformer.checkpoints import RunDirectory
-from transformer.config import UserError
+from transformer.system.errors import UserError
 from transformer.training.metrics import Metrics, check_tensorboard
 
 RECORDS = [{"event": "train", "step": 5, "loss": 2.5}, {"event": "validation", "step": 6, "loss": 2.0, "bleu": 7.5}]

@@ -9,12 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from number_corpus import Numbers, a_config, as_ids, rows_of, unlike_pairs, write_corpus
 
-from transformer.config import END_ID, PAD_ID, START_ID
 from transformer.data import pipeline
 from transformer.data import shards as shards_room
 from transformer.data.pipeline import batches, cut_into_batches
 from transformer.data.shards import encode_pairs, tokenised_shards
 from transformer.data.tokenizers import TokenizerPair
+from transformer.ids import END_ID, PAD_ID, START_ID
 
 IDS = st.lists(st.integers(4, 2**31 - 1), max_size=9)
 

@@ -17,10 +17,10 @@ from fontTools.pens.ttGlyphPen import TTGlyphPen
 
 import translate
 from transformer import plots
-from transformer.config import UserError
 from transformer.inference.translation import Translation
 from transformer.plots import fonts
 from transformer.plots.style import COLOURS, DASHES, HATCHES, MAP, MARKERS
+from transformer.system.errors import UserError
 
 
 def test_what_is_not_above_0_has_no_place_on_a_logarithmic_axis(tmp_path):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from transformer.config import POSITIONS, ModelConfig
+from transformer.config.sections import POSITIONS, ModelConfig
 from transformer.layers.positions import KINDS, positional_encoding, rotary_angles, rotate
 from transformer.models.translation import Encoder
 

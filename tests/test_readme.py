@@ -12,8 +12,9 @@ from conftest import ROOT
 
 import train
 import translate
-from transformer import evaluation, presets
-from transformer.config import Config
+from transformer import evaluation
+from transformer.config import presets
+from transformer.config.run import Config
 from transformer.inference import export, selfcheck, serve
 from transformer.plots import command as plots_command
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from transformer.config import END_ID, PAD_ID, START_ID, UNKNOWN_ID
+from transformer.ids import END_ID, PAD_ID, START_ID, UNKNOWN_ID
 from transformer.inference.constraints import at_least, begins_with, no_repeated_ngram
 from transformer.inference.search import decode
 from transformer.inference.strategies import Beam, Sample, length_penalty

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from transformer.config import END_ID, PAD_ID, START_ID, SearchConfig
+from transformer.config.sections import SearchConfig
+from transformer.ids import END_ID, PAD_ID, START_ID
 from transformer.inference import searcher as module
 from transformer.inference.aside import strategy_for
 from transformer.inference.constraints import at_least, begins_with

@@ -8,11 +8,12 @@ import tensorflow as tf
 from tiny_run import pairs, spread_parts, tiny_config
 
 from transformer.building import build_model
-from transformer.config import SearchConfig, UserError
+from transformer.config.sections import SearchConfig
 from transformer.data.tokenizers import train_tokenizers
 from transformer.inference import selfcheck
 from transformer.inference.selfcheck import check_export, run_checks, some_sentences
 from transformer.inference.translator import Translator
+from transformer.system.errors import UserError
 
 
 @pytest.fixture(scope="module")

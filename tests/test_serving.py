@@ -22,7 +22,7 @@ from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi.checks import response_schema_conformance, status_code_conformance
 from tiny_run import spread_parts
 
-from transformer.config import SearchConfig, UserError
+from transformer.config.sections import SearchConfig
 from transformer.inference.serving.app import FILES, make_app
 from transformer.inference.serving.batcher import Batcher, Late
 from transformer.inference.serving.config import ServeConfig
@@ -30,6 +30,7 @@ from transformer.inference.serving.schemas import Kind
 from transformer.inference.serving.server import listen, serve
 from transformer.inference.serving.service import Service
 from transformer.inference.translator import Translator
+from transformer.system.errors import UserError
 
 SENTENCES = ["sol mar rio", "um", "", "lua mar dois três um"]
 

@@ -9,13 +9,15 @@ import pytest
 import tensorflow as tf
 from number_corpus import Numbers, a_config, unlike_pairs, write_corpus
 
-from transformer.config import END_ID, PAD_ID, START_ID, AccidentError, Config, UserError
+from transformer.config.run import Config
 from transformer.data import shards as shards_room
 from transformer.data.cleaning import CleaningReport
 from transformer.data.corpora import FileCorpus
 from transformer.data.pipeline import batches, streamed
 from transformer.data.shards import cleaned_pairs, tokenised_shards
 from transformer.data.tokenizers import TokenizerPair
+from transformer.ids import END_ID, PAD_ID, START_ID
+from transformer.system.errors import AccidentError, UserError
 
 
 def test_training_pairs_are_cleaned_and_validation_pairs_are_not(tmp_path):

@@ -11,9 +11,11 @@ from conftest import ROOT
 from tiny_run import tiny_config, write_corpus
 
 from transformer.checkpoints import RunDirectory
-from transformer.config import Config, TrainingConfig, UserError
+from transformer.config.presets import read_config
+from transformer.config.run import Config
+from transformer.config.sections import TrainingConfig
 from transformer.data.pipeline import batches
-from transformer.presets import read_config
+from transformer.system.errors import UserError
 from transformer.training import steps as steps_room
 from transformer.training import trainer as training_room
 from transformer.training.optimizer import build_optimizer, build_schedule, doubts

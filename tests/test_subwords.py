@@ -8,10 +8,11 @@ import tensorflow as tf
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from transformer.config import END_ID, PAD_ID, START_ID, UNKNOWN_ID, TextConfig
+from transformer.config.sections import TextConfig
 from transformer.data.cleaning import normalise_text
 from transformer.data.subwords import SentencePieceTokenizer, WordPieceTokenizer
 from transformer.data.tokenizers import train_sentencepiece
+from transformer.ids import END_ID, PAD_ID, START_ID, UNKNOWN_ID
 
 UNTIMED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # a busy machine is no failure
 

@@ -8,7 +8,7 @@ from tiny_run import pairs as tiny_pairs
 from tiny_run import tiny_config
 
 from transformer.checkpoints import RunDirectory
-from transformer.config import DataConfig
+from transformer.config.sections import DataConfig
 from transformer.data.corpora import open_corpus
 from transformer.data.phrasebook import generate
 from transformer.data.suspicions import swapped

@@ -11,8 +11,8 @@ import tracemalloc
 import pytest
 from backports import zstd
 
-from transformer.config import UserError
 from transformer.data import textfiles
+from transformer.system.errors import UserError
 
 
 def write(path, content):

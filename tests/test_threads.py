@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from transformer.threads import in_order
+from transformer.system.threads import in_order
 
 
 def test_results_come_in_order_and_side_by_side():

@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 import tensorflow as tf
 
-from transformer.config import TextConfig, UserError
+from transformer.config.sections import TextConfig
 from transformer.data.subwords import SentencePieceTokenizer, WordPieceTokenizer
 from transformer.data.tokenizers import TokenizerPair, train_sentencepiece, train_tokenizers, train_wordpiece
+from transformer.system.errors import UserError
 
 ROOT = Path(__file__).parents[1]
 PAIRS = [("the train leaves", "o trem sai"), ("the bus leaves", "o ônibus sai"), ("the train", "o trem")] * 10

@@ -16,14 +16,16 @@ from tiny_run import pairs, save_run, spread_parts, tiny_config
 from transformer.arrays import save_arrays
 from transformer.building import build_model, model_variables
 from transformer.checkpoints import BEST, RunDirectory
-from transformer.config import DEFAULT_RUN, END_ID, START_ID, CleaningConfig, SearchConfig, UserError
+from transformer.config.sections import DEFAULT_RUN, CleaningConfig, SearchConfig
 from transformer.data.tokenizers import train_tokenizers
+from transformer.ids import END_ID, START_ID
 from transformer.inference import commands
 from transformer.inference.commands import Wanted, translate_lines
 from transformer.inference.doubts import doubts, is_loop
 from transformer.inference.sentences import default_translator, evaluate, translate
 from transformer.inference.translation import Translation, joined, one_line
 from transformer.inference.translator import Translator
+from transformer.system.errors import UserError
 
 SENTENCES = ["sol mar rio", "um", "lua mar dois três um", "rio", "mar mar"]
 

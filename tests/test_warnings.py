@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from tiny_run import spread_parts
 
-from transformer.config import END_ID, SearchConfig
+from transformer.config.sections import SearchConfig
+from transformer.ids import END_ID
 from transformer.inference.commands import Wanted, translate_lines
 from transformer.inference.search import Hypotheses
 from transformer.inference.searcher import padded

@@ -10,7 +10,8 @@ import sys
 from typing import TYPE_CHECKING
 
 ROOMS = {
-    "transformer.config": ("Config", "UserError"),
+    "transformer.config.run": ("Config",),
+    "transformer.system.errors": ("UserError",),
     "transformer.layers.positions": ("positional_encoding",),
     "transformer.layers.masks": ("create_masks",),
     "transformer.layers.attention": ("MultiHeadAttention", "scaled_dot_product_attention"),
@@ -22,14 +23,13 @@ ROOMS = {
     "transformer.training.losses": ("masked_accuracy", "masked_loss"),
     "transformer.training.schedules": ("TransformerSchedule",),
 }
-WITHOUT_TENSORFLOW = ("transformer.config", "transformer.data.documents")
+WITHOUT_TENSORFLOW = ("transformer.config.run", "transformer.system.errors", "transformer.data.documents")
 _ROOM_OF = {name: room for room, names in ROOMS.items() for name in names}
 
 __all__ = sorted(_ROOM_OF)
 
 if TYPE_CHECKING:  # `ROOMS` again, for those who read and do not run: editors and type checkers
-    from transformer.config import Config as Config
-    from transformer.config import UserError as UserError
+    from transformer.config.run import Config as Config
     from transformer.data.documents import preprocess_text as preprocess_text
     from transformer.inference.sentences import evaluate as evaluate
     from transformer.inference.sentences import translate as translate
@@ -44,6 +44,7 @@ if TYPE_CHECKING:  # `ROOMS` again, for those who read and do not run: editors a
     from transformer.models.translation import Decoder as Decoder
     from transformer.models.translation import Encoder as Encoder
     from transformer.models.translation import Transformer as Transformer
+    from transformer.system.errors import UserError as UserError
     from transformer.training.losses import masked_accuracy as masked_accuracy
     from transformer.training.losses import masked_loss as masked_loss
     from transformer.training.schedules import TransformerSchedule as TransformerSchedule
@@ -54,7 +55,7 @@ else:
             raise AttributeError(f"module 'transformer' has no attribute '{name}'")
         room = _ROOM_OF[name]
         if room not in WITHOUT_TENSORFLOW and "tensorflow" not in sys.modules:
-            importlib.import_module("transformer.command_line").import_tensorflow()
+            importlib.import_module("transformer.system.tensorflow").import_tensorflow()
         value = getattr(importlib.import_module(room), name)
         globals()[name] = value
         return value

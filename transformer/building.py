@@ -8,9 +8,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import keras
 
-from transformer.config import ModelConfig, UserError
+from transformer.config.sections import ModelConfig
 from transformer.data.tokenizers import TokenizerPair
 from transformer.models.translation import Transformer
+from transformer.system.errors import UserError
 
 PREFIX = "model/"  # of the names of a model's weights in a file
 

@@ -22,12 +22,12 @@ from pathlib import Path
 
 from transformer.arrays import check_shapes, load_arrays
 from transformer.building import PREFIX, build_model, model_variables, weight_shapes
-from transformer.config import Config, UserError
+from transformer.config.run import Config
+from transformer.config.stored import stored_config
 from transformer.data.tokenizers import TokenizerPair
 from transformer.models.translation import Transformer
-from transformer.presets import stored_config
-from transformer.rules import parse_json
-from transformer.runfiles import hold, own_path, read_own, write_atomically
+from transformer.system.errors import UserError
+from transformer.system.files import hold, own_path, parse_json, read_own, write_atomically
 
 BEST, LAST, PREVIOUS = "best", "last", "previous"
 MOST_METRICS = 2**28  # bytes of metrics.jsonl: more than a million records

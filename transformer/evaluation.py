@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from transformer.interrupts import quiet_start
+from transformer.system.interrupts import quiet_start
 
 if __name__ == "__main__":
     quiet_start()
@@ -16,10 +16,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, cast
 
-from transformer.command_line import Parser, exit_code, import_tensorflow, say
-from transformer.config import UserError
+from transformer.commands.parser import Parser
 from transformer.data.languages import bleu_tokenizer, check_language, language_of
-from transformer.interrupts import starting
+from transformer.system.errors import UserError
+from transformer.system.interrupts import starting
+from transformer.system.messages import say
+from transformer.system.process import exit_code
+from transformer.system.tensorflow import import_tensorflow
 
 if TYPE_CHECKING:
     from sacrebleu.metrics.base import Metric

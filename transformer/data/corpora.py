@@ -11,11 +11,12 @@ from pathlib import Path
 
 import tensorflow as tf
 
-from transformer.config import DEFAULT_DATASET, PAIR_FILES, AccidentError, DataConfig, UserError
+from transformer.config.sections import DEFAULT_DATASET, PAIR_FILES, DataConfig
 from transformer.data import suspicions, textfiles
 from transformer.data.downloads import ALTERNATIVES, directions, prepare
 from transformer.data.held_out import Pair, hold_out, pair_hash
 from transformer.data.languages import check_language
+from transformer.system.errors import AccidentError, UserError
 
 if typing.TYPE_CHECKING:
     import tensorflow_datasets

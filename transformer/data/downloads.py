@@ -10,10 +10,10 @@ import sys
 import typing
 from collections.abc import Iterator
 
-from transformer.command_line import say
-from transformer.config import DEFAULT_DATASET, UserError
+from transformer.config.sections import DEFAULT_DATASET
 from transformer.data.languages import canonical
-from transformer.rules import nearest
+from transformer.system.errors import UserError, nearest
+from transformer.system.messages import say
 
 if typing.TYPE_CHECKING:
     from tensorflow_datasets.core import DatasetBuilder

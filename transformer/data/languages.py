@@ -10,7 +10,7 @@ import difflib
 import functools
 import re
 
-from transformer.config import UserError
+from transformer.system.errors import UserError
 
 # Scripts without blanks between words, where words are counted as characters. BLEU's 'zh' cuts Chinese characters, and
 # leaves what is between them whole. Korean has blanks, but its words carry their grammar: as one "word" a phrase would

@@ -10,8 +10,9 @@ from collections.abc import Iterator
 import numpy as np
 import tensorflow as tf
 
-from transformer.config import END_ID, PAD_ID, START_ID, DataConfig
+from transformer.config.sections import DataConfig
 from transformer.data.shards import Shards
+from transformer.ids import END_ID, PAD_ID, START_ID
 
 PARALLEL = 4  # files read side by side
 PREFETCHED = 256  # batches made ahead, for the training to go on while the next buffer is sorted

@@ -16,13 +16,14 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from transformer.config import AccidentError, Config, DataConfig, UserError
+from transformer.config.run import Config
+from transformer.config.sections import DataConfig
 from transformer.data.cleaning import CleaningReport, clean
 from transformer.data.corpora import Corpus
 from transformer.data.tokenizers import TokenizerPair, reservoir
-from transformer.rules import parse_json
-from transformer.runfiles import own_path, read_own
-from transformer.threads import in_order
+from transformer.system.errors import AccidentError, UserError
+from transformer.system.files import own_path, parse_json, read_own
+from transformer.system.threads import in_order
 
 FORMAT = 2  # of the shards, and of what cleaning does; part of their fingerprint
 PAIRS_PER_SHARD = 250_000

@@ -13,9 +13,9 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_text
 
-from transformer.config import END_ID, PAD_ID, START_ID, UNKNOWN_ID
 from transformer.data.cleaning import META_BLANK, normalise_tensor
-from transformer.graphs import Graph
+from transformer.ids import END_ID, PAD_ID, START_ID, UNKNOWN_ID
+from transformer.system.graphs import Graph
 
 # At PAD_ID, UNKNOWN_ID, START_ID, END_ID.
 RESERVED_TOKENS = ["[PAD]", "[UNK]", "[START]", "[END]"]

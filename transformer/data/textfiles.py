@@ -15,8 +15,8 @@ from typing import BinaryIO
 
 from backports import zstd
 
-from transformer.config import UserError
 from transformer.data.cleaning import BLANKS
+from transformer.system.errors import UserError
 
 Reader = Callable[[Path], Iterator[list[str]]]  # of a file of pairs: source, target and perhaps more of each
 

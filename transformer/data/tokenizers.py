@@ -19,11 +19,12 @@ from typing import Any
 
 import tensorflow as tf
 
-from transformer.config import END_ID, PAD_ID, START_ID, UNKNOWN_ID, TextConfig, UserError
+from transformer.config.sections import TextConfig
 from transformer.data.cleaning import META_BLANK, normalise_text
 from transformer.data.subwords import RESERVED_TOKENS, SentencePieceTokenizer, Tokenizer, WordPieceTokenizer
-from transformer.rules import parse_json
-from transformer.runfiles import MOST_JSON, own_path, read_own, write_atomically
+from transformer.ids import END_ID, PAD_ID, START_ID, UNKNOWN_ID
+from transformer.system.errors import UserError
+from transformer.system.files import MOST_JSON, own_path, parse_json, read_own, write_atomically
 
 DESCRIPTION = "tokenizer.json"
 Kind = type[SentencePieceTokenizer | WordPieceTokenizer]

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from transformer.config import END_ID, PAD_ID, SearchConfig
+from transformer.config.sections import SearchConfig
+from transformer.ids import END_ID, PAD_ID
 from transformer.inference.strategies import IMPOSSIBLE, Beam, Choice, Sample, Strategy, likeliest
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from transformer.config import START_ID
+from transformer.ids import START_ID
 from transformer.models.translation import Transformer
 
 

@@ -15,13 +15,14 @@ from pathlib import Path
 from typing import Any, BinaryIO, TextIO
 
 from transformer.checkpoints import RunDirectory
-from transformer.command_line import one_line, say, shown, utf8
-from transformer.config import DEFAULT_RUN, UserError
+from transformer.config.sections import DEFAULT_RUN
 from transformer.data import textfiles
 from transformer.inference.live import LiveInput
 from transformer.inference.translation import Translation, described
 from transformer.inference.translator import Translator
-from transformer.threads import share_cores
+from transformer.system.errors import UserError
+from transformer.system.messages import one_line, say, shown, utf8
+from transformer.system.threads import share_cores
 
 LINES_TOGETHER = 2048  # sorted by length and translated together
 CHARACTERS_TOGETHER = 500_000  # no line is added to as many; both bound the memory

@@ -12,7 +12,8 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from transformer.config import END_ID, PAD_ID, START_ID, UNKNOWN_ID, SearchConfig
+from transformer.config.sections import SearchConfig
+from transformer.ids import END_ID, PAD_ID, START_ID, UNKNOWN_ID
 
 
 class Past(NamedTuple):

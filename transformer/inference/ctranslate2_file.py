@@ -20,11 +20,11 @@ from typing import Any, BinaryIO, NamedTuple
 import numpy as np
 
 from transformer.arrays import Shape
-from transformer.config import ModelConfig, UserError
+from transformer.config.sections import ModelConfig
 from transformer.data.tokenizers import DESCRIPTION, KINDS, MOST_ASSET, TokenizerPair
 from transformer.inference.ctranslate2_spec import MODEL, configure, empty_specification
-from transformer.rules import parse_json
-from transformer.runfiles import MOST_JSON, own_path, read_own
+from transformer.system.errors import UserError
+from transformer.system.files import MOST_JSON, own_path, parse_json, read_own
 
 WEIGHTS, SETTINGS = "model.bin", "config.json"  # in the directory `MODEL`
 VERSION = 6  # of the format of `WEIGHTS`

@@ -19,12 +19,14 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from transformer.config import END_ID, START_ID, UNKNOWN_ID, Config, UserError
+from transformer.config.run import Config
+from transformer.ids import END_ID, START_ID, UNKNOWN_ID
 from transformer.inference.translator import Translator
 from transformer.layers.attention import MultiHeadAttention
 from transformer.layers.blocks import NORM_EPSILON
 from transformer.layers.lean import Dense, LayerNormalization
 from transformer.models.translation import Transformer
+from transformer.system.errors import UserError
 
 ACTIVATIONS = {  # Keras' names and the library's
     "relu": "RELU",

@@ -15,8 +15,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from transformer.config import END_ID, PAD_ID, SMALLEST_TOP_P, START_ID, CleaningConfig, SearchConfig, UserError
+from transformer.config.sections import SMALLEST_TOP_P, CleaningConfig, SearchConfig
+from transformer.config.stored import stored_config
 from transformer.data.tokenizers import TokenizerPair
+from transformer.ids import END_ID, PAD_ID, START_ID
 from transformer.inference import ctranslate2_file
 from transformer.inference.ctranslate2_spec import MODEL, library
 from transformer.inference.export_directory import check_digest, check_intact, read_description
@@ -25,9 +27,9 @@ from transformer.inference.search import Hypotheses
 from transformer.inference.strategies import coverage_penalty, length_penalty
 from transformer.inference.translation import Translation, one_line
 from transformer.inference.translator import Translator
-from transformer.presets import stored_config
-from transformer.runfiles import own_path
-from transformer.threads import STREAMS, cores_of_a_stream, refuse_fork
+from transformer.system.errors import UserError
+from transformer.system.files import own_path
+from transformer.system.threads import STREAMS, cores_of_a_stream, refuse_fork
 
 
 class _Found(NamedTuple):

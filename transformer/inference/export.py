@@ -8,7 +8,7 @@ What the directory OUT then holds and how to call it stands in docs/shipping.md.
 
 from __future__ import annotations
 
-from transformer.interrupts import quiet_start
+from transformer.system.interrupts import quiet_start
 
 if __name__ == "__main__":
     quiet_start()
@@ -18,9 +18,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from transformer.command_line import Parser, add_search_flags, exit_code, given_search, import_tensorflow, one_line, say
-from transformer.config import EXPORT_FORMATS, EXPORTED_BEAM, QUANTIZATIONS
-from transformer.interrupts import starting
+from transformer.commands.parser import Parser
+from transformer.commands.search_flags import add_search_flags, given_search
+from transformer.convert.directory import EXPORT_FORMATS, EXPORTED_BEAM, QUANTIZATIONS
+from transformer.system.interrupts import starting
+from transformer.system.messages import one_line, say
+from transformer.system.process import exit_code
+from transformer.system.tensorflow import import_tensorflow
 
 
 def parser() -> Parser:

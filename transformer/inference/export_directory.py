@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from transformer.checkpoints import EXPORT
-from transformer.config import EXPORT_FORMATS, UserError
-from transformer.rules import parse_json
-from transformer.runfiles import hold, own_path, read_own
+from transformer.convert.directory import EXPORT_FORMATS
+from transformer.system.errors import UserError
+from transformer.system.files import hold, own_path, parse_json, read_own
 
 
 def check_target(target: Path, overwrite: bool) -> None:

@@ -7,9 +7,10 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from transformer.config import END_ID, START_ID, CleaningConfig
+from transformer.config.sections import CleaningConfig
 from transformer.data.cleaning import META_BLANK, cleaned
 from transformer.data.tokenizers import Tokenizer
+from transformer.ids import END_ID, START_ID
 from transformer.inference.splitting import most_characters, sentences_of, split_text
 
 

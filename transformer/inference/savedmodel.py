@@ -14,13 +14,14 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from transformer.config import END_ID, PAD_ID, START_ID, UserError
+from transformer.ids import END_ID, PAD_ID, START_ID
 from transformer.inference.aside import strategy_for
 from transformer.inference.constraints import Rule, rules_of
 from transformer.inference.search import Hypotheses, State, advance, begin, finish, open_axes, with_room
 from transformer.inference.strategies import Strategy
 from transformer.inference.translator import Translator
 from transformer.models.translation import Transformer
+from transformer.system.errors import UserError
 
 TEXT, IDS = "text", "ids"  # the directories
 TEXT_SIGNATURE, IDS_SIGNATURE = "serving_default", "ids"

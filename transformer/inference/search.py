@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from transformer.config import END_ID, PAD_ID, START_ID
+from transformer.ids import END_ID, PAD_ID, START_ID
 from transformer.inference.constraints import Past, Rule, never_special
 from transformer.inference.strategies import IMPOSSIBLE, Strategy, coverage_penalty
 from transformer.layers.masks import create_padding_mask

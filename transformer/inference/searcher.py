@@ -14,12 +14,13 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from transformer.config import END_ID, PAD_ID, START_ID, SearchConfig
-from transformer.graphs import Graph
+from transformer.config.sections import SearchConfig
+from transformer.ids import END_ID, PAD_ID, START_ID
 from transformer.inference.aside import strategy_for
 from transformer.inference.constraints import begins_with, rules_of
 from transformer.inference.search import Hypotheses, State, advance, begin, finish, open_axes, with_room
 from transformer.models.translation import Transformer
+from transformer.system.graphs import Graph
 
 FIRST_ROOM = 32  # tokens that the cache has room for at the start; it doubles when they are used up
 WORTH_COMPILING = 128  # uses of a shape after which the two seconds that XLA takes for it are earned back

@@ -7,7 +7,7 @@ Prints a table with the largest difference seen in each check, and leaves with c
 
 from __future__ import annotations
 
-from transformer.interrupts import quiet_start
+from transformer.system.interrupts import quiet_start
 
 if __name__ == "__main__":
     quiet_start()
@@ -19,9 +19,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from transformer.command_line import Parser, exit_code, import_tensorflow, say
-from transformer.config import END_ID, PAD_ID, START_ID, UNKNOWN_ID, SearchConfig, UserError
-from transformer.interrupts import starting
+from transformer.commands.parser import Parser
+from transformer.config.sections import SearchConfig
+from transformer.ids import END_ID, PAD_ID, START_ID, UNKNOWN_ID
+from transformer.system.errors import UserError
+from transformer.system.interrupts import starting
+from transformer.system.messages import say
+from transformer.system.process import exit_code
+from transformer.system.tensorflow import import_tensorflow
 
 if TYPE_CHECKING:
     import numpy as np

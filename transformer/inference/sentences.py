@@ -6,9 +6,10 @@ from functools import lru_cache
 
 import tensorflow as tf
 
-from transformer.command_line import say
-from transformer.config import DEFAULT_RUN, START_ID
+from transformer.config.sections import DEFAULT_RUN
+from transformer.ids import START_ID
 from transformer.inference.translator import Translator
+from transformer.system.messages import say
 
 
 @lru_cache(maxsize=1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from transformer.interrupts import quiet_start
+from transformer.system.interrupts import quiet_start
 
 if __name__ == "__main__":
     quiet_start()
@@ -12,11 +12,15 @@ import gc
 import sys
 from pathlib import Path
 
-from transformer.command_line import Parser, exit_code, import_tensorflow, say
-from transformer.config import Config, UserError
+from transformer.commands.parser import Parser
+from transformer.config.run import Config
 from transformer.inference.serving.config import ServeConfig
 from transformer.inference.serving.hosts import ANY_HOST, allowed_host
-from transformer.interrupts import starting
+from transformer.system.errors import UserError
+from transformer.system.interrupts import starting
+from transformer.system.messages import say
+from transformer.system.process import exit_code
+from transformer.system.tensorflow import import_tensorflow
 
 FLAGS = {  # fields of `ServeConfig`: letter, help
     "host": ("ADDRESS", "address to listen at"),
@@ -101,7 +105,7 @@ def main(argv: list[str] | None = None) -> int:
                 from transformer.inference.serving.batcher import Batcher
                 from transformer.inference.serving.service import Service
                 from transformer.inference.translator import Translator
-                from transformer.threads import share_cores
+                from transformer.system.threads import share_cores
 
             share_cores()
             service = Service(Translator.load(args.runs, args.weights, **search), limits)

@@ -12,7 +12,7 @@ from sentencex import segment
 from transformer.data.cleaning import BLANKS
 from transformer.data.languages import language_of
 from transformer.inference.abbreviations import abbreviations
-from transformer.native import panics_as_errors
+from transformer.system.panics import panics_as_errors
 
 TOGETHER = 10_000  # characters; sentencex takes the square of their number for some signs
 LONGEST_TOKEN = 16  # characters; a text that fits only with longer ones, on average, is cut without being counted

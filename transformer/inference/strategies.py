@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from transformer.config import PAD_ID
+from transformer.ids import PAD_ID
 
 IMPOSSIBLE = -1e9  # log-probability of what must not be chosen; finite, so that differences stay numbers
 GROUP = 100  # tokens that `likeliest` looks at together

@@ -11,9 +11,10 @@ import numpy as np
 import tensorflow as tf
 
 from transformer.checkpoints import BEST, RunDirectory
-from transformer.config import DEFAULT_RUN, MOST_CACHE, START_ID, CleaningConfig, Config, SearchConfig, UserError
+from transformer.config.run import MOST_CACHE, Config
+from transformer.config.sections import DEFAULT_RUN, CleaningConfig, SearchConfig
 from transformer.data.tokenizers import TokenizerPair
-from transformer.graphs import Graph
+from transformer.ids import START_ID
 from transformer.inference.attention import source_attention
 from transformer.inference.doubts import doubts
 from transformer.inference.parts import Part, Reader, utf8
@@ -21,7 +22,9 @@ from transformer.inference.search import Hypotheses
 from transformer.inference.searcher import Searchers, padded
 from transformer.inference.translation import END, START, Translation, joined, one_line
 from transformer.models.translation import Transformer
-from transformer.threads import STREAMS, in_order, refuse_fork
+from transformer.system.errors import UserError
+from transformer.system.graphs import Graph
+from transformer.system.threads import STREAMS, in_order, refuse_fork
 
 
 class Translator:

@@ -3,7 +3,9 @@
 import argparse
 from typing import Any
 
-from transformer.command_line import Parser, given_search, utf8
+from transformer.commands.parser import Parser
+from transformer.commands.search_flags import given_search
+from transformer.system.messages import utf8
 
 
 def check_usage(p: Parser, args: argparse.Namespace) -> dict[str, Any]:

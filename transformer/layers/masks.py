@@ -5,7 +5,7 @@ Axes: B batch, T target/query, S source/key.
 
 import tensorflow as tf
 
-from transformer.config import PAD_ID
+from transformer.ids import PAD_ID
 
 
 def create_padding_mask(ids: tf.Tensor) -> tf.Tensor:

@@ -9,6 +9,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from transformer.config.checks import require_choice
 from transformer.layers.attention import KeysValues
 from transformer.layers.blocks import NORM_EPSILON, DecoderLayer, EncoderLayer, Memory
 from transformer.layers.checks import Shape, check_sizes
@@ -16,7 +17,6 @@ from transformer.layers.lean import Dropout, LayerNormalization
 from transformer.layers.positional_call import PositionalCallMixin
 from transformer.layers.positions import KINDS
 from transformer.models.embedding import TokenEmbedding
-from transformer.rules import require_choice
 
 
 class _Stack(PositionalCallMixin, keras.layers.Layer):

@@ -9,7 +9,7 @@ one style, see `style.py`. A notebook that says `%matplotlib inline` shows the f
 
 import sys
 
-from transformer.interrupts import quiet_start
+from transformer.system.interrupts import quiet_start
 
 if sys.argv[:1] == ["-m"] and __name__ in sys.orig_argv:  # as a script, whose `__main__` is imported after this
     quiet_start()

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import sys
 
-from transformer.command_line import Parser, exit_code, import_tensorflow, say, shown, utf8
-from transformer.config import UserError
-from transformer.interrupts import starting
+from transformer.commands.parser import Parser
 from transformer.plots.heat_maps import attention_map
 from transformer.plots.runs import training_curves
 from transformer.plots.style import need_matplotlib
+from transformer.system.errors import UserError
+from transformer.system.interrupts import starting
+from transformer.system.messages import say, shown, utf8
+from transformer.system.process import exit_code
+from transformer.system.tensorflow import import_tensorflow
 
 
 def parser() -> Parser:

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from transformer.config import UserError
 from transformer.plots.fonts import Lettering, lettering
 from transformer.plots.style import LONGEST_NAME, MAP, finish, need_matplotlib, new_figure
+from transformer.system.errors import UserError
 
 PER_ROW = 3  # pictures of heads
 MOST_MAPS = 256  # of a picture; laying out more takes minutes

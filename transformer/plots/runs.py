@@ -10,10 +10,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from transformer.config import UserError
 from transformer.plots.fonts import lettering
 from transformer.plots.style import finish, label_axes, line_style, new_figure, show_legend
-from transformer.runfiles import read_own
+from transformer.system.errors import UserError
+from transformer.system.files import read_own
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

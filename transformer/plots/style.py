@@ -14,8 +14,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from transformer.command_line import one_line
-from transformer.config import UserError
+from transformer.system.errors import UserError
+from transformer.system.messages import one_line
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -7,8 +7,9 @@ import os
 
 import tensorflow as tf
 
-from transformer.config import STRATEGIES, UserError
-from transformer.threads import STREAMS, share_cores
+from transformer.config.sections import STRATEGIES
+from transformer.system.errors import UserError
+from transformer.system.threads import STREAMS, share_cores
 
 
 def streams_of(strategy: tf.distribute.Strategy) -> int:

@@ -4,7 +4,7 @@ import time
 
 import tensorflow as tf
 
-from transformer.threads import cores
+from transformer.system.threads import cores
 
 SIZE = 512  # of the square matrices, about those of a small model's step
 ROUNDS = 10  # interleaved; the fastest of each counts, so that other work on the machine does not

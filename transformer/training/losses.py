@@ -8,7 +8,7 @@ from collections.abc import Callable
 import keras
 import tensorflow as tf
 
-from transformer.config import PAD_ID
+from transformer.ids import PAD_ID
 
 CHUNK = 256  # tokens whose logits exist at the same time in `projected_loss`, more or less a half
 

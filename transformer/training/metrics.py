@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from transformer.checkpoints import RunDirectory
-from transformer.config import AccidentError, UserError
+from transformer.system.errors import AccidentError, UserError
 
 
 def check_tensorboard() -> None:

@@ -9,7 +9,9 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from transformer.config import Config, TrainingConfig, UserError
+from transformer.config.run import Config
+from transformer.config.sections import TrainingConfig
+from transformer.system.errors import UserError
 from transformer.training.schedules import make_schedule
 
 HARMLESS_SHARE = 0.01  # of the weights that a run began with, in its moving average

@@ -6,9 +6,9 @@ import math
 import sys
 import time
 
-from transformer import command_line
-from transformer.config import TrainingConfig
-from transformer.rules import require
+from transformer.config.checks import require
+from transformer.config.sections import TrainingConfig
+from transformer.system import messages
 
 REPORTS = 50  # the time to the end is estimated from so many of the last ones
 MOST = 2.0**62  # of any number in a position: a 64-bit integer holds it
@@ -48,8 +48,8 @@ def say(message: str) -> None:
     """Tell the user something on a line of stderr; a U+000A at the start leaves the progress line as it is."""
     text = message.removeprefix("\n")
     if text != message:
-        command_line.say("")
-    command_line.say(text)
+        messages.say("")
+    messages.say(text)
 
 
 def ending(position: Position, training: TrainingConfig) -> tuple[str, str]:

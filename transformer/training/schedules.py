@@ -5,8 +5,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from transformer.config import DECAYS
-from transformer.rules import require_choice
+from transformer.config.checks import require_choice
+from transformer.config.sections import DECAYS
 
 
 @keras.saving.register_keras_serializable(package="transformer")

@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 import keras
 import tensorflow as tf
 
-from transformer.config import PAD_ID, Config
+from transformer.config.run import Config
+from transformer.ids import PAD_ID
 from transformer.models.translation import Transformer
 from transformer.training.cluster import streams_of
 from transformer.training.losses import projected_loss

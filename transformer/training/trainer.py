@@ -14,9 +14,10 @@ import tensorflow as tf
 from transformer.arrays import DamagedError, load_arrays, load_fitting
 from transformer.building import build_model, model_variables, numbered
 from transformer.checkpoints import LAST, PREVIOUS, RunDirectory
-from transformer.config import AccidentError, Config, UserError
+from transformer.config.checks import from_facts
+from transformer.config.run import Config
 from transformer.data.pipeline import batches, streamed
-from transformer.rules import from_facts
+from transformer.system.errors import AccidentError, UserError
 from transformer.training.cluster import Cluster
 from transformer.training.devices import devices, precision_doubts
 from transformer.training.interruption import Interruption

@@ -16,12 +16,13 @@ import numpy as np
 from transformer.arrays import load_arrays, save_arrays
 from transformer.building import model_variables
 from transformer.checkpoints import BEST, RunDirectory
-from transformer.config import AccidentError, Config, UserError
+from transformer.config.checks import from_facts, require
+from transformer.config.run import Config
 from transformer.data.held_out import Pair
 from transformer.data.pipeline import batches, streamed
 from transformer.evaluation import bleu
 from transformer.inference.translator import Translator
-from transformer.rules import from_facts, require
+from transformer.system.errors import AccidentError, UserError
 from transformer.training.cluster import Cluster
 from transformer.training.preparation import TrainingData
 from transformer.training.progress import Position

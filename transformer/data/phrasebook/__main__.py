@@ -1,6 +1,6 @@
 """Print the counts of the phrasebook and a few of its sentences."""
 
-from transformer.interrupts import quiet_start
+from transformer.system.interrupts import quiet_start
 
 if __name__ == "__main__":
     quiet_start()
@@ -8,8 +8,9 @@ if __name__ == "__main__":
 import random
 import sys
 
-from transformer.command_line import Parser, exit_code
+from transformer.commands.parser import Parser
 from transformer.data import phrasebook
+from transformer.system.process import exit_code
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from transformer.rules import require, require_positive
+from transformer.config.checks import require, require_positive
 
 
 @dataclass(frozen=True)

@@ -12,11 +12,11 @@ import sys
 import uvicorn
 from fastapi import FastAPI
 
-from transformer.config import UserError
 from transformer.inference.serving.arrivals import Arrivals
 from transformer.inference.serving.batcher import Batcher
 from transformer.inference.serving.config import ServeConfig
 from transformer.inference.serving.protocol import SPARE_SECONDS, BoundedProtocol
+from transformer.system.errors import UserError
 
 
 def listen(host: str, port: int) -> socket.socket:

@@ -12,12 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from transformer.config import UserError
 from transformer.inference.serving.batcher import Late
 from transformer.inference.serving.config import ServeConfig
 from transformer.inference.serving.schemas import Kind
 from transformer.inference.translation import Translation, described
 from transformer.inference.translator import Translator
+from transformer.system.errors import UserError
 
 DIGITS = 4  # of attention weights after the point
 WITHOUT_ATTENTION = (

@@ -1,63 +1,34 @@
-"""Configuration of runs: frozen dataclasses and named presets, the only place with defaults of a run.
-
-One dataclass per concern; `Config` holds them together and is what a run directory stores as `config.json`.
-Precedence, lowest first: the defaults below, a preset, a config file (`configs/*.toml`), command-line flags.
-"""
+"""The sections of a config: frozen dataclasses, the only place with defaults of a run."""
 
 from __future__ import annotations
 
-import dataclasses
-import json
-import math
-import typing
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from transformer.rules import (
-    is_utf8,
-    nearest,
-    parse_json,
-    require,
-    require_choice,
-    require_positive,
-    require_rate,
-    shown,
-)
+from transformer.config.checks import require, require_choice, require_positive, require_rate
 
 DEFAULT_RUN = "runs/phrasebook_pt_to_en"
+
 DEFAULT_DATASET = "phrasebook/pt_to_en"
+
 PAIR_FILES = ("tsv",)  # fields of DataConfig that name one file of pairs; `data/corpora.py` knows how each is read
+
 CORPUS_FIELDS = ("dataset", "source", "target", *PAIR_FILES, "valid_source", "valid_target")  # of DataConfig
 
 POSITIONS = ("sinusoidal", "rotary")  # each is a class of `layers/positions.py`
+
 DECAYS = ("inverse_sqrt", "cosine", "linear")  # of the learning rate after its warm-up, see `training/schedules.py`
+
 PENALTIES = ("gnmt", "length")
+
 PRECISIONS = ("float32", "bfloat16", "float16")
+
 FINISHED = ("compete", "aside")
+
 CUTS = ("sentences", "long")
-EXPORT_FORMATS = ("savedmodel", "ctranslate2")
-QUANTIZATIONS = ("float32", "int16", "int8")  # of an exported CTranslate2 model's weights; the first is the default
-EXPORTED_BEAM = 8  # largest beam that an exported SavedModel can be asked for, where nothing else is said
+
 SMALLEST_TOP_P = 1e-6  # the likeliest of a million tokens has more; float32 takes the smallest numbers for 0
-MOST_CACHE = 2**30  # numbers that a search may keep of the tokens it has written: 4 GB
+
 STRATEGIES = ("single", "mirrored", "multiworker")  # how many devices and machines train, see docs/scaling.md
-
-PAD_ID, UNKNOWN_ID, START_ID, END_ID = 0, 1, 2, 3  # the same in every tokenizer of this package
-
-
-class UserError(Exception):
-    """A mistake in the input, told in one line that names the input, the rule and the way out.
-
-    Scripts print it as `error: ...` and exit with code 1; wrong flags exit with code 2.
-    """
-
-
-class AccidentError(UserError):
-    """Something outside went wrong while a run was at work, such as a full disk; the same command goes on later."""
-
-
-class UnknownSettingError(UserError):
-    """A section or key that this version does not have."""
 
 
 @dataclass(frozen=True)
@@ -249,86 +220,3 @@ class SearchConfig:
         require(1 <= self.batch_tokens <= 2**16, "batch_tokens", "from 1 to 65536", self.batch_tokens)
         if self.max_length:
             require(self.min_length < self.max_length, "min_length", "below max_length", self.min_length)
-
-
-@dataclass(frozen=True)
-class Config:
-    """Everything a run is made of."""
-
-    model: ModelConfig = field(default_factory=ModelConfig)
-    text: TextConfig = field(default_factory=TextConfig)
-    cleaning: CleaningConfig = field(default_factory=CleaningConfig)
-    data: DataConfig = field(default_factory=DataConfig)
-    training: TrainingConfig = field(default_factory=TrainingConfig)
-    search: SearchConfig = field(default_factory=SearchConfig)
-
-    def __post_init__(self) -> None:
-        step, most = self.data.length_step, self.model.max_positions
-        padded = (self.data.max_tokens + step - 1) // step * step
-        rule = f"at most model.max_positions={most} when rounded up to a multiple of data.length_step={step}"
-        require(padded <= most, "data.max_tokens", rule, self.data.max_tokens)
-        longest = min(most, self.search.max_length or most)
-        most = max(1, MOST_CACHE // (longest * self.model.cached))
-        rule = f"at most {most} with the model's layers, d_model and max_positions (the search's cache would be larger)"
-        require(self.search.beam_size <= most, "search.beam_size", rule, self.search.beam_size)
-
-    def override(self, changes: Mapping[str, Mapping[str, object]], origin: str = "config") -> Config:
-        """Return a copy with `changes` ({section: {key: value}}) applied and validated.
-
-        Raises:
-            UserError: an unknown section or key (the nearest known name is suggested), a wrong type or range.
-        """
-        sections = {entry.name: getattr(self, entry.name) for entry in dataclasses.fields(self)}
-        for name, values in changes.items():
-            if name not in sections:
-                raise UnknownSettingError(f"{origin}: unknown section {shown(name)}.{nearest(name, sections)}")
-            if not isinstance(values, Mapping):
-                raise UserError(f"{origin}: '{name}' must be a section of keys, got {shown(values)}")
-            types = typing.get_type_hints(type(sections[name]))
-            for key, value in values.items():
-                if key not in types:
-                    raise UnknownSettingError(f"{origin}: unknown key {shown(key)} in [{name}].{nearest(key, types)}")
-                if type(value) is int and abs(value) >= 2**31:
-                    raise UserError(f"{origin}: {name}.{key} must be below 2^31, got {shown(value)}")
-                if types[key] is float and type(value) is int:
-                    value = float(value)
-                if type(value) is not types[key]:
-                    raise UserError(f"{origin}: {name}.{key} must be of type {types[key].__name__}, got {shown(value)}")
-                if isinstance(value, str) and not is_utf8(value):
-                    raise UserError(f"{origin}: {name}.{key} must be text that UTF-8 can hold, got {shown(value)}")
-                if isinstance(value, float) and not math.isfinite(value):
-                    raise UserError(f"{origin}: {name}.{key} must be a finite number, got {value!r}")
-                values = {**values, key: value}
-            try:
-                sections[name] = dataclasses.replace(sections[name], **values)
-            except ValueError as error:
-                raise UserError(f"{origin}: [{name}] {error}") from None
-        try:
-            return Config(**sections)
-        except ValueError as error:
-            raise UserError(f"{origin}: {error}") from None
-
-    def to_dict(self) -> dict[str, dict[str, object]]:
-        """Return nested plain dictionaries, ready for JSON."""
-        return dataclasses.asdict(self)
-
-    def to_json(self) -> str:
-        """Return the JSON text that `from_json` reads back to an equal config."""
-        return json.dumps(self.to_dict(), indent=2, ensure_ascii=False) + "\n"
-
-    @classmethod
-    def from_json(cls, text: str, origin: str = "config.json") -> Config:
-        """Read a config written by `to_json`; unknown keys are refused.
-
-        Raises:
-            UserError: not JSON, or an unknown or wrong entry.
-        """
-        try:
-            values = parse_json(text)
-            if not isinstance(values, dict):
-                raise UserError(f"{origin} must hold an object of sections; restore it or train the run again")
-            return cls().override(values, origin)
-        except UnknownSettingError as error:
-            raise UserError(f"{error} Another version wrote it: restore that, or train the run again") from None
-        except ValueError as error:
-            raise UserError(f"{origin} is not valid JSON ({error}); restore it or train the run again") from None

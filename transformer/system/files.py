@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import json
 import os
+import typing
 from pathlib import Path
 
-from transformer.config import UserError
+from transformer.system.errors import UserError
 
 MOST_JSON = 1_000_000  # bytes of a JSON file
 
@@ -101,3 +103,17 @@ def write_atomically(path: Path, content: bytes, keep: Path | None = None) -> No
     finally:
         with contextlib.suppress(OSError):  # gone where the writing went well
             draft.unlink()
+
+
+def parse_json(content: str | bytes) -> typing.Any:
+    """Return what a JSON text says, which may come from anyone.
+
+    Raises:
+        ValueError: it is not JSON, nested too deeply, or holds text that no file can (half of a surrogate pair).
+    """
+    try:
+        value = json.loads(content)
+        json.dumps(value, ensure_ascii=False).encode()
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+    return value

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
-from transformer.config import Config
-from transformer.rules import nearest
+from transformer.config.run import Config
+from transformer.system.errors import nearest
 
 GPU = (
     " A GPU is used by itself where TensorFlow sees one: pip install -e '.[gpu]'; docs/scaling.md tells how to check "

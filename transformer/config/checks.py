@@ -2,32 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
-import json
-import reprlib
 import typing
 
+from transformer.system.errors import shown
+
 T = typing.TypeVar("T")
-
-
-def nearest(name: str, known: typing.Iterable[str]) -> str:
-    """Return ` Did you mean 'x'?` for the known name closest to `name`, or an empty string."""
-    match = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
-    return f" Did you mean '{match[0]}'?" if match else ""
-
-
-def parse_json(content: str | bytes) -> typing.Any:
-    """Return what a JSON text says, which may come from anyone.
-
-    Raises:
-        ValueError: it is not JSON, nested too deeply, or holds text that no file can (half of a surrogate pair).
-    """
-    try:
-        value = json.loads(content)
-        json.dumps(value, ensure_ascii=False).encode()
-    except RecursionError:
-        raise ValueError("it is nested too deeply") from None
-    return value
 
 
 def is_utf8(text: str) -> bool:
@@ -37,14 +16,6 @@ def is_utf8(text: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
-
-
-def shown(value: object) -> str:
-    """Return a value as a message can show it, whatever its size, depth or number of digits."""
-    try:
-        return reprlib.repr(value)
-    except ValueError:  # Python writes no integer of thousands of digits
-        return "a number of thousands of digits"
 
 
 def require(condition: bool, name: str, rule: str, value: object) -> None:

@@ -1,0 +1,43 @@
+"""The flags of every command that searches for translations."""
+
+import argparse
+from typing import Any
+
+from transformer.commands.parser import Parser
+from transformer.config.run import Config
+from transformer.system.errors import UserError
+
+SEARCH = (  # fields of `SearchConfig` that have a flag: type, letter, help
+    ("beam_size", int, "N", "hypotheses kept, or samples drawn; 1 is greedy (default: the run's)"),
+    ("length_penalty", float, "A", "exponent of the length penalty; 0: none"),
+    ("penalty", str, "FORM", "'gnmt': ((5 + length) / 6)^A, 'length': length^A"),
+    ("coverage_penalty", float, "B", "weight of the coverage penalty; 0: none"),
+    ("finished", str, "HOW", "finished hypotheses 'compete' for places in the beam or stand 'aside'"),
+    ("min_length", int, "N", "shortest output in tokens"),
+    ("min_length_ratio", float, "R", "shortest output, in lengths of the sentence"),
+    ("max_length", int, "N", "longest output in tokens"),
+    ("max_length_ratio", float, "R", "longest output, in lengths of the sentence"),
+    ("no_repeat_ngram", int, "N", "write no N tokens twice"),
+    ("temperature", float, "T", "above 0: draw tokens at this temperature instead of searching"),
+    ("top_k", int, "K", "draw from the K likeliest tokens"),
+    ("top_p", float, "P", "draw from the likeliest tokens with this probability together"),
+    ("seed", int, "N", "of drawing"),
+    ("cut", str, "WHAT", "translate 'sentences' one by one, or cut 'long' texts alone, which the model cannot read"),
+)
+
+
+def add_search_flags(parser: Parser) -> None:
+    """Add a flag for each setting of `SEARCH`."""
+    group = parser.add_argument_group("search")
+    for name, kind, letter, text in SEARCH:
+        group.add_argument("--" + name.replace("_", "-"), type=kind, metavar=letter, help=text)
+
+
+def given_search(parser: Parser, args: argparse.Namespace) -> dict[str, Any]:
+    """Return the settings of `SEARCH` that were given; one that is out of range is wrong usage."""
+    search = {name: getattr(args, name) for name, *_ in SEARCH if getattr(args, name) is not None}
+    try:
+        Config().override({"search": search}, "command line")
+    except UserError as error:
+        parser.error(str(error))
+    return search

@@ -1,0 +1,69 @@
+"""Named presets and TOML config files."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+from transformer.config.run import Config
+from transformer.config.sections import CORPUS_FIELDS
+from transformer.system.errors import UserError, nearest, shown
+from transformer.system.files import read_bounded
+
+# Sizes only: what a preset leaves out keeps its default.
+PRESETS: dict[str, dict[str, dict[str, object]]] = {
+    "tiny": {"model": {"num_layers": 4, "d_model": 128, "num_heads": 4, "dff": 256}},
+    "tutorial": {"model": {"num_layers": 4, "d_model": 128, "num_heads": 8, "dff": 512}},
+    "base": {"model": {"num_layers": 6, "d_model": 512, "num_heads": 8, "dff": 2048, "embeddings": "shared"}},
+    "big": {
+        "model": {
+            "num_layers": 6,
+            "d_model": 1024,
+            "num_heads": 16,
+            "dff": 4096,
+            "dropout_rate": 0.3,
+            "embeddings": "shared",
+        }
+    },
+}
+
+
+def preset(name: str) -> Config:
+    """Return the default config with the sizes of a preset (`tiny`, `tutorial`, `base`, `big`).
+
+    Source: `tiny` Wu et al. 2021; `tutorial` the TensorFlow tutorial; `base` and `big` Vaswani et al. 2017, Table 3.
+
+    Raises:
+        UserError: unknown name; the nearest one is suggested.
+    """
+    if name not in PRESETS:
+        raise UserError(f"unknown preset '{name}'.{nearest(name, PRESETS)} Known: {', '.join(PRESETS)}")
+    return Config().override(PRESETS[name], f"preset {name}")
+
+
+def read_config(path: str | Path, folder: str | Path | None = None) -> Config:
+    """Read a TOML config file: an optional `preset = NAME` line, then sections that override it.
+
+    Args:
+        path: the file.
+        folder: where relative file names of its [data] section lie; None: beside the config file.
+
+    Raises:
+        UserError: missing file, invalid TOML, or an unknown or wrong entry.
+    """
+    path = Path(path)
+    try:
+        values = tomllib.loads(read_bounded(path).decode())
+    except OSError as error:
+        raise UserError(f"cannot read config file {path}: {error.strerror}") from None
+    except RecursionError:
+        raise UserError(f"config file {path} is nested too deeply; it has sections of keys and no more") from None
+    except ValueError as error:  # of TOML, of UTF-8, or of an integer with thousands of digits
+        raise UserError(f"config file {path} is not valid TOML: {error}") from None
+    name = values.pop("preset", None)
+    if not isinstance(name, str | None):
+        raise UserError(f"{path}: preset must be a name in quotes, got {shown(name)}. Known: {', '.join(PRESETS)}")
+    config = (Config() if name is None else preset(name)).override(values, str(path))
+    folder = Path(folder) if folder else path.parent
+    files = {key: getattr(config.data, key) for key in CORPUS_FIELDS if key != "dataset"}
+    return config.override({"data": {key: str(folder / name) for key, name in files.items() if name}})

@@ -1,0 +1,57 @@
+"""What is written for people: one line a message, which cannot steer their terminal."""
+
+import contextlib
+import os
+import re
+import sys
+from typing import Any
+
+CUT_AT = 1200  # characters of a message
+
+
+def one_line(message: str) -> str:
+    """Return a message that cannot break its line, steer a terminal or go on forever, whatever was put into it."""
+    message = re.sub("[\udc80-\udcff]+", lambda bytes_: utf8(bytes_[0], "surrogateescape"), message)
+    text = "".join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in message)
+    return text if len(text) <= CUT_AT else f"{text[:600]} ... {text[-500:]}"
+
+
+def utf8(argument: str, errors: str = "strict") -> str:
+    """Return a command-line argument as the UTF-8 text that it is, also where Python takes arguments for ASCII.
+
+    Python hands on what it cannot read in the locale's encoding as lone surrogates, one for each byte.
+
+    Raises:
+        UnicodeError: it is no UTF-8, and `errors` does not keep the bytes that are none as surrogates.
+    """
+    return argument.encode("utf-8", "surrogateescape").decode("utf-8", errors)
+
+
+def say(message: str, in_place: bool = False) -> None:
+    """Write a message for a person to stderr as `one_line`; where nobody reads it any more, do nothing.
+
+    Args:
+        message: without the end of its line.
+        in_place: stay in the line, to write over what stands in it: for progress.
+    """
+    line = f"\r{one_line(message)}" if in_place else one_line(message)
+    if sys.stderr is not None:  # closed by whoever started us
+        with contextlib.suppress(OSError):
+            print(line, end="" if in_place else "\n", file=sys.stderr, flush=True)
+
+
+def shown(line: str, file: Any) -> str:
+    """Return a line of results for a file: on a terminal, control characters become escapes; files get all as it is."""
+    if not file.isatty():
+        return line
+    return re.sub(r"[\x00-\x08\x0a-\x1f\x7f-\x9f]", lambda sign: repr(sign[0])[1:-1], line)
+
+
+def flush() -> None:
+    """Write out what stdout and stderr still hold; what nobody reads any more is dropped, and cannot fail at exit."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            if stream is not None:
+                stream.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
