@@ -38,7 +38,7 @@ def measure(d_model: int, length: int, sentences: int, rounds: int) -> None:
     import tensorflow as tf
 
     from transformer.config.run import Config
-    from transformer.models.translation import Transformer
+    from transformer.models.transformer import Transformer
     from transformer.training.cluster import open_strategy
     from transformer.training.optimizer import build_optimizer
     from transformer.training.steps import Steps

@@ -16,7 +16,7 @@ from training_systems import HEADS, INNER, LAYERS, PAD, POSITIONS, START, VOCABU
 
 def _model():
     """Return this package's model."""
-    from transformer.models.translation import Transformer
+    from transformer.models.transformer import Transformer
 
     model = Transformer(LAYERS, WIDTH, HEADS, INNER, VOCABULARY, VOCABULARY, POSITIONS, POSITIONS)
     model.build()

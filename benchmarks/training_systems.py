@@ -21,7 +21,7 @@ def transformer(threads):
     import tensorflow as tf
 
     from transformer.config.run import Config
-    from transformer.models.translation import Transformer
+    from transformer.models.transformer import Transformer
     from transformer.training.cluster import open_strategy
     from transformer.training.optimizer import build_optimizer
     from transformer.training.steps import Steps

@@ -11,7 +11,7 @@ from transformer.inference.aside import Aside, strategy_for
 from transformer.inference.constraints import at_least, begins_with
 from transformer.inference.search import decode
 from transformer.inference.strategies import Beam, Sample
-from transformer.models.translation import Transformer
+from transformer.models.transformer import Transformer
 
 SOURCES = [[2, 5, 9, 4, 3], [2, 7, 3], [2, 8, 6, 3]]
 VOCABULARY = 9

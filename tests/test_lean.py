@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from transformer.layers import lean
+from transformer.layers import fused
 from transformer.layers.attention import MultiHeadAttention
 
 
@@ -20,7 +20,7 @@ def gradients(layer, x, upstream):
 @pytest.mark.parametrize("kind, arguments", [("Dense", {"units": 5, "activation": "relu"}), ("LayerNormalization", {})])
 def test_results_and_gradients_are_those_of_keras(kind, arguments, shape):
     generator = np.random.default_rng(1)
-    ours, theirs = getattr(lean, kind)(**arguments), getattr(keras.layers, kind)(**arguments)
+    ours, theirs = getattr(fused, kind)(**arguments), getattr(keras.layers, kind)(**arguments)
     for layer in (ours, theirs):
         layer.build(shape)
     values = [generator.normal(size=weight.shape).astype(np.float32) for weight in theirs.weights]
@@ -37,7 +37,7 @@ def test_results_and_gradients_are_those_of_keras(kind, arguments, shape):
 
 
 def test_normalisation_by_hand():
-    layer = lean.LayerNormalization(epsilon=0.0)
+    layer = fused.LayerNormalization(epsilon=0.0)
     layer.build((None, 4))
     layer.set_weights([np.array([1.0, 1.0, 2.0, 1.0]), np.array([0.0, 0.5, 0.0, 0.0])])
     # mean 2, variance 4: (-1, 0, 1, ...) and so on
@@ -49,7 +49,7 @@ def test_normalisation_by_hand():
 @pytest.mark.parametrize("kind", ["Dense", "LayerNormalization", "Dropout"])
 def test_low_precision(kind):
     arguments = {"Dense": {"units": 6}, "Dropout": {"rate": 0.5}}.get(kind, {})
-    layer = getattr(lean, kind)(**arguments, dtype="mixed_bfloat16")
+    layer = getattr(fused, kind)(**arguments, dtype="mixed_bfloat16")
     x = tf.ones((2, 3, 6))
     y = layer(x, training=True) if kind == "Dropout" else layer(x)
     assert y.dtype == tf.bfloat16 and y.shape == (2, 3, 6)
@@ -58,7 +58,7 @@ def test_low_precision(kind):
 
 @pytest.mark.parametrize("rate", [0.1, 0.3, 0.999])
 def test_dropout_rate_scale_and_gradient(rate):
-    layer = lean.Dropout(rate, seed=3)
+    layer = fused.Dropout(rate, seed=3)
     x = tf.ones((251, 33, 121))  # an odd number of places
     with tf.GradientTape() as tape:
         tape.watch(x)
@@ -74,7 +74,7 @@ def test_dropout_rate_scale_and_gradient(rate):
 
 
 def test_dropout_draws_anew_and_again():
-    first, second = lean.Dropout(0.5, seed=1), lean.Dropout(0.5, seed=1)
+    first, second = fused.Dropout(0.5, seed=1), fused.Dropout(0.5, seed=1)
     x = tf.ones((8, 8))
     draws = [first(x, training=True).numpy() for _ in range(2)]
     assert (draws[0] != draws[1]).any()
@@ -84,7 +84,7 @@ def test_dropout_draws_anew_and_again():
 
 @pytest.mark.parametrize("rate, expected", [(0.0, 1.0), (1.0, 0.0)])
 def test_dropout_at_its_ends(rate, expected):
-    np.testing.assert_array_equal(lean.Dropout(rate)(tf.ones((3, 2)), training=True), np.full((3, 2), expected))
+    np.testing.assert_array_equal(fused.Dropout(rate)(tf.ones((3, 2)), training=True), np.full((3, 2), expected))
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
@@ -96,7 +96,7 @@ def test_dropout_at_its_ends(rate, expected):
         ({"transpose_b": True}, (2, 3, 4, 5), (2, 3, 6, 5)),
     ],
 )
-@pytest.mark.parametrize("work", [lean.SMALL, lean.SMALL + 1])
+@pytest.mark.parametrize("work", [fused.SMALL, fused.SMALL + 1])
 def test_products_of_small_matrices_and_their_first_and_second_gradients(work, transposed, x_shape, y_shape, dtype):
     generator = np.random.default_rng(2)
     x, y = (tf.constant(generator.normal(size=shape), dtype) for shape in (x_shape, y_shape))
@@ -112,7 +112,7 @@ def test_products_of_small_matrices_and_their_first_and_second_gradients(work, t
             length = sum(tf.reduce_sum(first**2) for first in firsts)
         return [product, *firsts, *outer.gradient(length, [x, y])]
 
-    ours = tf.function(gradients_of, autograph=False)(lean.matmul_of_small(tf.constant(work)))
+    ours = tf.function(gradients_of, autograph=False)(fused.matmul_of_small(tf.constant(work)))
     for one, other in zip(ours, gradients_of(tf.matmul), strict=True):
         assert one.dtype == other.dtype == dtype and one.shape == other.shape
         np.testing.assert_allclose(tf.cast(one, tf.float32), tf.cast(other, tf.float32), rtol=1e-5, atol=1e-4)

@@ -6,8 +6,8 @@ import tensorflow as tf
 
 from transformer.ids import END_ID, START_ID
 from transformer.layers.masks import create_padding_mask
-from transformer.models.translation import Transformer
-from transformer.training.losses import masked_accuracy, masked_loss
+from transformer.losses.cross_entropy import masked_accuracy, masked_loss
+from transformer.models.transformer import Transformer
 
 SYMBOLS, LONGEST = 8, 6
 VOCABULARY = END_ID + 1 + SYMBOLS

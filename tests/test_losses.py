@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from transformer.training import losses
-from transformer.training.losses import masked_accuracy, masked_loss, projected_loss, token_losses
+from transformer.losses import projected
+from transformer.losses.cross_entropy import masked_accuracy, masked_loss, token_losses
+from transformer.losses.projected import projected_loss
 
 VOCABULARY, WIDTH = 7, 5
 
@@ -68,7 +69,7 @@ def test_smoothing_out_of_range(smoothing):
 @pytest.mark.parametrize("smoothing", [0.0, 0.2])
 @pytest.mark.parametrize("with_bias", [False, True])
 def test_projected_loss_and_its_gradients(monkeypatch, graph, smoothing, with_bias):
-    monkeypatch.setattr(losses, "CHUNK", 4)
+    monkeypatch.setattr(projected, "CHUNK", 4)
 
     def value_and_gradients(hidden, table, bias, labels):
         watched = [hidden, table, *([bias] if with_bias else [])]
@@ -93,12 +94,12 @@ def test_projected_loss_and_its_gradients(monkeypatch, graph, smoothing, with_bi
             np.testing.assert_allclose(tf.convert_to_tensor(gradient), 0.5 * reference, atol=1e-5)
 
 
-HALF = losses.CHUNK // 2  # from one and a half chunks on there are two
+HALF = projected.CHUNK // 2  # from one and a half chunks on there are two
 
 
 @pytest.mark.parametrize("beyond", [-1, 0, 1, HALF - 1, HALF, HALF + 1])
 def test_projected_loss_at_the_edge_of_the_real_chunk(beyond):
-    hidden, table, bias, labels = arrays(losses.CHUNK + beyond)
+    hidden, table, bias, labels = arrays(projected.CHUNK + beyond)
     expected = loop(labels, hidden @ table.T + bias, 0.1)[0].sum()
     tensors = [tf.constant(array, tf.float32) for array in (hidden, table, bias)]
     assert projected_loss(*tensors, tf.constant(labels, tf.int32), 0.1).numpy() == pytest.approx(expected, rel=1e-5)
@@ -106,7 +107,7 @@ def test_projected_loss_at_the_edge_of_the_real_chunk(beyond):
 
 @pytest.mark.parametrize("count, size", [(0, 1), (1, 1), (383, 383), (384, 192), (525, 263), (1000, 250)])
 def test_chunks_are_about_equal(count, size):
-    rows, found = losses._rows_and_chunk_size(tf.zeros((count, WIDTH)))
+    rows, found = projected._rows_and_chunk_size(tf.zeros((count, WIDTH)))
     assert (int(rows), int(found)) == (max(count, 1), size)
 
 

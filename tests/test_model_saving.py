@@ -10,8 +10,8 @@ import pytest
 import tensorflow as tf
 from tiny_model import EMBEDDINGS, SOURCE, TARGET, VARIANTS, build, variant
 
-from transformer.models.translation import Decoder, Encoder, Transformer
-from transformer.training.losses import masked_loss
+from transformer.losses.cross_entropy import masked_loss
+from transformer.models.transformer import Decoder, Encoder, Transformer
 
 ROOT = Path(__file__).parents[1]
 

@@ -13,9 +13,9 @@ import tensorflow as tf
 
 from transformer.layers.attention import MultiHeadAttention
 from transformer.layers.blocks import DecoderLayer, EncoderLayer
+from transformer.layers.keras_call import PositionalCallMixin
 from transformer.layers.masks import create_masks
-from transformer.layers.positional_call import PositionalCallMixin
-from transformer.models.translation import Decoder, Encoder, Transformer
+from transformer.models.transformer import Decoder, Encoder, Transformer
 
 ROOT = Path(__file__).parents[1]
 INP, TAR = np.array([[4, 5, 6, 0], [4, 5, 0, 0]], np.int32), np.array([[2, 4, 5], [2, 4, 0]], np.int32)

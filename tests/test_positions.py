@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from transformer.config.sections import POSITIONS, ModelConfig
 from transformer.layers.positions import KINDS, positional_encoding, rotary_angles, rotate
-from transformer.models.translation import Encoder
+from transformer.models.transformer import Encoder
 
 
 def test_values_worked_out_by_hand():

@@ -15,7 +15,7 @@ from transformer.inference.constraints import at_least, begins_with
 from transformer.inference.search import decode
 from transformer.inference.searcher import Searcher, padded
 from transformer.inference.strategies import likeliest
-from transformer.models.translation import Transformer
+from transformer.models.transformer import Transformer
 
 SOURCES = [[START_ID, 5, 6, END_ID], [START_ID, 4, END_ID], [START_ID, 8, 7, 6, 5, 4, 4, 9, END_ID]]
 

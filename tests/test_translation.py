@@ -21,8 +21,8 @@ from tiny_model import (
 
 from transformer.layers.masks import create_masks, create_padding_mask
 from transformer.layers.positions import positional_encoding
-from transformer.models.translation import TokenEmbedding, Transformer
-from transformer.training.losses import masked_accuracy, masked_loss
+from transformer.losses.cross_entropy import masked_accuracy, masked_loss
+from transformer.models.transformer import TokenEmbedding, Transformer
 
 
 @pytest.mark.parametrize("embeddings, norm_first", VARIANTS)

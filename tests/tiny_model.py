@@ -6,7 +6,7 @@ import itertools
 import tensorflow as tf
 from reference import randomised
 
-from transformer.models.translation import Transformer
+from transformer.models.transformer import Transformer
 
 LAYERS, WIDTH, HEADS, DFF, VOCABULARY = 2, 8, 2, 12, 11
 SOURCE = tf.constant([[2, 4, 5, 6, 3], [2, 7, 3, 0, 0]])

@@ -16,11 +16,11 @@ ROOMS = {
     "transformer.layers.masks": ("create_masks",),
     "transformer.layers.attention": ("MultiHeadAttention", "scaled_dot_product_attention"),
     "transformer.layers.blocks": ("DecoderLayer", "EncoderLayer", "point_wise_feed_forward_network"),
-    "transformer.models.translation": ("Decoder", "Encoder", "Transformer"),
+    "transformer.models.transformer": ("Decoder", "Encoder", "Transformer"),
     "transformer.data.documents": ("preprocess_text",),
     "transformer.inference.sentences": ("evaluate", "translate"),
     "transformer.inference.translator": ("Translator",),
-    "transformer.training.losses": ("masked_accuracy", "masked_loss"),
+    "transformer.losses.cross_entropy": ("masked_accuracy", "masked_loss"),
     "transformer.training.schedules": ("TransformerSchedule",),
 }
 WITHOUT_TENSORFLOW = ("transformer.config.run", "transformer.system.errors", "transformer.data.documents")
@@ -41,12 +41,12 @@ if TYPE_CHECKING:  # `ROOMS` again, for those who read and do not run: editors a
     from transformer.layers.blocks import point_wise_feed_forward_network as point_wise_feed_forward_network
     from transformer.layers.masks import create_masks as create_masks
     from transformer.layers.positions import positional_encoding as positional_encoding
-    from transformer.models.translation import Decoder as Decoder
-    from transformer.models.translation import Encoder as Encoder
-    from transformer.models.translation import Transformer as Transformer
+    from transformer.losses.cross_entropy import masked_accuracy as masked_accuracy
+    from transformer.losses.cross_entropy import masked_loss as masked_loss
+    from transformer.models.transformer import Decoder as Decoder
+    from transformer.models.transformer import Encoder as Encoder
+    from transformer.models.transformer import Transformer as Transformer
     from transformer.system.errors import UserError as UserError
-    from transformer.training.losses import masked_accuracy as masked_accuracy
-    from transformer.training.losses import masked_loss as masked_loss
     from transformer.training.schedules import TransformerSchedule as TransformerSchedule
 else:
 

@@ -10,7 +10,7 @@ import keras
 
 from transformer.config.sections import ModelConfig
 from transformer.data.tokenizers import TokenizerPair
-from transformer.models.translation import Transformer
+from transformer.models.transformer import Transformer
 from transformer.system.errors import UserError
 
 PREFIX = "model/"  # of the names of a model's weights in a file

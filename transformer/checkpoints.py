@@ -25,7 +25,7 @@ from transformer.building import PREFIX, build_model, model_variables, weight_sh
 from transformer.config.run import Config
 from transformer.config.stored import stored_config
 from transformer.data.tokenizers import TokenizerPair
-from transformer.models.translation import Transformer
+from transformer.models.transformer import Transformer
 from transformer.system.errors import UserError
 from transformer.system.files import hold, own_path, parse_json, read_own, write_atomically
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import tensorflow as tf
 
 from transformer.ids import START_ID
-from transformer.models.translation import Transformer
+from transformer.models.transformer import Transformer
 
 
 def source_attention(model: Transformer, source_ids: tf.Tensor, ids: tf.Tensor) -> tf.Tensor:

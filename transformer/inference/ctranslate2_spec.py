@@ -24,8 +24,8 @@ from transformer.ids import END_ID, START_ID, UNKNOWN_ID
 from transformer.inference.translator import Translator
 from transformer.layers.attention import MultiHeadAttention
 from transformer.layers.blocks import NORM_EPSILON
-from transformer.layers.lean import Dense, LayerNormalization
-from transformer.models.translation import Transformer
+from transformer.layers.fused import Dense, LayerNormalization
+from transformer.models.transformer import Transformer
 from transformer.system.errors import UserError
 
 ACTIVATIONS = {  # Keras' names and the library's

@@ -20,7 +20,7 @@ from transformer.inference.constraints import Rule, rules_of
 from transformer.inference.search import Hypotheses, State, advance, begin, finish, open_axes, with_room
 from transformer.inference.strategies import Strategy
 from transformer.inference.translator import Translator
-from transformer.models.translation import Transformer
+from transformer.models.transformer import Transformer
 from transformer.system.errors import UserError
 
 TEXT, IDS = "text", "ids"  # the directories

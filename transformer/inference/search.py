@@ -17,7 +17,7 @@ from transformer.ids import END_ID, PAD_ID, START_ID
 from transformer.inference.constraints import Past, Rule, never_special
 from transformer.inference.strategies import IMPOSSIBLE, Strategy, coverage_penalty
 from transformer.layers.masks import create_padding_mask
-from transformer.models.translation import Transformer
+from transformer.models.transformer import Transformer
 
 
 class Hypotheses(NamedTuple):

@@ -19,7 +19,7 @@ from transformer.ids import END_ID, PAD_ID, START_ID
 from transformer.inference.aside import strategy_for
 from transformer.inference.constraints import begins_with, rules_of
 from transformer.inference.search import Hypotheses, State, advance, begin, finish, open_axes, with_room
-from transformer.models.translation import Transformer
+from transformer.models.transformer import Transformer
 from transformer.system.graphs import Graph
 
 FIRST_ROOM = 32  # tokens that the cache has room for at the start; it doubles when they are used up

@@ -21,7 +21,7 @@ from transformer.inference.parts import Part, Reader, utf8
 from transformer.inference.search import Hypotheses
 from transformer.inference.searcher import Searchers, padded
 from transformer.inference.translation import END, START, Translation, joined, one_line
-from transformer.models.translation import Transformer
+from transformer.models.transformer import Transformer
 from transformer.system.errors import UserError
 from transformer.system.graphs import Graph
 from transformer.system.threads import STREAMS, in_order, refuse_fork

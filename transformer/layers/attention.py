@@ -11,8 +11,8 @@ import numpy as np
 import tensorflow as tf
 
 from transformer.layers.checks import Shape, check_heads, check_mask
-from transformer.layers.lean import Dense, Dropout, matmul_of_small
-from transformer.layers.positional_call import PositionalCallMixin
+from transformer.layers.fused import Dense, Dropout, matmul_of_small
+from transformer.layers.keras_call import PositionalCallMixin
 from transformer.layers.positions import rotary_angles, rotate
 
 KeysValues = tuple[tf.Tensor, tf.Tensor]

@@ -10,8 +10,8 @@ import tensorflow as tf
 
 from transformer.layers.attention import KeysValues, MultiHeadAttention
 from transformer.layers.checks import Shape, check_sizes
-from transformer.layers.lean import Dense, Dropout, LayerNormalization
-from transformer.layers.positional_call import PositionalCallMixin
+from transformer.layers.fused import Dense, Dropout, LayerNormalization
+from transformer.layers.keras_call import PositionalCallMixin
 
 NORM_EPSILON = 1e-6  # document 000, section 5.2.3
 

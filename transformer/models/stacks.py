@@ -13,10 +13,10 @@ from transformer.config.checks import require_choice
 from transformer.layers.attention import KeysValues
 from transformer.layers.blocks import NORM_EPSILON, DecoderLayer, EncoderLayer, Memory
 from transformer.layers.checks import Shape, check_sizes
-from transformer.layers.lean import Dropout, LayerNormalization
-from transformer.layers.positional_call import PositionalCallMixin
+from transformer.layers.embedding import TokenEmbedding
+from transformer.layers.fused import Dropout, LayerNormalization
+from transformer.layers.keras_call import PositionalCallMixin
 from transformer.layers.positions import KINDS
-from transformer.models.embedding import TokenEmbedding
 
 
 class _Stack(PositionalCallMixin, keras.layers.Layer):

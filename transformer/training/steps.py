@@ -15,9 +15,9 @@ import tensorflow as tf
 
 from transformer.config.run import Config
 from transformer.ids import PAD_ID
-from transformer.models.translation import Transformer
+from transformer.losses.projected import projected_loss
+from transformer.models.transformer import Transformer
 from transformer.training.cluster import streams_of
-from transformer.training.losses import projected_loss
 
 IDS = tf.TensorSpec((None, None), tf.int32)
 NUMBER = tf.TensorSpec((), tf.float32)

@@ -9,10 +9,10 @@ import keras
 import tensorflow as tf
 
 from transformer.layers.checks import Shape, check_mask
-from transformer.layers.lean import Dense
+from transformer.layers.embedding import TokenEmbedding
+from transformer.layers.fused import Dense
+from transformer.layers.keras_call import PositionalCallMixin
 from transformer.layers.masks import create_masks
-from transformer.layers.positional_call import PositionalCallMixin
-from transformer.models.embedding import TokenEmbedding
 from transformer.models.stacks import Decoder, Encoder
 
 __all__ = ["Decoder", "Encoder", "TokenEmbedding", "Transformer"]
