@@ -37,14 +37,14 @@ def write_ids(folder: Path, path: Path) -> None:
     import tensorflow as tf
 
     from transformer.config.sections import TextConfig
-    from transformer.data import textfiles
-    from transformer.data.tokenizers import train_sentencepiece
+    from transformer.data.examples import text_files
+    from transformer.data.tokenizers.learning import train_sentencepiece
     from transformer.ids import END_ID, START_ID
     from transformer.inference.searcher import padded
 
-    texts = [line for language in ("en", "de") for line in textfiles.lines(folder / f"train.{language}")]
+    texts = [line for language in ("en", "de") for line in text_files.lines(folder / f"train.{language}")]
     tokenizer = train_sentencepiece(texts, TextConfig(vocabulary_size=VOCABULARY))
-    sentences = list(textfiles.lines(folder / "test_2016_flickr.en"))[:64]
+    sentences = list(text_files.lines(folder / "test_2016_flickr.en"))[:64]
     rows = tokenizer.tokenize(tf.constant(sentences)).to_list()
     np.save(path, padded([[START_ID, *row, END_ID] for row in rows]))
 

@@ -46,14 +46,14 @@ def compare(args: Namespace) -> None:
     """Export, translate, score, and print the lines."""
     import_tensorflow()
     from transformer.checkpoints import RunDirectory
-    from transformer.data import textfiles
+    from transformer.data.examples import text_files
     from transformer.evaluation import bleu
     from transformer.inference.ctranslate2_translator import CTranslate2Translator
     from transformer.inference.translator import Translator
     from transformer.system.threads import share_cores
 
     share_cores()
-    sources, references = (list(textfiles.lines(Path(path))) for path in (args.source, args.target))
+    sources, references = (list(text_files.lines(Path(path))) for path in (args.source, args.target))
     given = {name: getattr(args, name) for name in ("beam_size", "length_penalty") if getattr(args, name) is not None}
     search = {"penalty": "length", "finished": "aside", "cut": "long", **given}  # no export of TensorFlow's cuts
     language = RunDirectory(args.run).corpus()["target_language"]

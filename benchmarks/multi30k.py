@@ -14,7 +14,7 @@ def read_pairs(data: Path) -> dict[str, list[tuple[str, str]]]:
         UserError: what is wrong with a file, see `FileCorpus`.
     """
     import_tensorflow()
-    from transformer.data.corpora import FileCorpus
+    from transformer.data.examples.corpus import FileCorpus
 
     files = {split: (data / f"{name}.en", data / f"{name}.de") for name, split in SPLITS.items()}
     corpus = FileCorpus(files, "en", "de", 0)

@@ -219,8 +219,8 @@ def measure(args: Namespace) -> None:
     """Print the lines."""
     import_tensorflow()
     from transformer.checkpoints import RunDirectory
-    from transformer.data import textfiles
-    from transformer.data.corpora import open_corpus
+    from transformer.data.examples import text_files
+    from transformer.data.examples.pairs import open_corpus
     from transformer.inference.selfcheck import NEAR_TIE
     from transformer.inference.translator import Translator
     from transformer.system.threads import share_cores
@@ -228,7 +228,7 @@ def measure(args: Namespace) -> None:
     share_cores()
     translator = Translator.load(args.run, beam_size=BEAM)
     if args.input:
-        lines = textfiles.lines(Path(args.input))
+        lines = text_files.lines(Path(args.input))
     else:
         lines = (source for source, _ in open_corpus(RunDirectory(args.run).config().data).pairs("test"))
     unique = dict.fromkeys(line for line in lines if 0 < len(line.strip()) <= LIMITS.max_characters)

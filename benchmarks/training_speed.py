@@ -37,11 +37,11 @@ def write_batches(folder: Path, path: Path) -> tuple[int, int]:
     import tensorflow as tf
 
     from transformer.config.sections import TextConfig
-    from transformer.data import textfiles
-    from transformer.data.tokenizers import train_sentencepiece
+    from transformer.data.examples import text_files
+    from transformer.data.tokenizers.learning import train_sentencepiece
     from transformer.ids import END_ID, START_ID
 
-    pairs = list(zip(*(textfiles.lines(folder / f"train.{language}") for language in ("en", "de")), strict=True))
+    pairs = list(zip(*(text_files.lines(folder / f"train.{language}") for language in ("en", "de")), strict=True))
     tokenizer = train_sentencepiece((side for pair in pairs for side in pair), TextConfig(vocabulary_size=VOCABULARY))
     sides = [tokenizer.tokenize(tf.constant(texts)).to_list() for texts in zip(*pairs, strict=True)]
     rows = sorted(zip(*sides, strict=True), key=lambda pair: (len(pair[1]), len(pair[0])))

@@ -39,8 +39,8 @@ def score(args: Namespace) -> None:
     """Translate, score, and print the line."""
     import_tensorflow()
     from transformer.checkpoints import RunDirectory
-    from transformer.data import textfiles
-    from transformer.data.corpora import open_corpus
+    from transformer.data.examples import text_files
+    from transformer.data.examples.pairs import open_corpus
     from transformer.evaluation import bleu, chrf, lowercase_tokenise, tokenised_bleu
     from transformer.inference.translator import Translator
     from transformer.system.threads import share_cores
@@ -51,7 +51,7 @@ def score(args: Namespace) -> None:
     config = RunDirectory(args.run).config()
     language = RunDirectory(args.run).corpus()["target_language"]
     if args.source and args.target:
-        sources, references = list(textfiles.lines(Path(args.source))), list(textfiles.lines(Path(args.target)))
+        sources, references = list(text_files.lines(Path(args.source))), list(text_files.lines(Path(args.target)))
     else:
         sources, references = (list(side) for side in zip(*open_corpus(config.data).pairs(args.split), strict=True))
     translator = Translator.load(args.run, **search)

@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from transformer.config.run import Config
-from transformer.data.corpora import FileCorpus
+from transformer.data.examples.corpus import FileCorpus
 from transformer.ids import END_ID, PAD_ID, START_ID
 
 

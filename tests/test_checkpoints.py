@@ -18,7 +18,8 @@ from tiny_run import pairs, tiny_config
 from transformer.arrays import load_arrays, save_arrays, write_atomically
 from transformer.building import build_model, model_variables, numbered
 from transformer.checkpoints import BEST, LAST, RunDirectory, check_same_run
-from transformer.data.tokenizers import TokenizerPair, train_tokenizers
+from transformer.data.tokenizers.learning import train_tokenizers
+from transformer.data.tokenizers.vocabularies import TokenizerPair
 from transformer.system.errors import UserError
 
 ROOT = Path(__file__).parents[1]

@@ -20,8 +20,9 @@ from transformer.arrays import save_arrays
 from transformer.building import build_model, model_variables
 from transformer.checkpoints import RunDirectory
 from transformer.config.run import Config
-from transformer.data.subwords import RESERVED_TOKENS, WordPieceTokenizer
-from transformer.data.tokenizers import TokenizerPair
+from transformer.data.tokenizers.base import RESERVED_TOKENS
+from transformer.data.tokenizers.vocabularies import TokenizerPair
+from transformer.data.tokenizers.wordpiece import WordPieceTokenizer
 
 ROOT = Path(__file__).resolve().parents[1]
 NUMBERS = "um dois três quatro cinco seis sete oito nove dez".split()
@@ -355,7 +356,7 @@ def test_unknown_names_suggest_the_nearest(corpus, capsys):
 def test_a_dataset_that_cannot_be_downloaded_names_itself_and_the_alternatives(work, capsys, monkeypatch):
     import tiny_dataset  # noqa: F401  registers the builder
 
-    monkeypatch.setattr("transformer.data.downloads.MAX_RETRIES", 1)
+    monkeypatch.setattr("transformer.data.examples.downloads.MAX_RETRIES", 1)
     monkeypatch.setattr("tensorflow_datasets.core.constants.DATA_DIR", str(work / "datasets"))
     code, out, err = call(capsys, train, "--dataset", "tiny_pairs/refused", "--run", "run")
     assert (code, out) == (1, "")

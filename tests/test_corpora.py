@@ -11,8 +11,8 @@ import tensorflow_datasets as tfds
 import tiny_dataset
 
 from transformer.config.sections import PAIR_FILES, DataConfig
-from transformer.data import textfiles
-from transformer.data.corpora import READERS, open_corpus
+from transformer.data.examples import text_files
+from transformer.data.examples.pairs import READERS, open_corpus
 from transformer.system.errors import UserError
 
 
@@ -92,7 +92,7 @@ def test_an_unknown_split_is_a_programming_error(write):
 def test_files_are_streamed(write, monkeypatch):
     read = Counter()
 
-    def counting(path, lines=textfiles.lines):
+    def counting(path, lines=text_files.lines):
         for line in lines(path):
             read[path.name] += 1
             yield line
@@ -100,7 +100,7 @@ def test_files_are_streamed(write, monkeypatch):
     valid = {"valid_source": write("v.en", "v\n"), "valid_target": write("v.de", "w\n")}
     corpus = aligned(write, numbered(5000), **valid)
     corpus.check()
-    monkeypatch.setattr(textfiles, "lines", counting)
+    monkeypatch.setattr(text_files, "lines", counting)
     assert list(itertools.islice(corpus.pairs("train"), 3)) == numbered(3)
     assert read == {"train.en": 3, "train.de": 3}
 
@@ -108,7 +108,7 @@ def test_files_are_streamed(write, monkeypatch):
 def test_the_files_are_read_once_for_check_and_fingerprint(write, monkeypatch):
     corpus = aligned(write, numbered(20))
     opened = []
-    monkeypatch.setattr(textfiles, "lines", lambda path, lines=textfiles.lines: opened.append(path) or lines(path))
+    monkeypatch.setattr(text_files, "lines", lambda path, lines=text_files.lines: opened.append(path) or lines(path))
     corpus.check()
     corpus.fingerprint()
     corpus.check()

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from tiny_run import save_run, spread_parts, tiny_config
 
-from transformer.data.tokenizers import train_tokenizers
+from transformer.data.tokenizers.learning import train_tokenizers
 from transformer.inference import export
 from transformer.inference.ctranslate2_translator import CTranslate2Translator
 from transformer.inference.export_directory import describe, draft_of

@@ -31,8 +31,8 @@ from transformer.arrays import DamagedError, _digest, load_arrays, save_arrays
 from transformer.building import build_model, model_variables, weight_shapes
 from transformer.checkpoints import RunDirectory
 from transformer.config.checks import from_facts
-from transformer.data.subwords import RESERVED_TOKENS
-from transformer.data.tokenizers import train_tokenizers
+from transformer.data.tokenizers.base import RESERVED_TOKENS
+from transformer.data.tokenizers.learning import train_tokenizers
 from transformer.inference.translator import Translator
 from transformer.training.progress import Position
 from transformer.training.validation import Kept

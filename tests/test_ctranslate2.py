@@ -13,7 +13,7 @@ from tiny_run import pairs, shipping_example, tiny_config, write_run
 
 import translate
 from transformer.building import build_model
-from transformer.data.tokenizers import train_tokenizers
+from transformer.data.tokenizers.learning import train_tokenizers
 from transformer.ids import END_ID, PAD_ID, START_ID, UNKNOWN_ID
 from transformer.inference import export
 from transformer.inference.ctranslate2_spec import ACTIVATIONS

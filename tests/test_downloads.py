@@ -5,8 +5,8 @@ import tensorflow_datasets as tfds
 import tiny_dataset
 from tensorflow_datasets.core.download import downloader
 
-from transformer.data import downloads
-from transformer.data.downloads import ALTERNATIVES, prepare
+from transformer.data.examples import downloads
+from transformer.data.examples.downloads import ALTERNATIVES, prepare
 from transformer.system.errors import UserError
 
 

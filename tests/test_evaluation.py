@@ -10,7 +10,7 @@ from collections import Counter
 import pytest
 
 from transformer import evaluation
-from transformer.data import textfiles
+from transformer.data.examples import text_files
 from transformer.system.errors import UserError
 
 HYPOTHESES = ["the cat is on the mat", "there is a big house"]
@@ -237,7 +237,7 @@ def test_as_a_module(tmp_path):
 def test_lowercase_tokenise_reproduces_the_published_references(data_folder, language):
     folder = data_folder("multi30k")
     raw, published = (
-        list(textfiles.lines(folder / f"test_2016_flickr{kind}.{language}")) for kind in ("", ".lc.norm.tok")
+        list(text_files.lines(folder / f"test_2016_flickr{kind}.{language}")) for kind in ("", ".lc.norm.tok")
     )
     assert evaluation.lowercase_tokenise(raw, language) == published
     assert evaluation.tokenised_bleu(raw, published, language).score == pytest.approx(100)

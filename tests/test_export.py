@@ -18,7 +18,8 @@ from tiny_run import pairs, shipping_example, spread_parts, tiny_config, write_r
 from transformer.building import build_model
 from transformer.config.sections import SearchConfig
 from transformer.data.phrasebook import generate
-from transformer.data.tokenizers import KINDS, train_tokenizers
+from transformer.data.tokenizers.learning import train_tokenizers
+from transformer.data.tokenizers.vocabularies import KINDS
 from transformer.ids import END_ID, START_ID
 from transformer.inference import export, savedmodel
 from transformer.inference.export_directory import describe, draft_of, read_description

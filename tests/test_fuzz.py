@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 from tiny_run import spread_parts
 
 from transformer.config.sections import SearchConfig
-from transformer.data import textfiles
 from transformer.data.cleaning import BLANKS, META_BLANK, normalise_text
+from transformer.data.examples import text_files
 from transformer.inference import commands, parts
 from transformer.inference.commands import Wanted, groups, translate_lines
 from transformer.inference.splitting import LONGEST_TOKEN, split_text
@@ -306,6 +306,6 @@ def test_a_group_is_given_as_soon_as_it_is_complete():
 def test_a_line_without_end_is_refused():
     """Nobody can wait for the end of /dev/zero."""
     with pytest.raises(UserError, match=r"^/dev/zero, line 1: longer than 4,000,000 bytes"):
-        list(textfiles.lines(textfiles.Path("/dev/zero")))
-    line = b"a" * textfiles.LONGEST_LINE
-    assert [len(line) for line in textfiles.decoded(io.BytesIO(b"b\n" + line), "x")] == [1, len(line)]
+        list(text_files.lines(text_files.Path("/dev/zero")))
+    line = b"a" * text_files.LONGEST_LINE
+    assert [len(line) for line in text_files.decoded(io.BytesIO(b"b\n" + line), "x")] == [1, len(line)]

@@ -9,11 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from number_corpus import Numbers, a_config, as_ids, rows_of, unlike_pairs, write_corpus
 
-from transformer.data import pipeline
-from transformer.data import shards as shards_room
-from transformer.data.pipeline import batches, cut_into_batches
-from transformer.data.shards import encode_pairs, tokenised_shards
-from transformer.data.tokenizers import TokenizerPair
+from transformer.data import records as records_module
+from transformer.data.batches import batches, cut_into_batches, decode_pairs
+from transformer.data.records import encode_pairs, tokenised_shards
+from transformer.data.tokenizers.vocabularies import TokenizerPair
 from transformer.ids import END_ID, PAD_ID, START_ID
 
 IDS = st.lists(st.integers(4, 2**31 - 1), max_size=9)
@@ -37,7 +36,7 @@ def make(tmp_path):
 def test_records_give_back_what_was_written(pairs):
     sides = ((np.array(sum(side, []), np.int32), np.array([*map(len, side)])) for side in zip(*pairs, strict=True))
     records = tf.constant(encode_pairs(*sides))
-    source, target = pipeline.decode_pairs(records)
+    source, target = decode_pairs(records)
     assert source.to_list() == [[START_ID, *s, END_ID] for s, _ in pairs]
     assert target.to_list() == [[START_ID, *t, END_ID] for _, t in pairs]
 
@@ -88,7 +87,7 @@ def test_a_batch_by_hand(make):
 
 @pytest.mark.parametrize("seed, buffer", [(None, 1000), (3, 17)])
 def test_every_pair_comes_exactly_once_in_an_epoch(make, monkeypatch, seed, buffer):
-    monkeypatch.setattr(shards_room, "PAIRS_PER_SHARD", 30)
+    monkeypatch.setattr(records_module, "PAIRS_PER_SHARD", 30)
     pairs = unlike_pairs(80)
     shards, config = make(pairs, shuffle_buffer=buffer)
     assert len(shards.paths) == 3 and shards.pairs == 80
@@ -127,7 +126,7 @@ def order_of(shards, config, seed, epoch):
 
 
 def test_the_order_follows_from_seed_and_epoch(make, monkeypatch):
-    monkeypatch.setattr(shards_room, "PAIRS_PER_SHARD", 12)
+    monkeypatch.setattr(records_module, "PAIRS_PER_SHARD", 12)
     shards, config = make(unlike_pairs(30))
     first = order_of(shards, config, 1, 0)
     assert order_of(shards, config, 1, 0) == first

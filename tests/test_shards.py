@@ -10,12 +10,12 @@ import tensorflow as tf
 from number_corpus import Numbers, a_config, unlike_pairs, write_corpus
 
 from transformer.config.run import Config
-from transformer.data import shards as shards_room
+from transformer.data import records
+from transformer.data.batches import batches, streamed
 from transformer.data.cleaning import CleaningReport
-from transformer.data.corpora import FileCorpus
-from transformer.data.pipeline import batches, streamed
-from transformer.data.shards import cleaned_pairs, tokenised_shards
-from transformer.data.tokenizers import TokenizerPair
+from transformer.data.examples.corpus import FileCorpus
+from transformer.data.records import cleaned_pairs, tokenised_shards
+from transformer.data.tokenizers.vocabularies import TokenizerPair
 from transformer.ids import END_ID, PAD_ID, START_ID
 from transformer.system.errors import AccidentError, UserError
 
@@ -69,8 +69,8 @@ def test_a_corpus_without_a_pair_left_is_refused(tmp_path):
 def counted(monkeypatch):
     """Count how often shards are written."""
     written = []
-    original = shards_room._write_shards
-    monkeypatch.setattr(shards_room, "_write_shards", lambda *a: (written.append(a[0]), original(*a)))
+    original = records._write_shards
+    monkeypatch.setattr(records, "_write_shards", lambda *a: (written.append(a[0]), original(*a)))
     return written
 
 
@@ -124,7 +124,7 @@ def test_shards_that_are_not_complete_are_made_again(tmp_path, counted, damage):
 def test_a_process_that_fails_half_way_leaves_no_shards(tmp_path, monkeypatch):
     arguments = write_corpus(tmp_path, [("4", "5")]), "train", TokenizerPair(Numbers(), Numbers()), a_config(tmp_path)
     with monkeypatch.context() as patch:
-        patch.setattr(shards_room, "encode_pairs", lambda *_: 1 / 0)
+        patch.setattr(records, "encode_pairs", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             tokenised_shards(*arguments)
     assert list((tmp_path / "cache").iterdir()) == []
@@ -151,10 +151,10 @@ def test_shards_that_vanish_as_soon_as_they_are_made_are_told(tmp_path, monkeypa
 
 def test_the_cache_folder_is_the_configs_then_the_environments(tmp_path, monkeypatch):
     monkeypatch.setenv("TRANSFORMER_CACHE", str(tmp_path))
-    assert shards_room.cache_folder(Config().data) == tmp_path
-    assert shards_room.cache_folder(a_config(tmp_path).data) == tmp_path / "cache"
+    assert records.cache_folder(Config().data) == tmp_path
+    assert records.cache_folder(a_config(tmp_path).data) == tmp_path / "cache"
     monkeypatch.delenv("TRANSFORMER_CACHE")
-    assert shards_room.cache_folder(Config().data) == Path.home() / ".cache" / "transformer"
+    assert records.cache_folder(Config().data) == Path.home() / ".cache" / "transformer"
 
 
 def test_a_user_without_a_home_folder_is_told(monkeypatch):
@@ -163,12 +163,12 @@ def test_a_user_without_a_home_folder_is_told(monkeypatch):
     with pytest.raises(
         UserError, match=r"^there is no home folder for ~/.cache/transformer; name .* \$TRANSFORMER_CACHE"
     ):
-        shards_room.cache_folder(Config().data)
+        records.cache_folder(Config().data)
 
 
 def test_the_corpus_is_never_held_whole(tmp_path, monkeypatch):
-    monkeypatch.setattr(shards_room, "PAIRS_PER_CALL", 8)
-    monkeypatch.setattr(shards_room, "PAIRS_PER_SHARD", 16)
+    monkeypatch.setattr(records, "PAIRS_PER_CALL", 8)
+    monkeypatch.setattr(records, "PAIRS_PER_SHARD", 16)
     tokenizer, config = Numbers(), a_config(tmp_path, shuffle_buffer=16)
     corpus = write_corpus(tmp_path, unlike_pairs(100))
     read, ahead = 0, []

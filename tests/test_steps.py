@@ -14,7 +14,7 @@ from transformer.checkpoints import RunDirectory
 from transformer.config.presets import read_config
 from transformer.config.run import Config
 from transformer.config.sections import TrainingConfig
-from transformer.data.pipeline import batches
+from transformer.data.batches import batches
 from transformer.system.errors import UserError
 from transformer.training import steps as steps_room
 from transformer.training import trainer as training_room

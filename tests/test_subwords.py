@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from transformer.config.sections import TextConfig
 from transformer.data.cleaning import normalise_text
-from transformer.data.subwords import SentencePieceTokenizer, WordPieceTokenizer
-from transformer.data.tokenizers import train_sentencepiece
+from transformer.data.tokenizers.learning import train_sentencepiece
+from transformer.data.tokenizers.sentencepiece import SentencePieceTokenizer
+from transformer.data.tokenizers.wordpiece import WordPieceTokenizer
 from transformer.ids import END_ID, PAD_ID, START_ID, UNKNOWN_ID
 
 UNTIMED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # a busy machine is no failure

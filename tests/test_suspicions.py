@@ -9,9 +9,9 @@ from tiny_run import tiny_config
 
 from transformer.checkpoints import RunDirectory
 from transformer.config.sections import DataConfig
-from transformer.data.corpora import open_corpus
+from transformer.data.examples.input_warnings import swapped
+from transformer.data.examples.pairs import open_corpus
 from transformer.data.phrasebook import generate
-from transformer.data.suspicions import swapped
 from transformer.training.preparation import begin
 
 GREETINGS = [

@@ -11,7 +11,7 @@ import tracemalloc
 import pytest
 from backports import zstd
 
-from transformer.data import textfiles
+from transformer.data.examples import text_files
 from transformer.system.errors import UserError
 
 
@@ -38,39 +38,39 @@ def write(path, content):
     ],
 )
 def test_lines(tmp_path, name, content, expected):
-    assert list(textfiles.lines(write(tmp_path / name, content))) == expected
+    assert list(text_files.lines(write(tmp_path / name, content))) == expected
 
 
 def test_rows(tmp_path):
     path = write(tmp_path / "pairs.tsv", b"hi\toi\n\nyes\tsim\tnote\n\t\n")
-    assert list(textfiles.rows(path)) == [["hi", "oi"], ["", ""], ["yes", "sim", "note"], ["", ""]]
+    assert list(text_files.rows(path)) == [["hi", "oi"], ["", ""], ["yes", "sim", "note"], ["", ""]]
 
 
 def test_inspect_counts_and_hashes_the_text(tmp_path):
     content = b"a\r\n" * 3000 + b"last"
     expected = hashlib.sha256(b"a\n" * 3000 + b"last\n").hexdigest()
     for name in ("plain.txt", "packed.gz"):
-        assert textfiles.inspect(write(tmp_path / name, content)) == (3001, expected)
+        assert text_files.inspect(write(tmp_path / name, content)) == (3001, expected)
 
 
 @pytest.mark.parametrize("content", [b"", b"\n\n", b" \n\xe3\x80\x80\n", b"\xef\xbb\xbf"])
 def test_a_file_without_text_is_refused(tmp_path, content):
     path = write(tmp_path / "empty.txt", content)
     with pytest.raises(UserError, match=rf"^{path} holds no text; give"):
-        textfiles.inspect(path)
+        text_files.inspect(path)
 
 
 def test_invalid_utf8_names_file_line_and_position(tmp_path):
     path = write(tmp_path / "latin1.txt", b"one\ntwo caf\xe9 x\n")
     with pytest.raises(UserError) as error:
-        list(textfiles.lines(path))
+        list(text_files.lines(path))
     assert str(error.value) == (f"{path}, line 2: not valid UTF-8 (byte 0xe9 at position 8); convert it to UTF-8")
 
 
 def test_one_column_names_file_line_and_what_is_expected(tmp_path):
     path = write(tmp_path / "pairs.tsv", b"hi\toi\nalone\n")
     with pytest.raises(UserError) as error:
-        list(textfiles.rows(path))
+        list(text_files.rows(path))
     assert str(error.value) == f"{path}, line 2: one column; expected source TAB target"
 
 
@@ -81,12 +81,12 @@ def test_damaged_gzip(tmp_path, damage):
     path = tmp_path / "text.gz"
     path.write_bytes(damage(gzip.compress(b"".join(b"line %d\n" % number for number in range(200)))))
     with pytest.raises(UserError, match=rf"^{path} is not a complete gzip file .*; compress it again$"):
-        list(textfiles.lines(path))
+        list(text_files.lines(path))
 
 
 def test_a_file_that_cannot_be_opened(tmp_path):
     with pytest.raises(UserError, match=r"^cannot read .*gone\.txt: No such file or directory$"):
-        list(textfiles.lines(tmp_path / "gone.txt"))
+        list(text_files.lines(tmp_path / "gone.txt"))
 
 
 def with_checksum(data):  # as the command `zstd` does
@@ -100,18 +100,18 @@ SUFFIXES = {"gzip": ".gz", "bzip2": ".bz2", "xz": ".xz", "zstd": ".zst"}
 @pytest.mark.parametrize("kind", COMPRESS)
 @pytest.mark.parametrize("content", [b"", b"\n", b"\xef\xbb\xbfa\r\nb", b"line\n" * 5000])
 def test_compressed_text_is_known_by_its_first_bytes(tmp_path, kind, content):
-    expected = list(textfiles.decoded(io.BytesIO(content), "x"))
+    expected = list(text_files.decoded(io.BytesIO(content), "x"))
     data = COMPRESS[kind](content)
     for name in ("unnamed", "wrong.txt", "right" + SUFFIXES[kind]):
         (tmp_path / name).write_bytes(data)
-        assert list(textfiles.lines(tmp_path / name)) == expected
+        assert list(text_files.lines(tmp_path / name)) == expected
     read, write = os.pipe()  # cannot be read from its start again, as standard input
     with open(read, "rb") as stream, open(write, "wb") as file:
         file.write(data)
         file.close()
-        assert list(textfiles.decoded(stream, "standard input")) == expected
+        assert list(text_files.decoded(stream, "standard input")) == expected
     (tmp_path / "two").write_bytes(data + COMPRESS[kind](b"\nmore"))  # as `cat` makes of two files
-    assert "\n".join(textfiles.lines(tmp_path / "two")).endswith("\nmore")
+    assert "\n".join(text_files.lines(tmp_path / "two")).endswith("\nmore")
 
 
 @pytest.mark.parametrize("kind", COMPRESS)
@@ -122,13 +122,13 @@ def test_a_damaged_member_behind_a_whole_one_is_not_the_end(tmp_path, kind):
     for rest in (bytes(second), b"no member"):
         path.write_bytes(first + rest)
         with pytest.raises(UserError, match=rf"^{path} is not a complete {kind} file \(.*\); compress it again$"):
-            list(textfiles.lines(path))
+            list(text_files.lines(path))
 
 
 def test_padding_between_members_of_xz_is_passed_over(tmp_path):
     """Its format allows for zero bytes there (The .xz File Format, section 2.2)."""
     (tmp_path / "two").write_bytes(lzma.compress(b"one\n") + bytes(8) + lzma.compress(b"two\n") + bytes(20_000))
-    assert list(textfiles.lines(tmp_path / "two")) == ["one", "two"]
+    assert list(text_files.lines(tmp_path / "two")) == ["one", "two"]
 
 
 @pytest.mark.parametrize("kind", COMPRESS)
@@ -140,12 +140,12 @@ def test_damaged_compressed_text_is_named(tmp_path, kind):
         with pytest.raises(
             UserError, match=rf"^{path} is not a complete {kind} file \(.*\); compress it again$"
         ) as error:
-            list(textfiles.lines(path))
+            list(text_files.lines(path))
         assert "\n" not in str(error.value)
     named = tmp_path / ("text" + SUFFIXES[kind])
     named.write_bytes(b"plain text\n")
     with pytest.raises(UserError, match=rf"^{named} is not a complete {kind} file"):
-        list(textfiles.lines(named))
+        list(text_files.lines(named))
 
 
 @pytest.mark.parametrize("kind", COMPRESS)
@@ -154,7 +154,7 @@ def test_a_line_that_grows_out_of_a_few_bytes_is_refused_before_it_is_whole(tmp_
     path.write_bytes(COMPRESS[kind](bytes(40_000_000)))
     tracemalloc.start()
     with pytest.raises(UserError, match=r"bomb, line 1: longer than 4,000,000 bytes"):
-        list(textfiles.lines(path))
+        list(text_files.lines(path))
     most = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert most < 30_000_000
@@ -163,14 +163,14 @@ def test_a_line_that_grows_out_of_a_few_bytes_is_refused_before_it_is_whole(tmp_
 def test_what_only_begins_like_compressed_text_is_text():
     for text in ("BZh", "BZhang", "B", "BZh9", "P", "PK", "PKs", "(", "(a", "\x1f", "\x1fa"):
         for end in ("", "\n", "\nmore\n"):
-            found = list(textfiles.decoded(io.BytesIO((text + end).encode()), "x"))
+            found = list(text_files.decoded(io.BytesIO((text + end).encode()), "x"))
             assert found == (text + end).removesuffix("\n").split("\n")
 
 
 def test_a_line_is_given_before_the_next_one_is_there():
     read, write = os.pipe()
     with open(read, "rb") as stream, open(write, "wb", buffering=0) as file:
-        found = textfiles.decoded(stream, "x")
+        found = text_files.decoded(stream, "x")
         for line in ("B", "", "BZh9", "a"):
             file.write(f"{line}\n".encode())
             assert next(found) == line
@@ -194,11 +194,11 @@ def test_a_line_is_given_before_the_next_one_is_there():
 )
 def test_text_of_another_kind_is_named(content, message):
     with pytest.raises(UserError) as error:
-        list(textfiles.decoded(io.BytesIO(content), "x"))
+        list(text_files.decoded(io.BytesIO(content), "x"))
     assert str(error.value).startswith(message)
 
 
 @pytest.mark.parametrize("content", [b"a\r", b"a\rb\n", b"\r\n", b"\r", b"\0\n", b"a\0b\n"])
 def test_a_carriage_return_or_a_null_inside_a_line_is_text(content):
     expected = content.decode().removesuffix("\n").removesuffix("\r")
-    assert list(textfiles.decoded(io.BytesIO(content), "x")) == [expected]
+    assert list(text_files.decoded(io.BytesIO(content), "x")) == [expected]

@@ -11,8 +11,10 @@ import pytest
 import tensorflow as tf
 
 from transformer.config.sections import TextConfig
-from transformer.data.subwords import SentencePieceTokenizer, WordPieceTokenizer
-from transformer.data.tokenizers import TokenizerPair, train_sentencepiece, train_tokenizers, train_wordpiece
+from transformer.data.tokenizers.learning import train_sentencepiece, train_tokenizers, train_wordpiece
+from transformer.data.tokenizers.sentencepiece import SentencePieceTokenizer
+from transformer.data.tokenizers.vocabularies import TokenizerPair
+from transformer.data.tokenizers.wordpiece import WordPieceTokenizer
 from transformer.system.errors import UserError
 
 ROOT = Path(__file__).parents[1]

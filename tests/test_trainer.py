@@ -14,7 +14,7 @@ from tiny_run import tiny_config, write_corpus
 from transformer.arrays import load_arrays
 from transformer.building import model_variables
 from transformer.checkpoints import BEST, LAST, RunDirectory
-from transformer.data.pipeline import batches
+from transformer.data.batches import batches
 from transformer.inference.translation import Translation
 from transformer.inference.translator import Translator
 from transformer.system.errors import UserError

@@ -17,7 +17,7 @@ from transformer.arrays import save_arrays
 from transformer.building import build_model, model_variables
 from transformer.checkpoints import BEST, RunDirectory
 from transformer.config.sections import DEFAULT_RUN, CleaningConfig, SearchConfig
-from transformer.data.tokenizers import train_tokenizers
+from transformer.data.tokenizers.learning import train_tokenizers
 from transformer.ids import END_ID, START_ID
 from transformer.inference import commands
 from transformer.inference.commands import Wanted, translate_lines

@@ -10,7 +10,7 @@ from transformer.arrays import save_arrays
 from transformer.building import build_model, model_variables
 from transformer.checkpoints import RunDirectory
 from transformer.config.run import Config
-from transformer.data.tokenizers import train_tokenizers
+from transformer.data.tokenizers.learning import train_tokenizers
 
 WORDS = {"um": "one", "dois": "two", "três": "three", "sol": "sun", "mar": "sea", "rio": "river", "lua": "moon"}
 

@@ -17,20 +17,19 @@ ROOMS = {
     "transformer.layers.attention": ("MultiHeadAttention", "scaled_dot_product_attention"),
     "transformer.layers.blocks": ("DecoderLayer", "EncoderLayer", "point_wise_feed_forward_network"),
     "transformer.models.transformer": ("Decoder", "Encoder", "Transformer"),
-    "transformer.data.documents": ("preprocess_text",),
+    "transformer.data.document_text": ("preprocess_text",),
     "transformer.inference.sentences": ("evaluate", "translate"),
     "transformer.inference.translator": ("Translator",),
     "transformer.losses.cross_entropy": ("masked_accuracy", "masked_loss"),
     "transformer.training.schedules": ("TransformerSchedule",),
 }
-WITHOUT_TENSORFLOW = ("transformer.config.run", "transformer.system.errors", "transformer.data.documents")
+WITHOUT_TENSORFLOW = ("transformer.config.run", "transformer.system.errors", "transformer.data.document_text")
 _ROOM_OF = {name: room for room, names in ROOMS.items() for name in names}
-
 __all__ = sorted(_ROOM_OF)
 
 if TYPE_CHECKING:  # `ROOMS` again, for those who read and do not run: editors and type checkers
     from transformer.config.run import Config as Config
-    from transformer.data.documents import preprocess_text as preprocess_text
+    from transformer.data.document_text import preprocess_text as preprocess_text
     from transformer.inference.sentences import evaluate as evaluate
     from transformer.inference.sentences import translate as translate
     from transformer.inference.translator import Translator as Translator

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import keras
 
 from transformer.config.sections import ModelConfig
-from transformer.data.tokenizers import TokenizerPair
+from transformer.data.tokenizers.vocabularies import TokenizerPair
 from transformer.models.transformer import Transformer
 from transformer.system.errors import UserError
 

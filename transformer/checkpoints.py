@@ -24,7 +24,7 @@ from transformer.arrays import check_shapes, load_arrays
 from transformer.building import PREFIX, build_model, model_variables, weight_shapes
 from transformer.config.run import Config
 from transformer.config.stored import stored_config
-from transformer.data.tokenizers import TokenizerPair
+from transformer.data.tokenizers.vocabularies import TokenizerPair
 from transformer.models.transformer import Transformer
 from transformer.system.errors import UserError
 from transformer.system.files import hold, own_path, parse_json, read_own, write_atomically

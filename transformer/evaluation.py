@@ -156,9 +156,9 @@ def _score(metric: Metric, hypotheses: Sequence[str], references: References) ->
 
 
 def _read(path: Path) -> list[str]:
-    from transformer.data import textfiles
+    from transformer.data.examples import text_files
 
-    sentences = list(textfiles.lines(path))
+    sentences = list(text_files.lines(path))
     if not any(sentence.strip() for sentence in sentences):
         raise UserError(f"{path} holds no text; give a file with one sentence a line")
     return sentences

@@ -7,27 +7,17 @@ from dataclasses import dataclass
 from transformer.config.checks import require, require_choice, require_positive, require_rate
 
 DEFAULT_RUN = "runs/phrasebook_pt_to_en"
-
 DEFAULT_DATASET = "phrasebook/pt_to_en"
-
-PAIR_FILES = ("tsv",)  # fields of DataConfig that name one file of pairs; `data/corpora.py` knows how each is read
+PAIR_FILES = ("tsv",)  # fields of DataConfig that name one file of pairs, see `data/examples/pairs.py`
 
 CORPUS_FIELDS = ("dataset", "source", "target", *PAIR_FILES, "valid_source", "valid_target")  # of DataConfig
-
 POSITIONS = ("sinusoidal", "rotary")  # each is a class of `layers/positions.py`
-
 DECAYS = ("inverse_sqrt", "cosine", "linear")  # of the learning rate after its warm-up, see `training/schedules.py`
-
 PENALTIES = ("gnmt", "length")
-
 PRECISIONS = ("float32", "bfloat16", "float16")
-
 FINISHED = ("compete", "aside")
-
 CUTS = ("sentences", "long")
-
 SMALLEST_TOP_P = 1e-6  # the likeliest of a million tokens has more; float32 takes the smallest numbers for 0
-
 STRATEGIES = ("single", "mirrored", "multiworker")  # how many devices and machines train, see docs/scaling.md
 
 

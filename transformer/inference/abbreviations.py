@@ -80,7 +80,6 @@ AND_SO_ON: Table = {
 # Languages that write "3." for "third", and may go on with a capital letter: a sentence seldom ends there; nor where no
 # language is named.
 ORDINALS = frozenset({"", "de", "gsw", "lb", "nds", "tr"})
-
 _TABLES = (ONWARD, NUMBER, AND_SO_ON)
 
 

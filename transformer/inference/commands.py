@@ -16,7 +16,7 @@ from typing import Any, BinaryIO, TextIO
 
 from transformer.checkpoints import RunDirectory
 from transformer.config.sections import DEFAULT_RUN
-from transformer.data import textfiles
+from transformer.data.examples import text_files
 from transformer.inference.live import LiveInput
 from transformer.inference.translation import Translation, described
 from transformer.inference.translator import Translator
@@ -209,7 +209,7 @@ def standard_input() -> tuple[Iterator[str], Callable[[], bool] | None]:
 
 def _standard_input(stream: BinaryIO | io.BufferedIOBase) -> Iterator[str]:
     try:
-        yield from textfiles.decoded(stream, "standard input")
+        yield from text_files.decoded(stream, "standard input")
     except OSError as error:
         raise UserError(f"cannot read standard input: {error.strerror}; name a file with --input") from None
 
@@ -246,7 +246,7 @@ def translate_lines(
         lines = arguments(sentences)
         _warn_of_arguments(sentences)
     elif input_path:
-        lines = textfiles.lines(Path(input_path))
+        lines = text_files.lines(Path(input_path))
     elif typed and sys.stdout.isatty():
         lines = prompted(wanted.prompt)
     else:

@@ -21,7 +21,7 @@ import numpy as np
 
 from transformer.arrays import Shape
 from transformer.config.sections import ModelConfig
-from transformer.data.tokenizers import DESCRIPTION, KINDS, MOST_ASSET, TokenizerPair
+from transformer.data.tokenizers.vocabularies import DESCRIPTION, KINDS, MOST_ASSET, TokenizerPair
 from transformer.inference.ctranslate2_spec import MODEL, configure, empty_specification
 from transformer.system.errors import UserError
 from transformer.system.files import MOST_JSON, own_path, parse_json, read_own

@@ -17,7 +17,7 @@ import tensorflow as tf
 
 from transformer.config.sections import SMALLEST_TOP_P, CleaningConfig, SearchConfig
 from transformer.config.stored import stored_config
-from transformer.data.tokenizers import TokenizerPair
+from transformer.data.tokenizers.vocabularies import TokenizerPair
 from transformer.ids import END_ID, PAD_ID, START_ID
 from transformer.inference import ctranslate2_file
 from transformer.inference.ctranslate2_spec import MODEL, library

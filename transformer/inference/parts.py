@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from transformer.config.sections import CleaningConfig
 from transformer.data.cleaning import META_BLANK, cleaned
-from transformer.data.tokenizers import Tokenizer
+from transformer.data.tokenizers.base import Tokenizer
 from transformer.ids import END_ID, START_ID
 from transformer.inference.splitting import most_characters, sentences_of, split_text
 

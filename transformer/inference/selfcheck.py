@@ -243,13 +243,13 @@ def main(argv: list[str] | None = None) -> int:
     def job() -> None:
         with starting():
             import_tensorflow()
-            from transformer.data import textfiles
+            from transformer.data.examples import text_files
             from transformer.inference.translator import Translator
 
         def load(**search: Any) -> Translator:
             return Translator.load(args.run, **search)
 
-        sentences = list(textfiles.lines(Path(args.input))) if args.input else None
+        sentences = list(text_files.lines(Path(args.input))) if args.input else None
         checks = run_checks(load, sentences, show)
         say("")
         say("exporting the run to a temporary directory and loading it again")

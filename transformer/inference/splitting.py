@@ -16,7 +16,6 @@ from transformer.system.panics import panics_as_errors
 
 TOGETHER = 10_000  # characters; sentencex takes the square of their number for some signs
 LONGEST_TOKEN = 16  # characters; a text that fits only with longer ones, on average, is cut without being counted
-
 _CLOSING = r"[\"'\u201d\u2019\u00bb\u300d\u300f)\]\uff09\u3011]{0,4}+"
 _FOREIGN = r"\u3002\uff01\uff1f\uff61\u0964\u06d4\u061f\u17d4\u17d5\u104b\u1362\u1367"  # stops that no number holds
 
@@ -40,7 +39,6 @@ _ENDED = re.compile(rf"(?:\s|[{_FOREIGN}]{_CLOSING})\Z")
 _PARAGRAPH = re.compile(r"\n\s*\n\s*\Z")
 _IN_BRACKETS = re.compile(rf"[.!?\u2026{_FOREIGN}][)\]\uff09\u3011]\s*\Z")
 _BRACKET = re.compile(r"\s{0,8}[(\[\uff08\u3010]")
-
 _FIRST = re.compile(r"[\W_]{0,16}(\w)")  # letter or digit of a sentence
 _ROMAN = re.compile(r"[IVXLC]{2,}\b|[VXLC]\b")
 _SMALL_NUMBER = re.compile(r"(?<![\w.,])\d{1,2}\.\s+\Z")  # of a date in German, of a list's item

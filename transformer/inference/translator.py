@@ -13,7 +13,7 @@ import tensorflow as tf
 from transformer.checkpoints import BEST, RunDirectory
 from transformer.config.run import MOST_CACHE, Config
 from transformer.config.sections import DEFAULT_RUN, CleaningConfig, SearchConfig
-from transformer.data.tokenizers import TokenizerPair
+from transformer.data.tokenizers.vocabularies import TokenizerPair
 from transformer.ids import START_ID
 from transformer.inference.attention import source_attention
 from transformer.inference.doubts import doubts

@@ -16,7 +16,6 @@ from transformer.layers.keras_call import PositionalCallMixin
 from transformer.layers.positions import rotary_angles, rotate
 
 KeysValues = tuple[tf.Tensor, tf.Tensor]
-
 HIDDEN_SCORE = -1e9  # far below any score, yet finite in float32: a row that may attend to nothing stays free of NaN
 
 

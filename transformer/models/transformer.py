@@ -16,7 +16,6 @@ from transformer.layers.masks import create_masks
 from transformer.models.stacks import Decoder, Encoder
 
 __all__ = ["Decoder", "Encoder", "TokenEmbedding", "Transformer"]
-
 Masks = tuple[tf.Tensor | None, tf.Tensor | None, tf.Tensor | None]
 
 

@@ -9,9 +9,11 @@ from typing import NamedTuple
 from transformer.building import check_buildable
 from transformer.checkpoints import RunDirectory, check_same_run
 from transformer.config.run import Config
-from transformer.data.corpora import Corpus, open_corpus
-from transformer.data.shards import Shards, cleaned_pairs, tokenised_shards
-from transformer.data.tokenizers import TokenizerPair, train_tokenizers
+from transformer.data.examples.corpus import Corpus
+from transformer.data.examples.pairs import open_corpus
+from transformer.data.records import Shards, cleaned_pairs, tokenised_shards
+from transformer.data.tokenizers.learning import train_tokenizers
+from transformer.data.tokenizers.vocabularies import TokenizerPair
 from transformer.system.errors import UserError
 from transformer.training.optimizer import build_schedule
 

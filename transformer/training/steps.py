@@ -22,7 +22,6 @@ from transformer.training.cluster import streams_of
 IDS = tf.TensorSpec((None, None), tf.int32)
 NUMBER = tf.TensorSpec((), tf.float32)
 Batch = tuple[tf.Tensor, tf.Tensor, tf.Tensor]  # source_ids (B, S), target_in (B, T), target_out (B, T)
-
 FIRST_SCALE = 2.0**15  # of the loss in float16
 MOST_TRACES = 8  # of all steps together; each is traced once
 GROW_AFTER = 2000  # good steps before the scale doubles (Micikevicius et al. 2018, section 3.2)

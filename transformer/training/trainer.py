@@ -16,7 +16,7 @@ from transformer.building import build_model, model_variables, numbered
 from transformer.checkpoints import LAST, PREVIOUS, RunDirectory
 from transformer.config.checks import from_facts
 from transformer.config.run import Config
-from transformer.data.pipeline import batches, streamed
+from transformer.data.batches import batches, streamed
 from transformer.system.errors import AccidentError, UserError
 from transformer.training.cluster import Cluster
 from transformer.training.devices import devices, precision_doubts

@@ -18,8 +18,8 @@ from transformer.building import model_variables
 from transformer.checkpoints import BEST, RunDirectory
 from transformer.config.checks import from_facts, require
 from transformer.config.run import Config
-from transformer.data.held_out import Pair
-from transformer.data.pipeline import batches, streamed
+from transformer.data.batches import batches, streamed
+from transformer.data.examples.held_out import Pair
 from transformer.evaluation import bleu
 from transformer.inference.translator import Translator
 from transformer.system.errors import AccidentError, UserError

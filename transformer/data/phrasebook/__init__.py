@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from transformer.data.phrasebook.phrasebook_dataset_builder import Phrasebook
 
 DIRECTIONS = tuple(f"{source}_to_{target}" for source in LANGUAGES for target in LANGUAGES if source != target)
-
 __all__ = ["DIRECTIONS", "LANGUAGES", "SPLITS", "Sentence", "describe", "digest", "generate", "load_builder"]
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from transformer.config.sections import DataConfig
-from transformer.data.shards import Shards
+from transformer.data.records import Shards
 from transformer.ids import END_ID, PAD_ID, START_ID
 
 PARALLEL = 4  # files read side by side

@@ -19,8 +19,9 @@ import tensorflow as tf
 from transformer.config.run import Config
 from transformer.config.sections import DataConfig
 from transformer.data.cleaning import CleaningReport, clean
-from transformer.data.corpora import Corpus
-from transformer.data.tokenizers import TokenizerPair, reservoir
+from transformer.data.examples.corpus import Corpus
+from transformer.data.tokenizers.learning import reservoir
+from transformer.data.tokenizers.vocabularies import TokenizerPair
 from transformer.system.errors import AccidentError, UserError
 from transformer.system.files import own_path, parse_json, read_own
 from transformer.system.threads import in_order
@@ -28,7 +29,6 @@ from transformer.system.threads import in_order
 FORMAT = 2  # of the shards, and of what cleaning does; part of their fingerprint
 PAIRS_PER_SHARD = 250_000
 PAIRS_PER_CALL = 4096  # tokenised in one call, which the tokenizer spreads over the cores
-
 FlatIds = tuple[np.ndarray, np.ndarray]  # of many texts, one behind the other, and each text's number of them
 
 

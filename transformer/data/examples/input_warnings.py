@@ -17,7 +17,6 @@ LOOKED_AT = 2000  # lines at the beginning of a file
 MOST = 0.9  # of the lines are called all of them
 LEAST_PAIRS = 10  # from which languages are told
 CLEAR = 2 / 3  # of the sentences of a side have to be of the other language
-
 _NUMBER = re.compile(r"[\s\d.,:+-]*\d[\s\d.,:+-]*")
 _HEADERS = {"source", "target", "src", "tgt", "trg", "input", "output", "original", "translation", "text", "sentence"}
 _SCRIPTS = {  # of ISO 15924, where Unicode's names of letters begin with other words

@@ -19,9 +19,7 @@ from transformer.data.cleaning import BLANKS
 from transformer.system.errors import UserError
 
 Reader = Callable[[Path], Iterator[list[str]]]  # of a file of pairs: source, target and perhaps more of each
-
 Stamp = tuple[int, int] | None
-
 LONGEST_LINE = 4_000_000  # bytes, a million characters of any script: a line is held in memory as a whole
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _LINES_TOGETHER = 1024  # hashed in one go

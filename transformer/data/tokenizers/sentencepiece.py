@@ -1,0 +1,58 @@
+"""SentencePiece: unigram or byte-pair subwords of raw text."""
+
+from __future__ import annotations
+
+import tensorflow as tf
+import tensorflow_text
+
+from transformer.data.tokenizers.base import Tokenizer
+
+_SENTENCEPIECE_SPECIAL = ["<pad>", "<unk>", "<s>", "</s>"]
+LONGEST_PIECE = 100  # characters; SentencePiece itself learns at most 16
+
+
+class SentencePieceTokenizer(Tokenizer):
+    """SentencePiece with byte fallback: `detokenize(tokenize(x)) == normalise_text(x)` for every text.
+
+    Each graph builds the SentencePiece op it uses from the model's bytes. A tokenizer object built outside owns a
+    resource that `tf.random.set_seed` and `keras.utils.set_random_seed` destroy; this one can be seeded around freely.
+
+    Args:
+        asset: a serialised SentencePiece model with the package's special ids.
+
+    Raises:
+        ValueError: not a SentencePiece model, or other special ids.
+
+    Source: Kudo and Richardson 2018, https://arxiv.org/abs/1808.06226.
+    """
+
+    kind = "sentencepiece"
+    suffix = ".model"
+
+    def __init__(self, asset: bytes) -> None:
+        import sentencepiece
+
+        try:
+            # It checks the model; the older copy in tensorflow-text trusts it, and a forged one crashes the process.
+            model = sentencepiece.SentencePieceProcessor(model_proto=asset)
+            vocabulary = [model.id_to_piece(index) for index in range(model.vocab_size())]
+        except (RuntimeError, UnicodeDecodeError) as error:
+            raise ValueError(f"asset must be a SentencePiece model, got {len(asset)} bytes ({error})") from None
+        if any("\0" in piece or len(piece) > LONGEST_PIECE for piece in vocabulary):
+            raise ValueError(f"asset must hold pieces of at most {LONGEST_PIECE} characters, none of them U+0000")
+        if vocabulary[: len(_SENTENCEPIECE_SPECIAL)] != _SENTENCEPIECE_SPECIAL:
+            raise ValueError(f"asset must start with {_SENTENCEPIECE_SPECIAL}, got {vocabulary[:4]}")
+        super().__init__(asset, vocabulary)
+
+    @staticmethod
+    def _is_byte(piece: str) -> bool:
+        return len(piece) == 6 and piece.startswith("<0x") and piece.endswith(">")
+
+    def _model(self) -> tensorflow_text.SentencepieceTokenizer:
+        return tensorflow_text.SentencepieceTokenizer(model=self.asset)
+
+    def _encode(self, texts: tf.Tensor) -> tf.RaggedTensor:
+        return self._model().tokenize(texts)
+
+    def _decode(self, ids: tf.RaggedTensor) -> tf.Tensor:
+        return self._model().detokenize(ids)

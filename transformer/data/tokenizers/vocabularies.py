@@ -1,0 +1,106 @@
+"""The vocabularies of a run, on disk and in memory."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from transformer.data.tokenizers.base import Tokenizer
+from transformer.data.tokenizers.sentencepiece import SentencePieceTokenizer
+from transformer.data.tokenizers.wordpiece import WordPieceTokenizer
+from transformer.system.errors import UserError
+from transformer.system.files import MOST_JSON, own_path, parse_json, read_own, write_atomically
+
+DESCRIPTION = "tokenizer.json"
+Kind = type[SentencePieceTokenizer | WordPieceTokenizer]
+KINDS: dict[str, Kind] = {kind.kind: kind for kind in (SentencePieceTokenizer, WordPieceTokenizer)}
+MOST_ASSET = 2**24  # bytes of a vocabulary: a million pieces and more
+_RESTORE = "restore it or train the run again"
+
+
+@dataclass(frozen=True)
+class TokenizerPair:
+    """The tokenizers of a translator's two sides; one object twice where the vocabulary is joint."""
+
+    source: Tokenizer
+    target: Tokenizer
+
+    def __post_init__(self) -> None:
+        if self.source.kind != self.target.kind:
+            raise ValueError(f"target must be of the source's kind {self.source.kind!r}, got {self.target.kind!r}")
+
+    @property
+    def joint(self) -> bool:
+        """Whether both sides share one vocabulary."""
+        return self.source is self.target
+
+    def fingerprint(self) -> str:
+        """Return the SHA-256, in hexadecimal, of kind, jointness and assets."""
+        return hashlib.sha256(json.dumps(self._description(), sort_keys=True).encode()).hexdigest()
+
+    def save(self, folder: str | Path) -> None:
+        """Write the assets and `tokenizer.json` (kind, joint, SHA-256 of each asset) into `folder`.
+
+        Raises:
+            UserError: a file of such a name is there and is a link out of the folder, a device or a pipe.
+            OSError: the folder cannot be made.
+        """
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        for side, tokenizer in self._sides().items():
+            write_atomically(own_path(folder, side + tokenizer.suffix), tokenizer.asset)
+        write_atomically(own_path(folder, DESCRIPTION), (json.dumps(self._description(), indent=2) + "\n").encode())
+
+    @classmethod
+    def load(cls, folder: str | Path) -> TokenizerPair:
+        """Read what `save` wrote. File names are fixed: none is taken from `tokenizer.json`.
+
+        Raises:
+            UserError: a file is missing or damaged; the message names it.
+        """
+        description = _read_description(Path(folder) / DESCRIPTION)
+        kind = KINDS[description["kind"]]
+        sides = ("joint",) if description["joint"] else ("source", "target")
+        loaded = [
+            _read_tokenizer(kind, Path(folder) / (side + kind.suffix), description["sha256"].get(side))
+            for side in sides
+        ]
+        return cls(loaded[0], loaded[-1])
+
+    def _sides(self) -> dict[str, Tokenizer]:
+        return {"joint": self.source} if self.joint else {"source": self.source, "target": self.target}
+
+    def _description(self) -> dict[str, object]:
+        hashes = {side: hashlib.sha256(tokenizer.asset).hexdigest() for side, tokenizer in self._sides().items()}
+        return {"kind": self.source.kind, "joint": self.joint, "sha256": hashes}
+
+
+def _read(path: Path, most: int = MOST_JSON) -> bytes:
+    try:
+        return read_own(path.parent, path.name, most)
+    except OSError as error:
+        raise UserError(f"cannot read tokenizer file {path}: {error.strerror}; {_RESTORE}") from None
+
+
+def _read_description(path: Path) -> dict[str, Any]:
+    try:
+        description = parse_json(_read(path))
+    except ValueError as error:
+        raise UserError(f"tokenizer file {path} is not valid JSON ({error}); {_RESTORE}") from None
+    match description:
+        case {"kind": "sentencepiece" | "wordpiece", "joint": bool(), "sha256": dict()}:
+            return description
+    raise UserError(f"tokenizer file {path} does not describe a tokenizer; {_RESTORE}")
+
+
+def _read_tokenizer(kind: Kind, path: Path, digest: object) -> Tokenizer:
+    asset = _read(path, MOST_ASSET)
+    if hashlib.sha256(asset).hexdigest() != digest:
+        raise UserError(f"tokenizer file {path} is truncated or changed: its SHA-256 is not the saved one; {_RESTORE}")
+    try:
+        return kind(asset)
+    except ValueError as error:
+        raise UserError(f"tokenizer file {path} is damaged ({error}); {_RESTORE}") from None
