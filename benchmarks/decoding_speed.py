@@ -40,7 +40,7 @@ def write_ids(folder: Path, path: Path) -> None:
     from transformer.data.examples import text_files
     from transformer.data.tokenizers.learning import train_sentencepiece
     from transformer.ids import END_ID, START_ID
-    from transformer.inference.searcher import padded
+    from transformer.search.searcher import padded
 
     texts = [line for language in ("en", "de") for line in text_files.lines(folder / f"train.{language}")]
     tokenizer = train_sentencepiece(texts, TextConfig(vocabulary_size=VOCABULARY))

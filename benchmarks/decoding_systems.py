@@ -34,7 +34,7 @@ def transformer(ids, threads, beam, length, streams):
     import tensorflow as tf
 
     from transformer.config.sections import SearchConfig
-    from transformer.inference.searcher import Searcher
+    from transformer.search.searcher import Searcher
     from transformer.system.threads import in_order
 
     tf.config.threading.set_inter_op_parallelism_threads(2)

@@ -45,11 +45,11 @@ def main(argv: list[str] | None = None) -> int:
 def compare(args: Namespace) -> None:
     """Export, translate, score, and print the lines."""
     import_tensorflow()
-    from transformer.checkpoints import RunDirectory
+    from transformer.checkpoints.run import RunDirectory
     from transformer.data.examples import text_files
-    from transformer.evaluation import bleu
     from transformer.inference.ctranslate2_translator import CTranslate2Translator
     from transformer.inference.translator import Translator
+    from transformer.metrics.text import bleu
     from transformer.system.threads import share_cores
 
     share_cores()

@@ -38,11 +38,11 @@ def main(argv: list[str] | None = None) -> int:
 def score(args: Namespace) -> None:
     """Translate, score, and print the line."""
     import_tensorflow()
-    from transformer.checkpoints import RunDirectory
+    from transformer.checkpoints.run import RunDirectory
     from transformer.data.examples import text_files
     from transformer.data.examples.pairs import open_corpus
-    from transformer.evaluation import bleu, chrf, lowercase_tokenise, tokenised_bleu
     from transformer.inference.translator import Translator
+    from transformer.metrics.text import bleu, chrf, lowercase_tokenise, tokenised_bleu
     from transformer.system.threads import share_cores
 
     share_cores()

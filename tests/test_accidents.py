@@ -12,7 +12,7 @@ import tensorflow as tf
 from safetensors import safe_open
 from tiny_run import tiny_config, write_corpus
 
-from transformer.checkpoints import BEST, LAST, RunDirectory
+from transformer.checkpoints.run import BEST, LAST, RunDirectory
 from transformer.system.errors import UserError
 from transformer.training.trainer import Trainer
 

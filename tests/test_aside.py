@@ -7,11 +7,12 @@ import tensorflow as tf
 
 from transformer.config.sections import SearchConfig
 from transformer.ids import END_ID, PAD_ID, START_ID, UNKNOWN_ID
-from transformer.inference.aside import Aside, strategy_for
-from transformer.inference.constraints import at_least, begins_with
-from transformer.inference.search import decode
-from transformer.inference.strategies import Beam, Sample
 from transformer.models.transformer import Transformer
+from transformer.search.beam import Aside, Beam
+from transformer.search.loop import decode
+from transformer.search.rules import at_least, begins_with
+from transformer.search.sampling import Sample
+from transformer.search.searcher import strategy_for
 
 SOURCES = [[2, 5, 9, 4, 3], [2, 7, 3], [2, 8, 6, 3]]
 VOCABULARY = 9

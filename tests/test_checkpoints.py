@@ -15,12 +15,12 @@ import pytest
 import safetensors.numpy
 from tiny_run import pairs, tiny_config
 
-from transformer.arrays import load_arrays, save_arrays, write_atomically
-from transformer.building import build_model, model_variables, numbered
-from transformer.checkpoints import BEST, LAST, RunDirectory, check_same_run
+from transformer.checkpoints.arrays import load_arrays, model_variables, numbered, save_arrays, write_atomically
+from transformer.checkpoints.run import BEST, LAST, RunDirectory, check_same_run
 from transformer.data.tokenizers.learning import train_tokenizers
 from transformer.data.tokenizers.vocabularies import TokenizerPair
 from transformer.system.errors import UserError
+from transformer.tasks.sequence_to_sequence import build_model
 
 ROOT = Path(__file__).parents[1]
 CORPUS = {"name": "a corpus", "source_language": "pt", "target_language": "en", "fingerprint": "0123"}
@@ -186,7 +186,7 @@ def test_a_saved_run_gives_the_same_logits_in_a_fresh_process(run):
     expected = model((np.array(SOURCE), np.array(TARGET_IN)), training=False).numpy()
     code = (
         "import sys, numpy as np\n"
-        "from transformer.checkpoints import RunDirectory\n"
+        "from transformer.checkpoints.run import RunDirectory\n"
         "config, tokenizers, model = RunDirectory(sys.argv[1]).load()\n"
         f"logits = model((np.array({SOURCE}), np.array({TARGET_IN})), training=False)\n"
         "np.save(sys.argv[2], logits.numpy())\n"

@@ -16,13 +16,13 @@ from safetensors.numpy import save_file
 
 import train
 import translate
-from transformer.arrays import save_arrays
-from transformer.building import build_model, model_variables
-from transformer.checkpoints import RunDirectory
+from transformer.checkpoints.arrays import model_variables, save_arrays
+from transformer.checkpoints.run import RunDirectory
 from transformer.config.run import Config
 from transformer.data.tokenizers.base import RESERVED_TOKENS
 from transformer.data.tokenizers.vocabularies import TokenizerPair
 from transformer.data.tokenizers.wordpiece import WordPieceTokenizer
+from transformer.tasks.sequence_to_sequence import build_model
 
 ROOT = Path(__file__).resolve().parents[1]
 NUMBERS = "um dois três quatro cinco seis sete oito nove dez".split()

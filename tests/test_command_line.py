@@ -11,9 +11,9 @@ from conftest import ROOT
 
 import train
 import translate
+from transformer.commands.evaluate import parser as evaluation
 from transformer.commands.parser import Parser
 from transformer.data.phrasebook import __main__ as phrasebook
-from transformer.evaluation import parser as evaluation
 from transformer.inference import export, selfcheck
 from transformer.system.errors import UserError
 from transformer.system.messages import one_line, say, shown, utf8
@@ -47,7 +47,7 @@ def test_a_typo_in_a_flag_names_the_nearest(capsys, words, expected):
     [
         (["train.py"], "tensorflow"),
         (["translate.py", "Olá."], "tensorflow"),
-        (["-m", "transformer.evaluation", "a", "b", "--target-language", "en"], "babel"),
+        (["-m", "transformer.commands.evaluate", "a", "b", "--target-language", "en"], "babel"),
     ],
 )
 def test_the_python_of_another_environment_is_one_line_with_the_way_out(script, package):
@@ -220,7 +220,9 @@ def test_the_phrasebook_goes_to_a_pipe_that_closes_and_to_an_ascii_terminal():
         phrasebook.main(["--colour"])
 
 
-@pytest.mark.parametrize("script", ["train.py", "translate.py", "-m transformer.plots", "-m transformer.evaluation"])
+@pytest.mark.parametrize(
+    "script", ["train.py", "translate.py", "-m transformer.plots", "-m transformer.commands.evaluate"]
+)
 def test_help_goes_to_a_reader_that_leaves_and_to_closed_streams(script):
     done = shell(f"python {script} --help > /dev/full; echo $?; python {script} --help >&- 2>&-; echo $?")
     assert (done.stdout, done.stderr) == ("0\n0\n", "")

@@ -12,7 +12,7 @@ import pytest
 from conftest import ROOT
 from tiny_run import WORDS, pairs
 
-from transformer.arrays import stored_shapes
+from transformer.checkpoints.arrays import stored_shapes
 
 TEXT = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
 CONFIG = """

@@ -26,14 +26,15 @@ from test_crafted_export import mutated
 from tiny_run import save_run, spread_parts, tiny_config
 
 import translate
-from transformer import checkpoints
-from transformer.arrays import DamagedError, _digest, load_arrays, save_arrays
-from transformer.building import build_model, model_variables, weight_shapes
-from transformer.checkpoints import RunDirectory
+from transformer.checkpoints.arrays import DamagedError, _digest, load_arrays, model_variables, save_arrays
+from transformer.checkpoints.loading import weight_shapes
+from transformer.checkpoints.run import RunDirectory
+from transformer.checkpoints.run import run as checkpoints
 from transformer.config.checks import from_facts
 from transformer.data.tokenizers.base import RESERVED_TOKENS
 from transformer.data.tokenizers.learning import train_tokenizers
 from transformer.inference.translator import Translator
+from transformer.tasks.sequence_to_sequence import build_model
 from transformer.training.progress import Position
 from transformer.training.validation import Kept
 

@@ -12,7 +12,6 @@ from reference import randomised
 from tiny_run import pairs, shipping_example, tiny_config, write_run
 
 import translate
-from transformer.building import build_model
 from transformer.data.tokenizers.learning import train_tokenizers
 from transformer.ids import END_ID, PAD_ID, START_ID, UNKNOWN_ID
 from transformer.inference import export
@@ -22,6 +21,7 @@ from transformer.inference.selfcheck import token_log_probabilities
 from transformer.inference.translation import one_line
 from transformer.inference.translator import Translator
 from transformer.system.errors import UserError
+from transformer.tasks.sequence_to_sequence import build_model
 
 SENTENCES = ["sol mar rio", "um", "", "lua mar dois três um", "rio", "sol lua", "mar mar"]
 SEARCH = {"beam_size": 3, "penalty": "length", "length_penalty": 1.0, "finished": "aside", "max_extra_length": 4}

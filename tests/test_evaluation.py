@@ -9,8 +9,9 @@ from collections import Counter
 
 import pytest
 
-from transformer import evaluation
+from transformer.commands import evaluate
 from transformer.data.examples import text_files
+from transformer.metrics import text as scores
 from transformer.system.errors import UserError
 
 HYPOTHESES = ["the cat is on the mat", "there is a big house"]
@@ -25,7 +26,7 @@ def write(path, *sentences):
 def run(capsys, *argv):
     """Return exit code, stdout and stderr of the command line."""
     try:
-        code = evaluation.main([str(word) for word in argv])
+        code = evaluate.main([str(word) for word in argv])
     except SystemExit as stopped:
         code = stopped.code
     return (code, *capsys.readouterr())
@@ -35,16 +36,16 @@ def test_bleu_worked_by_hand():
     # Matches: 5 of 6 and 4 of 5 words; 3 of 5 and 2 of 4 pairs; 1 of 4 and 1 of 3 triples; 0 of 3 and 0 of 2 fours,
     # which `exp` smoothing counts as 1/2. 11 words against 10: no brevity penalty.
     expected = 100 * (9 / 11 * 5 / 9 * 2 / 7 * (1 / 2) / 5) ** (1 / 4)
-    score = evaluation.bleu(HYPOTHESES, REFERENCES, "en")
+    score = scores.bleu(HYPOTHESES, REFERENCES, "en")
     assert score.score == pytest.approx(expected, abs=1e-9)
     assert score.signature.startswith("nrefs:1|case:mixed|eff:no|tok:13a|smooth:exp|version:")
 
 
 def test_bleu_brevity_penalty_and_case():
     # All n-grams right, 5 words instead of 6: exp(1 - 6/5).
-    short = evaluation.bleu(["the cat sat on the"], ["the cat sat on the mat"], "en")
+    short = scores.bleu(["the cat sat on the"], ["the cat sat on the mat"], "en")
     assert short.score == pytest.approx(100 * math.exp(-0.2), abs=1e-9)
-    assert evaluation.bleu(["The cat sat on the mat"], ["the cat sat on the mat"], "en").score < 100
+    assert scores.bleu(["The cat sat on the mat"], ["the cat sat on the mat"], "en").score < 100
 
 
 def test_chrf_equals_a_plain_loop():
@@ -60,14 +61,14 @@ def test_chrf_equals_a_plain_loop():
         recalls.append(same / sum(r.total() for _, r in pairs))
     precision, recall = sum(precisions) / 6, sum(recalls) / 6
     expected = 100 * 5 * precision * recall / (4 * precision + recall)
-    score = evaluation.chrf(HYPOTHESES, REFERENCES)
+    score = scores.chrf(HYPOTHESES, REFERENCES)
     assert score.score == pytest.approx(expected, abs=1e-6)
     assert "|nc:6|nw:0|" in score.signature
 
 
 def test_hypotheses_without_any_match_or_word_score_nothing():
-    assert evaluation.bleu(["", ""], REFERENCES, "en").score == 0
-    assert evaluation.chrf(["", ""], REFERENCES).score == 0
+    assert scores.bleu(["", ""], REFERENCES, "en").score == 0
+    assert scores.chrf(["", ""], REFERENCES).score == 0
 
 
 @pytest.mark.parametrize(
@@ -75,23 +76,23 @@ def test_hypotheses_without_any_match_or_word_score_nothing():
     [("en", "13a"), ("", "13a"), ("pt-BR", "13a"), ("zh-TW", "zh"), ("zho", "zh"), ("ja", "char")],
 )
 def test_tokenizer_of_a_language(language, tokenizer):
-    assert f"|tok:{tokenizer}|" in evaluation.bleu(["a b c d"], ["a b c d"], language).signature
+    assert f"|tok:{tokenizer}|" in scores.bleu(["a b c d"], ["a b c d"], language).signature
 
 
 def test_chinese_is_scored_by_character():
     # Five characters, the fourth is wrong: 4/5 of them, 2/4 pairs, 1/3 triples, 0/2 fours, smoothed to 1/2.
-    score = evaluation.bleu(["车站在那。"], ["车站在哪。"], "zh").score
+    score = scores.bleu(["车站在那。"], ["车站在哪。"], "zh").score
     assert score == pytest.approx(100 * (4 / 5 * 2 / 4 * 1 / 3 * 0.5 / 2) ** (1 / 4), abs=1e-9)
 
 
 def test_tokenised_bleu_worked_by_hand():
     # Prepared: "ein &quot; hund &quot; läuft ." against the same with "katze": 5/6 words, 3/5 pairs, 1/4 triples, 0/3.
-    score = evaluation.tokenised_bleu(['Ein "Hund" läuft.'], ["ein &quot; katze &quot; läuft ."], "de")
+    score = scores.tokenised_bleu(['Ein "Hund" läuft.'], ["ein &quot; katze &quot; läuft ."], "de")
     assert score.score == pytest.approx(100 * (5 / 6 * 3 / 5 * 1 / 4 * 0.5 / 3) ** (1 / 4), abs=1e-9)
     assert "|tok:none|" in score.signature
 
 
-@pytest.mark.parametrize("function", [evaluation.bleu, evaluation.chrf])
+@pytest.mark.parametrize("function", [scores.bleu, scores.chrf])
 def test_unequal_or_no_sentences_are_refused(function):
     with pytest.raises(ValueError, match="hypotheses must be as many as references, got 2 and 1"):
         function(["a", "b"], ["a"])
@@ -105,26 +106,26 @@ def test_several_references_worked_by_hand():
     # "a b c d e" against "a b c x" and "y b c d e f": of one reference or the other are all 5 words, all 4 pairs, all 3
     # triples and the four "b c d e", but not "a b c d". Both lengths are 1 away, so the shorter counts: no penalty.
     references = [["a b c x"], ["y b c d e f"]]
-    score = evaluation.bleu(["a b c d e"], references, "en")
+    score = scores.bleu(["a b c d e"], references, "en")
     assert score.score == pytest.approx(100 * (1 * 1 * 1 * 1 / 2) ** (1 / 4), abs=1e-9)
     assert score.signature.startswith("nrefs:2|")
-    assert evaluation.bleu(["a b c d e"], tuple(map(tuple, references)), "en") == score
-    assert evaluation.tokenised_bleu(["A b C d e"], references, "en").score == pytest.approx(score.score)
-    best = max(evaluation.chrf(["a b c d e"], one).score for one in references)
-    both = evaluation.chrf(["a b c d e"], references)
+    assert scores.bleu(["a b c d e"], tuple(map(tuple, references)), "en") == score
+    assert scores.tokenised_bleu(["A b C d e"], references, "en").score == pytest.approx(score.score)
+    best = max(scores.chrf(["a b c d e"], one).score for one in references)
+    both = scores.chrf(["a b c d e"], references)
     assert both.score == pytest.approx(best) and both.signature.startswith("nrefs:2|")
-    assert evaluation.bleu(["a b c d e"], references[:1], "en") == evaluation.bleu(["a b c d e"], references[0], "en")
+    assert scores.bleu(["a b c d e"], references[:1], "en") == scores.bleu(["a b c d e"], references[0], "en")
 
 
 def test_unknown_tokenizer_is_refused():
     with pytest.raises(ValueError, match="tokenizer must be one of .*, got 'moses'"):
-        evaluation.bleu(["a"], ["a"], tokenizer="moses")
+        scores.bleu(["a"], ["a"], tokenizer="moses")
 
 
 def test_mecab_that_is_not_installed_is_one_clear_line(monkeypatch):
     monkeypatch.setattr("sacrebleu.tokenizers.tokenizer_ja_mecab.MeCab", None)
     with pytest.raises(UserError, match=r"^tokenizer 'ja-mecab' needs .* pip install 'sacrebleu\[ja\]', or choose"):
-        evaluation.bleu(["駅"], ["駅"], "ja", "ja-mecab")
+        scores.bleu(["駅"], ["駅"], "ja", "ja-mecab")
 
 
 @pytest.mark.parametrize(("language", "tokenizer"), [("de", "13a"), ("zh", "zh")])
@@ -227,7 +228,7 @@ def test_wrong_usage_is_one_line_and_code_2(capsys, words):
 
 def test_as_a_module(tmp_path):
     one = write(tmp_path / "one", "a b c d")
-    command = [sys.executable, "-m", "transformer.evaluation", one, one, "--target-language", "en"]
+    command = [sys.executable, "-m", "transformer.commands.evaluate", one, one, "--target-language", "en"]
     done = subprocess.run(command, capture_output=True, encoding="utf-8")
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith("sacreBLEU 100.00  ")
@@ -239,12 +240,12 @@ def test_lowercase_tokenise_reproduces_the_published_references(data_folder, lan
     raw, published = (
         list(text_files.lines(folder / f"test_2016_flickr{kind}.{language}")) for kind in ("", ".lc.norm.tok")
     )
-    assert evaluation.lowercase_tokenise(raw, language) == published
-    assert evaluation.tokenised_bleu(raw, published, language).score == pytest.approx(100)
+    assert scores.lowercase_tokenise(raw, language) == published
+    assert scores.tokenised_bleu(raw, published, language).score == pytest.approx(100)
 
 
 def test_nothing_heavy_is_imported_with_the_module():
     heavy = "{'sacrebleu', 'sacremoses', 'babel', 'tensorflow'}"
-    code = f"import sys, transformer.evaluation; print({heavy} & sys.modules.keys())"
+    code = f"import sys, transformer.commands.evaluate; print({heavy} & sys.modules.keys())"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, encoding="utf-8")
     assert done.stdout.strip() == "set()"

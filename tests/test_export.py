@@ -15,7 +15,6 @@ import tensorflow as tf
 from conftest import ROOT
 from tiny_run import pairs, shipping_example, spread_parts, tiny_config, write_run
 
-from transformer.building import build_model
 from transformer.config.sections import SearchConfig
 from transformer.data.phrasebook import generate
 from transformer.data.tokenizers.learning import train_tokenizers
@@ -26,6 +25,7 @@ from transformer.inference.export_directory import describe, draft_of, read_desc
 from transformer.inference.translation import one_line
 from transformer.inference.translator import Translator
 from transformer.system.errors import UserError
+from transformer.tasks.sequence_to_sequence import build_model
 
 # Loads a SavedModel and calls it where this package cannot be imported; argument: the names that must not be, the
 # SavedModel, its signature, a file of inputs, and one for the outputs.

@@ -12,8 +12,8 @@ from conftest import ROOT
 from safetensors import safe_open
 from tiny_run import tiny_config, write_corpus
 
-from transformer.building import model_variables
-from transformer.checkpoints import BEST, LAST, PREVIOUS, RunDirectory
+from transformer.checkpoints.arrays import model_variables
+from transformer.checkpoints.run import BEST, LAST, PREVIOUS, RunDirectory
 from transformer.system.errors import UserError
 from transformer.training.trainer import Trainer
 
@@ -121,7 +121,7 @@ def test_the_directory_belongs_to_one_process_at_a_time(make):
     trainer = make()  # holds its directory from the moment it is made
     code = (
         "import sys\n"
-        "from transformer.checkpoints import RunDirectory\n"
+        "from transformer.checkpoints.run import RunDirectory\n"
         "from transformer.system.errors import UserError\n"
         "try:\n    RunDirectory(sys.argv[1]).lock()\n"
         "except UserError as error:\n    print(error)\n"

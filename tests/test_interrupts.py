@@ -15,7 +15,7 @@ SCRIPTS = {
     "selfcheck": ["-m", "transformer.inference.selfcheck", "run"],
     "export": ["-m", "transformer.inference.export", "run", "out", "--format", "savedmodel"],
     "serve": ["-m", "transformer.inference.serve", "run", "--port", "0"],
-    "evaluation": ["-m", "transformer.evaluation", "a", "b", "--target-language", "en"],
+    "evaluation": ["-m", "transformer.commands.evaluate", "a", "b", "--target-language", "en"],
     "plots": ["-m", "transformer.plots", "run", "--sentence", "Bom dia."],
 }
 # A module that is interrupted while it is imported, and makes another error of it.

@@ -12,7 +12,6 @@ from conftest import ROOT
 
 import train
 import translate
-from transformer import evaluation
 from transformer.config import presets
 from transformer.config.run import Config
 from transformer.inference import export, selfcheck, serve
@@ -25,7 +24,7 @@ README = PAGES["README.md"]
 PARSERS = {
     "train.py": train.parser(),
     "translate.py": translate.parser(),
-    **{module.__name__: module.parser() for module in (evaluation, export, selfcheck, serve)},
+    **{module.__name__: module.parser() for module in (evaluate, export, selfcheck, serve)},
     "transformer.plots": plots_command.parser(),
 }
 

@@ -9,10 +9,12 @@ import pytest
 import tensorflow as tf
 
 from transformer.ids import END_ID, PAD_ID, START_ID, UNKNOWN_ID
-from transformer.inference.constraints import at_least, begins_with, no_repeated_ngram
-from transformer.inference.search import decode
-from transformer.inference.strategies import Beam, Sample, length_penalty
 from transformer.models.transformer import Transformer
+from transformer.search.beam import Beam
+from transformer.search.loop import decode
+from transformer.search.rules import at_least, begins_with, no_repeated_ngram
+from transformer.search.sampling import Sample
+from transformer.search.strategy import length_penalty
 
 NEVER = (PAD_ID, UNKNOWN_ID, START_ID)
 SOURCES = [[2, 5, 9, 4, 3], [2, 7, 3], [2, 8, 6, 3]]  # of different lengths, so that a batch of them has padding

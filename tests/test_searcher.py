@@ -9,13 +9,12 @@ import tensorflow as tf
 
 from transformer.config.sections import SearchConfig
 from transformer.ids import END_ID, PAD_ID, START_ID
-from transformer.inference import searcher as module
-from transformer.inference.aside import strategy_for
-from transformer.inference.constraints import at_least, begins_with
-from transformer.inference.search import decode
-from transformer.inference.searcher import Searcher, padded
-from transformer.inference.strategies import likeliest
 from transformer.models.transformer import Transformer
+from transformer.search import searcher as module
+from transformer.search.beam import likeliest
+from transformer.search.loop import decode
+from transformer.search.rules import at_least, begins_with
+from transformer.search.searcher import Searcher, padded, strategy_for
 
 SOURCES = [[START_ID, 5, 6, END_ID], [START_ID, 4, END_ID], [START_ID, 8, 7, 6, 5, 4, 4, 9, END_ID]]
 

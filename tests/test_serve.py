@@ -12,9 +12,8 @@ import pytest
 from conftest import ROOT
 from tiny_run import spread_parts, tiny_config, write_corpus
 
-from transformer.arrays import save_arrays
-from transformer.building import model_variables
-from transformer.checkpoints import BEST, RunDirectory
+from transformer.checkpoints.arrays import model_variables, save_arrays
+from transformer.checkpoints.run import BEST, RunDirectory
 from transformer.inference import serve
 from transformer.inference.serving.config import ServeConfig
 

@@ -10,7 +10,7 @@ import tensorflow as tf
 from conftest import ROOT
 from tiny_run import tiny_config, write_corpus
 
-from transformer.checkpoints import RunDirectory
+from transformer.checkpoints.run import RunDirectory
 from transformer.config.presets import read_config
 from transformer.config.run import Config
 from transformer.config.sections import TrainingConfig

@@ -7,7 +7,7 @@ from number_corpus import unlike_pairs
 from tiny_run import pairs as tiny_pairs
 from tiny_run import tiny_config
 
-from transformer.checkpoints import RunDirectory
+from transformer.checkpoints.run import RunDirectory
 from transformer.config.sections import DataConfig
 from transformer.data.examples.input_warnings import swapped
 from transformer.data.examples.pairs import open_corpus

@@ -11,9 +11,8 @@ import pytest
 import tensorflow as tf
 from tiny_run import tiny_config, write_corpus
 
-from transformer.arrays import load_arrays
-from transformer.building import model_variables
-from transformer.checkpoints import BEST, LAST, RunDirectory
+from transformer.checkpoints.arrays import load_arrays, model_variables
+from transformer.checkpoints.run import BEST, LAST, RunDirectory
 from transformer.data.batches import batches
 from transformer.inference.translation import Translation
 from transformer.inference.translator import Translator

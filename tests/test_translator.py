@@ -13,9 +13,8 @@ import tensorflow as tf
 from matplotlib.image import imread
 from tiny_run import pairs, save_run, spread_parts, tiny_config
 
-from transformer.arrays import save_arrays
-from transformer.building import build_model, model_variables
-from transformer.checkpoints import BEST, RunDirectory
+from transformer.checkpoints.arrays import model_variables, save_arrays
+from transformer.checkpoints.run import BEST, RunDirectory
 from transformer.config.sections import DEFAULT_RUN, CleaningConfig, SearchConfig
 from transformer.data.tokenizers.learning import train_tokenizers
 from transformer.ids import END_ID, START_ID
@@ -26,6 +25,7 @@ from transformer.inference.sentences import default_translator, evaluate, transl
 from transformer.inference.translation import Translation, joined, one_line
 from transformer.inference.translator import Translator
 from transformer.system.errors import UserError
+from transformer.tasks.sequence_to_sequence import build_model
 
 SENTENCES = ["sol mar rio", "um", "lua mar dois três um", "rio", "mar mar"]
 

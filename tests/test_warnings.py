@@ -9,9 +9,9 @@ from tiny_run import spread_parts
 from transformer.config.sections import SearchConfig
 from transformer.ids import END_ID
 from transformer.inference.commands import Wanted, translate_lines
-from transformer.inference.search import Hypotheses
-from transformer.inference.searcher import padded
 from transformer.inference.translator import Translator
+from transformer.search.loop import Hypotheses
+from transformer.search.searcher import padded
 
 PLAIN = "lua mar rio"
 IDS = range(262, 290)  # of pieces that are no bytes

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import keras
 
-from transformer.arrays import save_arrays
-from transformer.building import build_model, model_variables
-from transformer.checkpoints import RunDirectory
+from transformer.checkpoints.arrays import model_variables, save_arrays
+from transformer.checkpoints.run import RunDirectory
 from transformer.config.run import Config
 from transformer.data.tokenizers.learning import train_tokenizers
+from transformer.tasks.sequence_to_sequence import build_model
 
 WORDS = {"um": "one", "dois": "two", "três": "three", "sol": "sun", "mar": "sea", "rio": "river", "lua": "moon"}
 

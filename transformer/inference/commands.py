@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, TextIO
 
-from transformer.checkpoints import RunDirectory
+from transformer.checkpoints.run import RunDirectory
 from transformer.config.sections import DEFAULT_RUN
 from transformer.data.examples import text_files
 from transformer.inference.live import LiveInput

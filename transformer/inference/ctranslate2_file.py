@@ -19,7 +19,7 @@ from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
-from transformer.arrays import Shape
+from transformer.checkpoints.arrays import Shape
 from transformer.config.sections import ModelConfig
 from transformer.data.tokenizers.vocabularies import DESCRIPTION, KINDS, MOST_ASSET, TokenizerPair
 from transformer.inference.ctranslate2_spec import MODEL, configure, empty_specification

@@ -23,10 +23,10 @@ from transformer.inference import ctranslate2_file
 from transformer.inference.ctranslate2_spec import MODEL, library
 from transformer.inference.export_directory import check_digest, check_intact, read_description
 from transformer.inference.parts import Part, Reader
-from transformer.inference.search import Hypotheses
-from transformer.inference.strategies import coverage_penalty, length_penalty
 from transformer.inference.translation import Translation, one_line
 from transformer.inference.translator import Translator
+from transformer.search.loop import Hypotheses
+from transformer.search.strategy import coverage_penalty, length_penalty
 from transformer.system.errors import UserError
 from transformer.system.files import own_path
 from transformer.system.threads import STREAMS, cores_of_a_stream, refuse_fork

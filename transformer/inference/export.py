@@ -77,7 +77,7 @@ def export(p: Parser, args: argparse.Namespace, search: dict[str, Any]) -> None:
     """
     with starting():
         import_tensorflow()
-        from transformer.checkpoints import RunDirectory
+        from transformer.checkpoints.run import RunDirectory
         from transformer.inference import ctranslate2_spec, savedmodel
         from transformer.inference.export_directory import check_target, describe, draft_of
         from transformer.inference.translator import Translator

@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from transformer.checkpoints import EXPORT
+from transformer.checkpoints.run import EXPORT
 from transformer.convert.directory import EXPORT_FORMATS
 from transformer.system.errors import UserError
 from transformer.system.files import hold, own_path, parse_json, read_own

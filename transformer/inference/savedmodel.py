@@ -15,12 +15,12 @@ import numpy as np
 import tensorflow as tf
 
 from transformer.ids import END_ID, PAD_ID, START_ID
-from transformer.inference.aside import strategy_for
-from transformer.inference.constraints import Rule, rules_of
-from transformer.inference.search import Hypotheses, State, advance, begin, finish, open_axes, with_room
-from transformer.inference.strategies import Strategy
 from transformer.inference.translator import Translator
 from transformer.models.transformer import Transformer
+from transformer.search.loop import Hypotheses, State, advance, begin, finish, open_axes, with_room
+from transformer.search.rules import Rule, rules_of
+from transformer.search.searcher import strategy_for
+from transformer.search.strategy import Strategy
 from transformer.system.errors import UserError
 
 TEXT, IDS = "text", "ids"  # the directories

@@ -100,7 +100,7 @@ def main(argv: list[str] | None = None) -> int:
             with starting():
                 import_tensorflow()
 
-                from transformer.checkpoints import RunDirectory
+                from transformer.checkpoints.run import RunDirectory
                 from transformer.inference.serving.app import make_app
                 from transformer.inference.serving.batcher import Batcher
                 from transformer.inference.serving.service import Service

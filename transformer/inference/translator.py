@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from transformer.checkpoints import BEST, RunDirectory
+from transformer.checkpoints.run import BEST, RunDirectory
 from transformer.config.run import MOST_CACHE, Config
 from transformer.config.sections import DEFAULT_RUN, CleaningConfig, SearchConfig
 from transformer.data.tokenizers.vocabularies import TokenizerPair
@@ -18,10 +18,10 @@ from transformer.ids import START_ID
 from transformer.inference.attention import source_attention
 from transformer.inference.doubts import doubts
 from transformer.inference.parts import Part, Reader, utf8
-from transformer.inference.search import Hypotheses
-from transformer.inference.searcher import Searchers, padded
 from transformer.inference.translation import END, START, Translation, joined, one_line
 from transformer.models.transformer import Transformer
+from transformer.search.loop import Hypotheses
+from transformer.search.searcher import Searchers, padded
 from transformer.system.errors import UserError
 from transformer.system.graphs import Graph
 from transformer.system.threads import STREAMS, in_order, refuse_fork

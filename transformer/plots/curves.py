@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from transformer.evaluation import bleu
+from transformer.metrics.text import bleu
 from transformer.plots.fonts import lettering
 from transformer.plots.style import COLOURS, HATCHES, finish, label_axes, line_style, new_figure, plain, show_legend
 
@@ -114,7 +114,7 @@ def length_bleu(
     Args:
         groups: (lengths of the sources, hypotheses, references) by name.
         edges: ascending; a range goes from one up to, not including, the next.
-        target_language: see `transformer.evaluation.bleu`.
+        target_language: see `transformer.metrics.text.bleu`.
         path: of a PNG file; None: none is written.
 
     Raises:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from transformer.checkpoints import RunDirectory
+from transformer.checkpoints.run import RunDirectory
 from transformer.system.errors import AccidentError, UserError
 
 

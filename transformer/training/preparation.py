@@ -6,8 +6,7 @@ import functools
 from collections.abc import Callable
 from typing import NamedTuple
 
-from transformer.building import check_buildable
-from transformer.checkpoints import RunDirectory, check_same_run
+from transformer.checkpoints.run import RunDirectory, check_same_run
 from transformer.config.run import Config
 from transformer.data.examples.corpus import Corpus
 from transformer.data.examples.pairs import open_corpus
@@ -15,6 +14,7 @@ from transformer.data.records import Shards, cleaned_pairs, tokenised_shards
 from transformer.data.tokenizers.learning import train_tokenizers
 from transformer.data.tokenizers.vocabularies import TokenizerPair
 from transformer.system.errors import UserError
+from transformer.tasks.sequence_to_sequence import check_buildable
 from transformer.training.optimizer import build_schedule
 
 

@@ -11,13 +11,13 @@ from pathlib import Path
 import keras
 import tensorflow as tf
 
-from transformer.arrays import DamagedError, load_arrays, load_fitting
-from transformer.building import build_model, model_variables, numbered
-from transformer.checkpoints import LAST, PREVIOUS, RunDirectory
+from transformer.checkpoints.arrays import DamagedError, load_arrays, load_fitting, model_variables, numbered
+from transformer.checkpoints.run import LAST, PREVIOUS, RunDirectory
 from transformer.config.checks import from_facts
 from transformer.config.run import Config
 from transformer.data.batches import batches, streamed
 from transformer.system.errors import AccidentError, UserError
+from transformer.tasks.sequence_to_sequence import build_model
 from transformer.training.cluster import Cluster
 from transformer.training.devices import devices, precision_doubts
 from transformer.training.interruption import Interruption

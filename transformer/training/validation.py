@@ -13,15 +13,14 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from transformer.arrays import load_arrays, save_arrays
-from transformer.building import model_variables
-from transformer.checkpoints import BEST, RunDirectory
+from transformer.checkpoints.arrays import load_arrays, model_variables, save_arrays
+from transformer.checkpoints.run import BEST, RunDirectory
 from transformer.config.checks import from_facts, require
 from transformer.config.run import Config
 from transformer.data.batches import batches, streamed
 from transformer.data.examples.held_out import Pair
-from transformer.evaluation import bleu
 from transformer.inference.translator import Translator
+from transformer.metrics.text import bleu
 from transformer.system.errors import AccidentError, UserError
 from transformer.training.cluster import Cluster
 from transformer.training.preparation import TrainingData

@@ -1,34 +1,20 @@
-"""Scores of translations: BLEU and chrF by sacrebleu, each with the signature that makes it repeatable.
-
-`python -m transformer.evaluation HYP REF [REF ...] --target-language L` prints them for files with one sentence a line.
-"""
+"""Scores of translations: BLEU and chrF by sacrebleu, each with the signature that makes it repeatable."""
 
 from __future__ import annotations
 
-from transformer.system.interrupts import quiet_start
-
-if __name__ == "__main__":
-    quiet_start()
-
-import argparse
-import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, cast
 
-from transformer.commands.parser import Parser
-from transformer.data.languages import bleu_tokenizer, check_language, language_of
+from transformer.data.languages import bleu_tokenizer, language_of
 from transformer.system.errors import UserError
-from transformer.system.interrupts import starting
-from transformer.system.messages import say
-from transformer.system.process import exit_code
-from transformer.system.tensorflow import import_tensorflow
 
 if TYPE_CHECKING:
     from sacrebleu.metrics.base import Metric
 
+
 # sacrebleu's tokenizers, without those that download a model.
 TOKENIZERS = ("13a", "intl", "zh", "char", "ja-mecab", "ko-mecab", "none")
+
 TOKENISED_LINES = 100  # that end in a full stop behind a blank: what sacrebleu takes for a sign of tokenised text
 
 # One text for each hypothesis, or several such sequences, each of one reference translator.
@@ -153,95 +139,3 @@ def _score(metric: Metric, hypotheses: Sequence[str], references: References) ->
         raise ValueError("hypotheses and references must hold at least one sentence, got none")
     result = metric.corpus_score(list(hypotheses), several)
     return Score(result.score, str(metric.get_signature()))
-
-
-def _read(path: Path) -> list[str]:
-    from transformer.data.examples import text_files
-
-    sentences = list(text_files.lines(path))
-    if not any(sentence.strip() for sentence in sentences):
-        raise UserError(f"{path} holds no text; give a file with one sentence a line")
-    return sentences
-
-
-def parser() -> Parser:
-    """Return the command line."""
-    p = Parser(
-        prog="python -m transformer.evaluation",
-        description="Score translations: sacreBLEU and chrF with their signatures, on standard output.",
-        epilog="Files are UTF-8, plain or .gz; line n of HYP is the translation that line n of each "
-        "REF is compared with.",
-    )
-    p.add_argument("hypotheses", metavar="HYP", type=Path, help="translations, one sentence a line")
-    p.add_argument(
-        "references",
-        metavar="REF",
-        type=Path,
-        nargs="+",
-        help="reference translations, one sentence a line; several files where there are several of each sentence",
-    )
-    p.add_argument(
-        "--target-language",
-        metavar="L",
-        required=True,
-        help="code of the language of all files, such as 'en'; it chooses the tokenizer of BLEU",
-    )
-    p.add_argument(
-        "--tokenizer",
-        choices=TOKENIZERS,
-        default="",
-        metavar="NAME",
-        help=f"sacreBLEU tokenizer instead of the language's: {', '.join(TOKENIZERS)}",
-    )
-    p.add_argument(
-        "--lowercase-tokenised",
-        action="store_true",
-        help="also print BLEU of the files lower-cased and tokenised by Moses' rules, as published Multi30k tables do",
-    )
-    return p
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Score a file against others; return the exit code: 0 done, 1 failed with one line on stderr, 2 wrong usage."""
-    options = parser().parse_args(argv)
-    return exit_code(lambda: _evaluate(options))
-
-
-def _evaluate(options: argparse.Namespace) -> None:
-    check_language(options.target_language)
-    with starting():
-        import_tensorflow()
-
-    hypotheses, *references = texts = [_read(path) for path in (options.hypotheses, *options.references)]
-    for path, text in zip(options.references, references, strict=True):
-        if len(hypotheses) != len(text):
-            raise UserError(
-                f"{options.hypotheses} has {len(hypotheses)} lines and {path} has {len(text)}: line "
-                f"{min(len(hypotheses), len(text)) + 1} has no counterpart; line n of one must translate line n of "
-                "the other"
-            )
-    if options.tokenizer != "none":
-        _warn_of_tokenised([options.hypotheses, *options.references], texts)
-    scores = {
-        "sacreBLEU": bleu(hypotheses, references, options.target_language, options.tokenizer),
-        "chrF": chrf(hypotheses, references),
-    }
-    if options.lowercase_tokenised:
-        tokenised = [lowercase_tokenise(text, options.target_language) for text in references]
-        scores["lower-cased tokenised BLEU"] = tokenised_bleu(hypotheses, tokenised, options.target_language)
-    for name, score in scores.items():
-        print(f"{name} {score.score:.2f}  {score.signature}")
-
-
-def _warn_of_tokenised(paths: Sequence[Path], texts: Sequence[Sequence[str]]) -> None:
-    names = [str(path) for path, text in zip(paths, texts, strict=True) if looks_tokenised(text)]
-    if names:
-        message = (
-            f"{' and '.join(names)}: {TOKENISED_LINES} lines or more end in ' .', as tokenised text does; score text "
-            "as people write it, or tokenised text on both sides with --tokenizer none"
-        )
-        say(f"warning: {message}")
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -14,10 +14,10 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 
 from transformer.ids import END_ID, PAD_ID, START_ID
-from transformer.inference.constraints import Past, Rule, never_special
-from transformer.inference.strategies import IMPOSSIBLE, Strategy, coverage_penalty
 from transformer.layers.masks import create_padding_mask
 from transformer.models.transformer import Transformer
+from transformer.search.rules import Past, Rule, never_special
+from transformer.search.strategy import IMPOSSIBLE, Strategy, coverage_penalty
 
 
 class Hypotheses(NamedTuple):

@@ -16,10 +16,12 @@ import tensorflow as tf
 
 from transformer.config.sections import SearchConfig
 from transformer.ids import END_ID, PAD_ID, START_ID
-from transformer.inference.aside import strategy_for
-from transformer.inference.constraints import begins_with, rules_of
-from transformer.inference.search import Hypotheses, State, advance, begin, finish, open_axes, with_room
 from transformer.models.transformer import Transformer
+from transformer.search.beam import Aside, Beam
+from transformer.search.loop import Hypotheses, State, advance, begin, finish, open_axes, with_room
+from transformer.search.rules import begins_with, rules_of
+from transformer.search.sampling import Sample
+from transformer.search.strategy import Strategy
 from transformer.system.graphs import Graph
 
 FIRST_ROOM = 32  # tokens that the cache has room for at the start; it doubles when they are used up
@@ -224,3 +226,25 @@ def padded(rows: Sequence[Sequence[int]]) -> np.ndarray:
 def _wider(part: np.ndarray, length: int) -> np.ndarray:
     """Pad the third axis, T, where there is one."""
     return np.pad(part, ((0, 0), (0, 0), (0, length - part.shape[2]))) if part.ndim == 3 else part
+
+
+def strategy_for(
+    search: SearchConfig,
+    width: tf.Tensor | int | None = None,
+    alpha: tf.Tensor | float | None = None,
+    most: int = 0,
+) -> Strategy:
+    """Return what a config asks for.
+
+    Args:
+        search: the config.
+        width: number of hypotheses where it is known only when a graph runs; None: the config's `beam_size`.
+        alpha: exponent of the length penalty, likewise; None: the config's.
+        most: upper bound of `width`, where that is a tensor.
+    """
+    width = search.beam_size if width is None else width
+    alpha = search.length_penalty if alpha is None else alpha
+    if search.temperature:
+        return Sample(width, search.temperature, search.top_k, search.top_p, search.seed)
+    beam = Aside if search.finished == "aside" and (most or search.beam_size) > 1 else Beam
+    return beam(width, alpha, search.penalty, most)

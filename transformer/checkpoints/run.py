@@ -20,14 +20,15 @@ import weakref
 from collections.abc import Mapping
 from pathlib import Path
 
-from transformer.arrays import check_shapes, load_arrays
-from transformer.building import PREFIX, build_model, model_variables, weight_shapes
+from transformer.checkpoints.arrays import PREFIX, check_shapes, load_arrays, model_variables
+from transformer.checkpoints.loading import weight_shapes
 from transformer.config.run import Config
 from transformer.config.stored import stored_config
 from transformer.data.tokenizers.vocabularies import TokenizerPair
 from transformer.models.transformer import Transformer
 from transformer.system.errors import UserError
 from transformer.system.files import hold, own_path, parse_json, read_own, write_atomically
+from transformer.tasks.sequence_to_sequence import build_model
 
 BEST, LAST, PREVIOUS = "best", "last", "previous"
 MOST_METRICS = 2**28  # bytes of metrics.jsonl: more than a million records

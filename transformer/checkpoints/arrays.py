@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from transformer.system.files import parse_json, write_atomically
 from transformer.system.panics import panics_as_errors
 
 MOST_HEADER = 2**23  # bytes of a file's header; 64 layers with Adam's two moments and an average need 2.4 million
+PREFIX = "model/"  # of the names of a model's weights in a file
 Shape = tuple[int, ...]
 
 
@@ -176,3 +177,13 @@ def load_fitting(path: Path, variables: Mapping[str, keras.Variable]) -> tuple[l
     fitting = {name: variable for name, variable in variables.items() if stored.get(name) == tuple(variable.shape)}
     load_arrays(path, fitting)
     return list(fitting), [name for name in variables if name not in fitting]
+
+
+def model_variables(model: keras.Model) -> dict[str, keras.Variable]:
+    """Return the weights of a model by name, the same in every process."""
+    return {f"{PREFIX}{v.path.removeprefix(model.name + '/')}": v for v in model.trainable_variables}
+
+
+def numbered(prefix: str, variables: Iterable[keras.Variable]) -> dict[str, keras.Variable]:
+    """Return variables under numbers, for those whose own names differ between processes."""
+    return {f"{prefix}/{i:04d}": variable for i, variable in enumerate(variables)}

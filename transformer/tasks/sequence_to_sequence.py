@@ -1,10 +1,6 @@
-"""From a config and vocabularies to a model, and from a model to its weights by name."""
+"""From a config and vocabularies to an encoder-decoder."""
 
 from __future__ import annotations
-
-import dataclasses
-from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
 
 import keras
 
@@ -12,8 +8,6 @@ from transformer.config.sections import ModelConfig
 from transformer.data.tokenizers.vocabularies import TokenizerPair
 from transformer.models.transformer import Transformer
 from transformer.system.errors import UserError
-
-PREFIX = "model/"  # of the names of a model's weights in a file
 
 
 def check_buildable(config: ModelConfig, tokenizers: TokenizerPair) -> None:
@@ -68,38 +62,3 @@ def build_model(config: ModelConfig, tokenizers: TokenizerPair, precision: str =
     )
     model.build()
     return model
-
-
-def model_variables(model: Transformer) -> dict[str, keras.Variable]:
-    """Return the weights of a model by name, the same in every process."""
-    return {f"{PREFIX}{v.path.removeprefix(model.name + '/')}": v for v in model.trainable_variables}
-
-
-def weight_shapes(config: ModelConfig, tokenizers: TokenizerPair) -> dict[str, tuple[int, ...]]:
-    """Return the shapes of what `model_variables` returns for a model of these sizes, which is not built for it.
-
-    It takes no memory for weights, and no more time for many layers: all layers are like the first.
-
-    Raises:
-        UserError: see `check_buildable`.
-    """
-    # Keras would make the variables at the end of the next scope of its thread: so this thread ends before.
-    with ThreadPoolExecutor(1) as thread:
-        first = thread.submit(_shapes_of_first_layers, config, tokenizers).result()
-    numbers = range(1, config.num_layers + 1)
-    return {
-        name.replace("/layer1/", f"/layer{number}/"): shape
-        for name, shape in first.items()
-        for number in (numbers if "/layer1/" in name else numbers[:1])
-    }
-
-
-def _shapes_of_first_layers(config: ModelConfig, tokenizers: TokenizerPair) -> dict[str, tuple[int, ...]]:
-    with keras.StatelessScope(initialize_variables=False):
-        model = build_model(dataclasses.replace(config, num_layers=1), tokenizers)
-    return {name: tuple(variable.shape) for name, variable in model_variables(model).items()}
-
-
-def numbered(prefix: str, variables: Iterable[keras.Variable]) -> dict[str, keras.Variable]:
-    """Return variables under numbers, for those whose own names differ between processes."""
-    return {f"{prefix}/{i:04d}": variable for i, variable in enumerate(variables)}

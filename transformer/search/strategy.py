@@ -1,0 +1,91 @@
+"""What chooses the next tokens, and what scores hypotheses.
+
+Axes: B sentences, S source tokens, W hypotheses per sentence, V vocabulary.
+"""
+
+from __future__ import annotations
+
+import abc
+from typing import NamedTuple
+
+import tensorflow as tf
+
+IMPOSSIBLE = -1e9  # log-probability of what must not be chosen; finite, so that differences stay numbers
+
+
+class Choice(NamedTuple):
+    """What was chosen for each hypothesis.
+
+    Attributes:
+        parent: (B, W) int32, the hypothesis that it goes on from.
+        token: (B, W) int32.
+        gain: (B, W) log-probability of the token after that hypothesis, in nats; 0 where it was finished before.
+    """
+
+    parent: tf.Tensor
+    token: tf.Tensor
+    gain: tf.Tensor
+
+
+def length_penalty(lengths: tf.Tensor, alpha: tf.Tensor | float, form: str = "gnmt") -> tf.Tensor:
+    """Return what a log-probability is divided by.
+
+    Args:
+        lengths: in tokens, the end token included; at least 1.
+        alpha: exponent; 0 compares plain log-probabilities.
+        form: 'gnmt': ((5 + length) / 6)^alpha (Wu et al. 2016, equation 14); 'length': length^alpha.
+    """
+    lengths = tf.cast(lengths, tf.float32)
+    return (lengths if form == "length" else (5.0 + lengths) / 6.0) ** alpha
+
+
+def coverage_penalty(coverage: tf.Tensor, beta: float, real: tf.Tensor) -> tf.Tensor:
+    """Return beta * sum over source tokens of log(min(attention received, 1)): (B, W, S) and (B, S) bool -> (B, W).
+
+    Source: Wu et al. 2016, equation 14.
+    """
+    received = tf.clip_by_value(coverage, 1e-6, 1.0)
+    return beta * tf.reduce_sum(tf.where(real[:, tf.newaxis], tf.math.log(received), 0.0), axis=-1)
+
+
+class Strategy(abc.ABC):
+    """Chooses the next tokens of W hypotheses.
+
+    Attributes:
+        width: W.
+        branches: whether a hypothesis may go on from another one.
+    """
+
+    width: int
+    branches: bool
+
+    @abc.abstractmethod
+    def start(self, batch: tf.Tensor) -> tf.Tensor:
+        """Return the log-probabilities (B, W) that the hypotheses start with."""
+
+    @abc.abstractmethod
+    def score(self, log_probabilities: tf.Tensor, lengths: tf.Tensor) -> tf.Tensor:
+        """Return what hypotheses are ordered by, from their log-probabilities and their lengths of at least 1."""
+
+    @abc.abstractmethod
+    def choose(
+        self,
+        logits: tf.Tensor,
+        normalisers: tf.Tensor,
+        log_probabilities: tf.Tensor,
+        lengths: tf.Tensor,
+        finished: tf.Tensor,
+        position: tf.Tensor,
+        bonus: tf.Tensor | float,
+    ) -> Choice:
+        """Choose.
+
+        Args:
+            logits: (B, W, V), forbidden tokens at `IMPOSSIBLE` or below.
+            normalisers: (B, W, 1); a token's log-probability is its logit minus this.
+            log_probabilities: (B, W) of the hypotheses so far.
+            lengths: (B, W) tokens of a hypothesis with the next one, or all of a finished one.
+            finished: (B, W) bool; a finished hypothesis goes on with padding, at no cost.
+            position: scalar int32, index of the next token.
+            bonus: (B, W), added to the penalised log-probability in comparisons.
+        """
