@@ -7,8 +7,8 @@ if __name__ == "__main__":
 
 from transformer.commands.parser import Parser
 from transformer.commands.search_flags import add_search_flags
+from transformer.commands.translate_flags import check_extras, check_usage
 from transformer.config.sections import DEFAULT_RUN
-from transformer.inference.usage import check_extras, check_usage
 from transformer.system.interrupts import starting
 from transformer.system.messages import say
 from transformer.system.process import exit_code, leave
@@ -62,7 +62,7 @@ def main(argv: list[str] | None = None) -> int:
         with starting():
             check_extras(args)
             import_tensorflow(optimise=False)
-            from transformer.inference.commands import Wanted, open_translator, prompt_of, translate_lines
+            from transformer.commands.translate import Wanted, open_translator, prompt_of, translate_lines
 
             translator = open_translator(args.engine, args.run, args.weights, search)
         if not 1 <= args.n_best <= translator.search.beam_size:

@@ -63,7 +63,7 @@ def ctranslate2(ids, threads, beam, length, streams):
     import ctranslate2
     import numpy as np
 
-    from transformer.inference.ctranslate2_spec import specification
+    from transformer.convert.ctranslate2 import specification
 
     spec = specification(_model())
     words = ["<pad>", "<unk>", "<s>", "</s>", *(f"w{i}" for i in range(4, VOCABULARY))]

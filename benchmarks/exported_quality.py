@@ -46,8 +46,8 @@ def compare(args: Namespace) -> None:
     """Export, translate, score, and print the lines."""
     import_tensorflow()
     from transformer.checkpoints.run import RunDirectory
+    from transformer.convert.ctranslate2_engine import CTranslate2Translator
     from transformer.data.examples import text_files
-    from transformer.inference.ctranslate2_translator import CTranslate2Translator
     from transformer.inference.translator import Translator
     from transformer.metrics.text import bleu
     from transformer.system.threads import share_cores
@@ -98,7 +98,7 @@ def compare(args: Namespace) -> None:
 
 def exported(run: str, out: Path, kind: str, search: dict[str, object], *flags: str) -> Path:
     """Export with a search and return the directory."""
-    from transformer.inference import export
+    from transformer.commands import export
 
     settings = [word for name, value in search.items() for word in (f"--{name.replace('_', '-')}", str(value))]
     with contextlib.redirect_stdout(sys.stderr):

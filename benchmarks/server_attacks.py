@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 
 from server_process import PATIENCE
 
-from transformer.inference.serving.config import ServeConfig
+from transformer.serving.config import ServeConfig
 
 LIMITS = ServeConfig()
 MOST_SILENCE_MS = 1000

@@ -3,7 +3,7 @@ r"""Put load on a translation server and check every answer.
     python benchmarks/server_load.py RUN [--input F] [--requests N] [--clients N] [--rounds N] [--minutes M]
                                       [--attackers N]
 
-Starts `transformer.inference.serve` on a free port of 127.0.0.1 and stops it at the end. Prints JSON lines:
+Starts `transformer.commands.serve` on a free port of 127.0.0.1 and stops it at the end. Prints JSON lines:
 
 load: N requests of many clients at a time. One in five is bad, in one of nine ways. Every translation is compared with
     the offline one of the same sentence; a different one counts as a near tie where its score is as good, which the
@@ -40,7 +40,7 @@ from server_attacks import MOST_SILENCE_MS, attacks, slow_bodies
 from server_process import MOST_SECONDS_TO_STOP, PATIENCE, ServerProcess
 
 from transformer.commands.parser import Parser
-from transformer.inference.serving.config import ServeConfig
+from transformer.serving.config import ServeConfig
 from transformer.system.errors import UserError
 from transformer.system.process import exit_code
 from transformer.system.tensorflow import import_tensorflow
@@ -219,9 +219,9 @@ def measure(args: Namespace) -> None:
     """Print the lines."""
     import_tensorflow()
     from transformer.checkpoints.run import RunDirectory
+    from transformer.commands.selfcheck import NEAR_TIE
     from transformer.data.examples import text_files
     from transformer.data.examples.pairs import open_corpus
-    from transformer.inference.selfcheck import NEAR_TIE
     from transformer.inference.translator import Translator
     from transformer.system.threads import share_cores
 

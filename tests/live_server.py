@@ -6,10 +6,10 @@ import json
 import threading
 import time
 
-from transformer.inference.serving.app import make_app
-from transformer.inference.serving.batcher import Batcher
-from transformer.inference.serving.config import ServeConfig
-from transformer.inference.serving.server import Server, listen
+from transformer.serving.app import make_app
+from transformer.serving.batcher import Batcher
+from transformer.serving.config import ServeConfig
+from transformer.serving.server import Server, listen
 
 ABOUT = {"run": ["tiny"], "source_language": "pt", "target_language": "en"}
 JSON = {"Content-Type": "application/json"}

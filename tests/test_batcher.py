@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from transformer.inference.serving.batcher import Batcher, Busy, Failed, Late, Stopped
+from transformer.serving.batcher import Batcher, Busy, Failed, Late, Stopped
 
 
 class Panic(BaseException):

@@ -11,10 +11,10 @@ from conftest import ROOT
 
 import train
 import translate
+from transformer.commands import export, selfcheck
 from transformer.commands.evaluate import parser as evaluation
 from transformer.commands.parser import Parser
 from transformer.data.phrasebook import __main__ as phrasebook
-from transformer.inference import export, selfcheck
 from transformer.system.errors import UserError
 from transformer.system.messages import one_line, say, shown, utf8
 from transformer.system.process import exit_code
@@ -221,7 +221,7 @@ def test_the_phrasebook_goes_to_a_pipe_that_closes_and_to_an_ascii_terminal():
 
 
 @pytest.mark.parametrize(
-    "script", ["train.py", "translate.py", "-m transformer.plots", "-m transformer.commands.evaluate"]
+    "script", ["train.py", "translate.py", "-m transformer.commands.plot", "-m transformer.commands.evaluate"]
 )
 def test_help_goes_to_a_reader_that_leaves_and_to_closed_streams(script):
     done = shell(f"python {script} --help > /dev/full; echo $?; python {script} --help >&- 2>&-; echo $?")

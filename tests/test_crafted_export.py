@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 from tiny_run import save_run, spread_parts, tiny_config
 
+from transformer.commands import export
+from transformer.convert.ctranslate2_engine import CTranslate2Translator
+from transformer.convert.directory import describe, draft_of
 from transformer.data.tokenizers.learning import train_tokenizers
-from transformer.inference import export
-from transformer.inference.ctranslate2_translator import CTranslate2Translator
-from transformer.inference.export_directory import describe, draft_of
 from transformer.system.errors import UserError
 
 WEIGHTS = "model/model.bin"

@@ -12,13 +12,13 @@ from reference import randomised
 from tiny_run import pairs, shipping_example, tiny_config, write_run
 
 import translate
+from transformer.commands import export
+from transformer.commands.selfcheck import token_log_probabilities
+from transformer.convert.ctranslate2 import ACTIVATIONS
+from transformer.convert.ctranslate2_engine import CTranslate2Translator, compute_type
 from transformer.data.tokenizers.learning import train_tokenizers
 from transformer.ids import END_ID, PAD_ID, START_ID, UNKNOWN_ID
-from transformer.inference import export
-from transformer.inference.ctranslate2_spec import ACTIVATIONS
-from transformer.inference.ctranslate2_translator import CTranslate2Translator, compute_type
-from transformer.inference.selfcheck import token_log_probabilities
-from transformer.inference.translation import one_line
+from transformer.inference.result import one_line
 from transformer.inference.translator import Translator
 from transformer.system.errors import UserError
 from transformer.tasks.sequence_to_sequence import build_model

@@ -15,14 +15,15 @@ import tensorflow as tf
 from conftest import ROOT
 from tiny_run import pairs, shipping_example, spread_parts, tiny_config, write_run
 
+from transformer.commands import export
 from transformer.config.sections import SearchConfig
+from transformer.convert import savedmodel
+from transformer.convert.directory import describe, draft_of, read_description
 from transformer.data.phrasebook import generate
 from transformer.data.tokenizers.learning import train_tokenizers
 from transformer.data.tokenizers.vocabularies import KINDS
 from transformer.ids import END_ID, START_ID
-from transformer.inference import export, savedmodel
-from transformer.inference.export_directory import describe, draft_of, read_description
-from transformer.inference.translation import one_line
+from transformer.inference.result import one_line
 from transformer.inference.translator import Translator
 from transformer.system.errors import UserError
 from transformer.tasks.sequence_to_sequence import build_model
@@ -403,7 +404,7 @@ def test_mistakes_in_directories(tiny, tmp_path, capsys):
 def test_help_needs_no_tensorflow():
     code = (
         "import sys, runpy; sys.argv = ['export', '--help']\n"
-        "try: runpy.run_module('transformer.inference.export', run_name='__main__')\n"
+        "try: runpy.run_module('transformer.commands.export', run_name='__main__')\n"
         "finally: print('tensorflow' in sys.modules)"
     )
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}

@@ -17,13 +17,13 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from tiny_run import spread_parts
 
+from transformer.commands import translate as commands
+from transformer.commands.translate import Wanted, groups, translate_lines
 from transformer.config.sections import SearchConfig
 from transformer.data.cleaning import BLANKS, META_BLANK, normalise_text
 from transformer.data.examples import text_files
-from transformer.inference import commands, parts
-from transformer.inference.commands import Wanted, groups, translate_lines
-from transformer.inference.splitting import LONGEST_TOKEN, split_text
-from transformer.inference.translation import Translation
+from transformer.inference.result import Translation
+from transformer.inference.sentence_splitting import LONGEST_TOKEN, split_text
 from transformer.inference.translator import Translator
 from transformer.system.errors import UserError
 
@@ -227,14 +227,14 @@ HUGE = {
 @pytest.mark.parametrize("kind", ["unigram", "wordpiece"])
 @pytest.mark.parametrize("name", HUGE)
 def test_a_hundred_thousand_characters(monkeypatch, kind, name):
-    translator, text, seen, utf8 = made_for_long_texts(kind), HUGE[name], [], parts.utf8
+    translator, text, seen, utf8 = made_for_long_texts(kind), HUGE[name], [], reading.utf8
     assert len(text) >= 100_000
 
     def utf8_and_note(texts):
         seen.extend(map(len, texts))
         return utf8(texts)
 
-    monkeypatch.setattr(parts, "utf8", utf8_and_note)
+    monkeypatch.setattr(reading, "utf8", utf8_and_note)
     ((found,),) = translator.translate([text])
     check([found])
     # Nothing long is looked at as a whole, and all in all little more than a tree of halves holds.

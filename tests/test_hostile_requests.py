@@ -8,9 +8,9 @@ import pytest
 from live_server import serving
 from tiny_run import save_run, spread_parts
 
-from transformer.inference.serving.config import ServeConfig
-from transformer.inference.serving.service import Service
 from transformer.inference.translator import Translator
+from transformer.serving.config import ServeConfig
+from transformer.serving.service import Service
 
 SPACES = " \t\n\r\v\f\x1c\x85\u00a0\u1680\u2003\u2007\u2028\u2029\u202f\u205f\u3000\ufeff\u200b"
 CONTROLS = (

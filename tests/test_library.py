@@ -10,7 +10,7 @@ import pytest
 from conftest import ROOT
 from tiny_run import save_run, spread_parts
 
-from transformer.inference.translation import Translation
+from transformer.inference.result import Translation
 from transformer.inference.translator import Translator
 from transformer.system.errors import UserError
 

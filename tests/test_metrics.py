@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from transformer.checkpoints.run import RunDirectory
 from transformer.system.errors import UserError
-from transformer.training.metrics import Metrics, check_tensorboard
+from transformer.training.metrics_log import Metrics, check_tensorboard
 
 RECORDS = [{"event": "train", "step": 5, "loss": 2.5}, {"event": "validation", "step": 6, "loss": 2.0, "bleu": 7.5}]
 

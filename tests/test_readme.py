@@ -12,10 +12,10 @@ from conftest import ROOT
 
 import train
 import translate
+from transformer.commands import evaluate, export, selfcheck, serve
+from transformer.commands import plot as plots_command
 from transformer.config import presets
 from transformer.config.run import Config
-from transformer.inference import export, selfcheck, serve
-from transformer.plots import command as plots_command
 
 READMES = ("README.md", "README.zh.md")
 PATHS = [*(ROOT / name for name in READMES), *(ROOT / "docs").glob("*.md")]
@@ -25,7 +25,7 @@ PARSERS = {
     "train.py": train.parser(),
     "translate.py": translate.parser(),
     **{module.__name__: module.parser() for module in (evaluate, export, selfcheck, serve)},
-    "transformer.plots": plots_command.parser(),
+    "transformer.commands.plot": plots_command.parser(),
 }
 
 

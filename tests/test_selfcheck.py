@@ -7,10 +7,10 @@ import pytest
 import tensorflow as tf
 from tiny_run import pairs, spread_parts, tiny_config
 
+from transformer.commands import selfcheck
+from transformer.commands.selfcheck import check_export, run_checks, some_sentences
 from transformer.config.sections import SearchConfig
 from transformer.data.tokenizers.learning import train_tokenizers
-from transformer.inference import selfcheck
-from transformer.inference.selfcheck import check_export, run_checks, some_sentences
 from transformer.inference.translator import Translator
 from transformer.system.errors import UserError
 from transformer.tasks.sequence_to_sequence import build_model

@@ -1,4 +1,4 @@
-"""`python -m transformer.inference.serve` and the benchmark that puts load on it."""
+"""`python -m transformer.commands.serve` and the benchmark that puts load on it."""
 
 import importlib.util
 import json
@@ -14,8 +14,8 @@ from tiny_run import spread_parts, tiny_config, write_corpus
 
 from transformer.checkpoints.arrays import model_variables, save_arrays
 from transformer.checkpoints.run import BEST, RunDirectory
-from transformer.inference import serve
-from transformer.inference.serving.config import ServeConfig
+from transformer.commands import serve
+from transformer.serving.config import ServeConfig
 
 SCRIPT = ROOT / "benchmarks" / "server_load.py"
 
@@ -45,7 +45,7 @@ def test_an_address_of_another_machine_is_refused(capsys, host):
 @pytest.mark.parametrize("module", ["fastapi", "uvicorn"])
 def test_without_the_extra_it_is_named(capsys, monkeypatch, module):
     monkeypatch.setitem(sys.modules, module, None)
-    for name in [name for name in sys.modules if name.startswith("transformer.inference.serving.")]:
+    for name in [name for name in sys.modules if name.startswith("transformer.serving.")]:
         monkeypatch.delitem(sys.modules, name)
     assert "pip install -e '.[serve]'" in refusal(capsys, 1, "run")
 

@@ -23,13 +23,13 @@ from schemathesis.specs.openapi.checks import response_schema_conformance, statu
 from tiny_run import spread_parts
 
 from transformer.config.sections import SearchConfig
-from transformer.inference.serving.app import FILES, make_app
-from transformer.inference.serving.batcher import Batcher, Late
-from transformer.inference.serving.config import ServeConfig
-from transformer.inference.serving.schemas import Kind
-from transformer.inference.serving.server import listen, serve
-from transformer.inference.serving.service import Service
 from transformer.inference.translator import Translator
+from transformer.serving.app import FILES, make_app
+from transformer.serving.batcher import Batcher, Late
+from transformer.serving.config import ServeConfig
+from transformer.serving.schemas import Kind
+from transformer.serving.server import listen, serve
+from transformer.serving.service import Service
 from transformer.system.errors import UserError
 
 SENTENCES = ["sol mar rio", "um", "", "lua mar dois três um"]
@@ -184,7 +184,7 @@ def test_a_default_beam_above_the_limit_is_refused_at_the_start(translator):
 
 def test_what_nobody_waits_for_is_given_up_between_batches(service, monkeypatch):
     clock = itertools.count()
-    monkeypatch.setattr("transformer.inference.serving.service.monotonic", lambda: next(clock))
+    monkeypatch.setattr("transformer.serving.service.monotonic", lambda: next(clock))
     small = dataclasses.replace(service.default, batch_tokens=1)  # each sentence is a batch
     translator = service.translator(2)
     monkeypatch.setattr(translator, "search", small)

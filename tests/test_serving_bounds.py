@@ -8,7 +8,7 @@ import socket
 import pytest
 from live_server import JSON, echo, serving, until
 
-from transformer.inference.serving import protocol
+from transformer.serving import protocol
 
 HEAD = b"POST /translate HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
 CHUNKED = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"

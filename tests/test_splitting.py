@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from transformer.data.cleaning import BLANKS
-from transformer.inference import splitting
-from transformer.inference.splitting import TOGETHER, sentences_of, split_text
+from transformer.inference import sentence_splitting
+from transformer.inference.sentence_splitting import TOGETHER, sentences_of, split_text
 
 
 def count_characters(texts):
@@ -146,7 +146,7 @@ def test_a_text_that_the_splitter_fails_on_is_one_sentence(monkeypatch, error):
     def fail(language, text):
         raise error("no boundary")
 
-    monkeypatch.setattr(splitting, "segment", fail)
+    monkeypatch.setattr(sentence_splitting, "segment", fail)
     assert sentences_of(" One. Two.", "en") == ["One. Two."]
     assert split_text("One. Two.", "en", count_characters, 5) == ["One.", "Two."]
 
@@ -156,6 +156,6 @@ def test_an_interruption_is_no_failure_of_the_splitter(monkeypatch, error):
     def interrupted(language, text):
         raise error
 
-    monkeypatch.setattr(splitting, "segment", interrupted)
+    monkeypatch.setattr(sentence_splitting, "segment", interrupted)
     with pytest.raises(error):
         sentences_of("One. Two.", "en")

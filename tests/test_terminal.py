@@ -15,8 +15,8 @@ from conftest import ROOT
 from tiny_run import save_run, spread_parts
 
 import translate
-from transformer.inference import commands
-from transformer.inference.live import LiveInput
+from transformer.commands import translate as commands
+from transformer.inference.live_input import LiveInput
 from transformer.inference.translator import Translator
 
 pty, fcntl, termios = (pytest.importorskip(name) for name in ("pty", "fcntl", "termios"))

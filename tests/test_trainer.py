@@ -14,7 +14,7 @@ from tiny_run import tiny_config, write_corpus
 from transformer.checkpoints.arrays import load_arrays, model_variables
 from transformer.checkpoints.run import BEST, LAST, RunDirectory
 from transformer.data.batches import batches
-from transformer.inference.translation import Translation
+from transformer.inference.result import Translation
 from transformer.inference.translator import Translator
 from transformer.system.errors import UserError
 from transformer.training import progress

@@ -15,15 +15,15 @@ from tiny_run import pairs, save_run, spread_parts, tiny_config
 
 from transformer.checkpoints.arrays import model_variables, save_arrays
 from transformer.checkpoints.run import BEST, RunDirectory
+from transformer.commands import translate as commands
+from transformer.commands.translate import Wanted, translate_lines
 from transformer.config.sections import DEFAULT_RUN, CleaningConfig, SearchConfig
 from transformer.data.tokenizers.learning import train_tokenizers
 from transformer.ids import END_ID, START_ID
-from transformer.inference import commands
-from transformer.inference.commands import Wanted, translate_lines
-from transformer.inference.doubts import doubts, is_loop
-from transformer.inference.sentences import default_translator, evaluate, translate
-from transformer.inference.translation import Translation, joined, one_line
+from transformer.inference.document_functions import default_translator, evaluate, translate
+from transformer.inference.result import Translation, joined, one_line
 from transformer.inference.translator import Translator
+from transformer.inference.warnings import doubts, is_loop
 from transformer.system.errors import UserError
 from transformer.tasks.sequence_to_sequence import build_model
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from tiny_run import spread_parts
 
+from transformer.commands.translate import Wanted, translate_lines
 from transformer.config.sections import SearchConfig
 from transformer.ids import END_ID
-from transformer.inference.commands import Wanted, translate_lines
 from transformer.inference.translator import Translator
 from transformer.search.loop import Hypotheses
 from transformer.search.searcher import padded

@@ -18,7 +18,7 @@ ROOMS = {
     "transformer.layers.blocks": ("DecoderLayer", "EncoderLayer", "point_wise_feed_forward_network"),
     "transformer.models.transformer": ("Decoder", "Encoder", "Transformer"),
     "transformer.data.document_text": ("preprocess_text",),
-    "transformer.inference.sentences": ("evaluate", "translate"),
+    "transformer.inference.document_functions": ("evaluate", "translate"),
     "transformer.inference.translator": ("Translator",),
     "transformer.losses.cross_entropy": ("masked_accuracy", "masked_loss"),
     "transformer.training.schedules": ("TransformerSchedule",),
@@ -30,8 +30,8 @@ __all__ = sorted(_ROOM_OF)
 if TYPE_CHECKING:  # `ROOMS` again, for those who read and do not run: editors and type checkers
     from transformer.config.run import Config as Config
     from transformer.data.document_text import preprocess_text as preprocess_text
-    from transformer.inference.sentences import evaluate as evaluate
-    from transformer.inference.sentences import translate as translate
+    from transformer.inference.document_functions import evaluate as evaluate
+    from transformer.inference.document_functions import translate as translate
     from transformer.inference.translator import Translator as Translator
     from transformer.layers.attention import MultiHeadAttention as MultiHeadAttention
     from transformer.layers.attention import scaled_dot_product_attention as scaled_dot_product_attention

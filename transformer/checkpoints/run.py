@@ -33,7 +33,7 @@ from transformer.tasks.sequence_to_sequence import build_model
 BEST, LAST, PREVIOUS = "best", "last", "previous"
 MOST_METRICS = 2**28  # bytes of metrics.jsonl: more than a million records
 LONGEST_RECORD = 10_000  # bytes of a line in it
-EXPORT = "export.json"  # the file that marks a directory as an export of a run, see inference/export_directory.py
+EXPORT = "export.json"  # the file that marks a directory as an export of a run, see convert/directory.py
 
 
 def _step_of(line: bytes) -> float:

@@ -1,7 +1,195 @@
-"""Directories of exported models."""
+"""Export directories: written whole or not at all, and described by one file.
+
+OUT/export.json             format, how it was made, SHA-256 of every other file
+OUT/text/, OUT/ids/         of format 'savedmodel', see savedmodel.py
+OUT/model/                  of format 'ctranslate2': the library's files
+OUT/tokenizer/, config.json of format 'ctranslate2': as in a run directory
+"""
 
 from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from transformer.checkpoints.run import EXPORT
+from transformer.system.errors import UserError
+from transformer.system.files import hold, own_path, parse_json, read_own
 
 EXPORT_FORMATS = ("savedmodel", "ctranslate2")
 QUANTIZATIONS = ("float32", "int16", "int8")  # of an exported CTranslate2 model's weights; the first is the default
 EXPORTED_BEAM = 8  # largest beam that an exported SavedModel can be asked for, where nothing else is said
+
+
+def check_target(target: Path, overwrite: bool) -> None:
+    """Refuse to write where something else lies.
+
+    Raises:
+        UserError: `target` is a file, an export that may not be overwritten, or a directory that is not, or not only,
+            an export.
+    """
+    if not target.exists():
+        return
+    if not target.is_dir():
+        raise UserError(f"{target} is a file; name a directory for the export")
+    if not any(target.iterdir()):
+        return
+    if not (target / EXPORT).exists():
+        raise UserError(f"{target} holds something that is no export; name another directory for the export")
+    known = {EXPORT, *read_description(target)["files"]}
+    foreign = sorted(set(_files(target)) - known)
+    if foreign:
+        raise UserError(
+            f"{target} holds {foreign[0]}, which is not of its export; move it away or name another directory"
+        )
+    if not overwrite:
+        raise UserError(f"{target} is an export already; replace it with --overwrite or name another directory")
+
+
+@contextlib.contextmanager
+def draft_of(target: Path, overwrite: bool) -> Iterator[Path]:
+    """Give a directory to write an export into; it gets its name when all is written.
+
+    A draft that a killed process left is cleared, and a former export that it had moved away is put back.
+
+    Raises:
+        UserError: see `check_target`; another process writes there, or the disk refuses.
+    """
+    target = target.resolve()
+    draft, old = (target.with_name(f".{target.name}.{kind}") for kind in ("draft", "old"))
+    for path in (draft, old):  # they are cleared, and moved to the target
+        if path.is_symlink():
+            raise UserError(f"{path} is a link, where the export is written first; remove it")
+    try:
+        draft.mkdir(parents=True, exist_ok=True)
+        with _held(draft, target):
+            try:
+                _put_back(old, target)
+                check_target(target, overwrite)
+                _clear(draft)
+                yield draft
+                if target.exists():
+                    target.rename(old)
+                draft.rename(target)
+            finally:
+                _put_back(old, target)
+                shutil.rmtree(draft, ignore_errors=True)  # gone where all went well
+    except OSError as error:
+        raise UserError(f"cannot write {target}: {error.strerror}; free space or name another directory") from None
+
+
+@contextlib.contextmanager
+def _held(draft: Path, target: Path) -> Iterator[None]:
+    """Hold a draft for this process alone."""
+    try:
+        handle = hold(draft)
+    except BlockingIOError:
+        raise UserError(f"another process is exporting to {target}; wait for it or name another directory") from None
+    try:
+        yield
+    finally:
+        os.close(handle)
+
+
+def _put_back(old: Path, target: Path) -> None:
+    """Give a former export its name again, where nothing has taken it; else remove it."""
+    if old.exists():
+        shutil.rmtree(old) if target.exists() else old.rename(target)
+
+
+def _clear(folder: Path) -> None:
+    for entry in folder.iterdir():
+        shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
+
+
+def _files(folder: Path) -> Iterator[str]:
+    """Yield the paths of all below a folder that is no directory, relative to it: files, and links, not followed."""
+    waiting = [folder]
+    while waiting:
+        with os.scandir(waiting.pop()) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    waiting.append(Path(entry.path))
+                else:
+                    yield Path(entry.path).relative_to(folder).as_posix()
+
+
+def _digest(path: Path, flush: bool = False) -> str:
+    with open(path, "rb") as file:
+        if flush:  # what was just written
+            os.fsync(file.fileno())
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def describe(folder: Path, facts: Mapping[str, object]) -> None:
+    """Flush the files of an export to disk and write its description: facts, and the SHA-256 of each file."""
+    files = {name: _digest(folder / name, flush=True) for name in sorted(_files(folder))}
+    text = json.dumps({**facts, "files": files}, indent=2, ensure_ascii=False)
+    (folder / EXPORT).write_text(text + "\n", encoding="utf-8")
+
+
+def read_description(export: Path) -> dict[str, Any]:
+    """Read an export's description. No file is ever opened by a name that stands in it.
+
+    Raises:
+        UserError: there is no export, or its description is damaged.
+    """
+    try:
+        description = parse_json(read_own(export, EXPORT))
+    except OSError:
+        raise UserError(
+            f"{export} is no export (it has no {EXPORT}); make one with: "
+            "python -m transformer.commands.export RUN OUT --format ctranslate2"
+        ) from None
+    except ValueError:
+        description = None
+    match description:
+        case {"format": str(name), "files": dict()} if name in EXPORT_FORMATS:
+            if isinstance(description.setdefault("source_language", ""), str):
+                return description
+    raise UserError(f"{export / EXPORT} is damaged; export the run again")
+
+
+def check_intact(export: Path, most: Mapping[str, int]) -> None:
+    """Compare the files of an export with the SHA-256 that its description gives.
+
+    Args:
+        export: the directory.
+        most: bytes that each file may have, by all names that there may be. One of 0 is not read, see `check_digest`.
+
+    Raises:
+        UserError: one is missing, changed, too long, not of the export, or a link out of it.
+    """
+    wanted = read_description(export)["files"]
+    found = set()
+    for name in _files(export):
+        path = own_path(export, name)  # links and devices first: they are named as such
+        if name == EXPORT:
+            continue
+        if name not in wanted or name not in most:
+            raise UserError(f"{path} is missing, truncated or changed; export the run again")
+        if most[name]:
+            check_digest(export, name, most[name])
+        found.add(name)
+    for name in sorted(set(wanted) - found):
+        raise UserError(f"{export / name} is missing, truncated or changed; export the run again")
+
+
+def check_digest(export: Path, name: str, most: int) -> None:
+    """Compare a file of an export with the SHA-256 that the description gives.
+
+    Raises:
+        UserError: it is missing, changed, longer than `most` bytes, or a link out of the export.
+    """
+    path = own_path(export, name)
+    try:
+        intact = path.stat().st_size <= most and _digest(path) == read_description(export)["files"].get(name)
+    except OSError:
+        intact = False
+    if not intact:
+        raise UserError(f"{path} is missing, truncated or changed; export the run again")

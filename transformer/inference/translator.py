@@ -15,10 +15,10 @@ from transformer.config.run import MOST_CACHE, Config
 from transformer.config.sections import DEFAULT_RUN, CleaningConfig, SearchConfig
 from transformer.data.tokenizers.vocabularies import TokenizerPair
 from transformer.ids import START_ID
-from transformer.inference.attention import source_attention
-from transformer.inference.doubts import doubts
-from transformer.inference.parts import Part, Reader, utf8
-from transformer.inference.translation import END, START, Translation, joined, one_line
+from transformer.inference.reading import Part, Reader, utf8
+from transformer.inference.result import END, START, Translation, joined, one_line
+from transformer.inference.source_attention import source_attention
+from transformer.inference.warnings import doubts
 from transformer.models.transformer import Transformer
 from transformer.search.loop import Hypotheses
 from transformer.search.searcher import Searchers, padded

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from transformer.inference.translation import Translation
+    from transformer.inference.result import Translation
 
 
 def attention_map(

@@ -21,7 +21,7 @@ from transformer.tasks.sequence_to_sequence import build_model
 from transformer.training.cluster import Cluster
 from transformer.training.devices import devices, precision_doubts
 from transformer.training.interruption import Interruption
-from transformer.training.metrics import Metrics, check_tensorboard
+from transformer.training.metrics_log import Metrics, check_tensorboard
 from transformer.training.optimizer import build_optimizer, doubts
 from transformer.training.preparation import begin, join
 from transformer.training.progress import Position, Progress, ending, say

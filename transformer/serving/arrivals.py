@@ -8,7 +8,7 @@ import dataclasses
 from starlette.exceptions import HTTPException
 from starlette.types import Receive
 
-from transformer.inference.serving.config import ServeConfig
+from transformer.serving.config import ServeConfig
 
 RETRY_SECONDS = 5
 AGAIN = {"Retry-After": str(RETRY_SECONDS)}

@@ -12,10 +12,10 @@ import sys
 import uvicorn
 from fastapi import FastAPI
 
-from transformer.inference.serving.arrivals import Arrivals
-from transformer.inference.serving.batcher import Batcher
-from transformer.inference.serving.config import ServeConfig
-from transformer.inference.serving.protocol import SPARE_SECONDS, BoundedProtocol
+from transformer.serving.arrivals import Arrivals
+from transformer.serving.batcher import Batcher
+from transformer.serving.config import ServeConfig
+from transformer.serving.protocol import SPARE_SECONDS, BoundedProtocol
 from transformer.system.errors import UserError
 
 

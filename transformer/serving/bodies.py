@@ -10,8 +10,8 @@ from typing import Any
 
 from starlette.exceptions import HTTPException
 
-from transformer.inference.serving.config import ServeConfig
-from transformer.inference.serving.guard import shown
+from transformer.serving.config import ServeConfig
+from transformer.serving.guard import shown
 
 SMALL = 2**13  # bytes of a body that is read at once: two milliseconds at worst
 MARKS = (b",", b":", b"[", b"{")  # one of these is before every value but the first, or in a string

@@ -21,8 +21,8 @@ import numpy as np
 
 from transformer.checkpoints.arrays import Shape
 from transformer.config.sections import ModelConfig
+from transformer.convert.ctranslate2 import MODEL, configure, empty_specification
 from transformer.data.tokenizers.vocabularies import DESCRIPTION, KINDS, MOST_ASSET, TokenizerPair
-from transformer.inference.ctranslate2_spec import MODEL, configure, empty_specification
 from transformer.system.errors import UserError
 from transformer.system.files import MOST_JSON, own_path, parse_json, read_own
 

@@ -15,13 +15,13 @@ from fastapi.responses import JSONResponse, RedirectResponse
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 
-from transformer.inference.serving.arrivals import AGAIN, Arrivals
-from transformer.inference.serving.batcher import Batcher, Busy, Failed, Late, Stopped
-from transformer.inference.serving.bodies import Bodies
-from transformer.inference.serving.config import ServeConfig
-from transformer.inference.serving.guard import HEADERS, HEALTH, Guard, refusal, sendable, shown
-from transformer.inference.serving.hosts import LOCAL_HOSTS
-from transformer.inference.serving.schemas import Health, Kind, Problem, TranslationAnswer, request_model
+from transformer.serving.arrivals import AGAIN, Arrivals
+from transformer.serving.batcher import Batcher, Busy, Failed, Late, Stopped
+from transformer.serving.bodies import Bodies
+from transformer.serving.config import ServeConfig
+from transformer.serving.guard import HEADERS, HEALTH, Guard, refusal, sendable, shown
+from transformer.serving.hosts import LOCAL_HOSTS
+from transformer.serving.schemas import Health, Kind, Problem, TranslationAnswer, request_model
 
 FILES = {  # path: file in `pages`, media type
     "/": ("index.html", "text/html"),
@@ -194,7 +194,7 @@ def make_app(
         told = {"status": status, **about, "beam_size": beam_size, "waiting": batcher.waiting, "limits": public}
         return JSONResponse(told, *((200, None) if batcher.works else (503, AGAIN)))
 
-    folder = importlib.resources.files("transformer.inference.serving") / "pages"
+    folder = importlib.resources.files("transformer.serving") / "pages"
     for path, (name, media_type) in FILES.items():
         app.add_route(path, _page((folder / name).read_bytes(), media_type), include_in_schema=False)
     for path in {HEALTH, "/translate", "/openapi.json", *FILES} - {"/"}:

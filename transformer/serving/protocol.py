@@ -10,7 +10,7 @@ from typing import Any
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from transformer.inference.serving.config import ServeConfig
+from transformer.serving.config import ServeConfig
 
 PIECE = 2**14  # bytes that are parsed before it is looked again whether they should be
 DEAF_SECONDS = 0.05  # between looks at what is only thrown away

@@ -17,8 +17,8 @@ from typing import Any, BinaryIO, TextIO
 from transformer.checkpoints.run import RunDirectory
 from transformer.config.sections import DEFAULT_RUN
 from transformer.data.examples import text_files
-from transformer.inference.live import LiveInput
-from transformer.inference.translation import Translation, described
+from transformer.inference.live_input import LiveInput
+from transformer.inference.result import Translation, described
 from transformer.inference.translator import Translator
 from transformer.system.errors import UserError
 from transformer.system.messages import one_line, say, shown, utf8
@@ -140,7 +140,7 @@ def open_translator(
     """
     share_cores()
     if runs and engine == "ctranslate2":
-        from transformer.inference.ctranslate2_translator import CTranslate2Translator
+        from transformer.convert.ctranslate2_engine import CTranslate2Translator
 
         return CTranslate2Translator.load(runs[0], **search)
     return Translator.load(runs or DEFAULT_RUN, which, **search)

@@ -1,7 +1,7 @@
 r"""Export a trained run for other programs.
 
-    python -m transformer.inference.export RUN OUT --format savedmodel
-    python -m transformer.inference.export RUN OUT --format ctranslate2 --quantization int8
+    python -m transformer.commands.export RUN OUT --format savedmodel
+    python -m transformer.commands.export RUN OUT --format ctranslate2 --quantization int8
 
 What the directory OUT then holds and how to call it stands in docs/shipping.md.
 """
@@ -30,7 +30,7 @@ from transformer.system.tensorflow import import_tensorflow
 def parser() -> Parser:
     """Return the command line."""
     p = Parser(
-        prog="python -m transformer.inference.export",
+        prog="python -m transformer.commands.export",
         description="Export a run as SavedModels or as a CTranslate2 model. The search settings go with it: the run's, "
         "or those given here.",
     )
@@ -78,13 +78,13 @@ def export(p: Parser, args: argparse.Namespace, search: dict[str, Any]) -> None:
     with starting():
         import_tensorflow()
         from transformer.checkpoints.run import RunDirectory
-        from transformer.inference import ctranslate2_spec, savedmodel
-        from transformer.inference.export_directory import check_target, describe, draft_of
+        from transformer.convert import ctranslate2, savedmodel
+        from transformer.convert.directory import check_target, describe, draft_of
         from transformer.inference.translator import Translator
 
     check_target(args.out, args.overwrite)  # before all the work
     if args.format == "ctranslate2":
-        ctranslate2_spec.library()
+        ctranslate2.library()
     config = RunDirectory(args.run).config().override({"search": search}, "command line")
     translator = Translator.load(args.run, args.weights, **search)
     beam = translator.search.beam_size
@@ -96,7 +96,7 @@ def export(p: Parser, args: argparse.Namespace, search: dict[str, Any]) -> None:
         if args.format == "savedmodel":
             facts = savedmodel.write(translator, draft, most)
         else:
-            facts = ctranslate2_spec.write(translator, config, draft, args.quantization or QUANTIZATIONS[0])
+            facts = ctranslate2.write(translator, config, draft, args.quantization or QUANTIZATIONS[0])
         facts = {"run": str(args.run), "weights": args.weights, "source_language": translator.reader.language, **facts}
         describe(draft, {"format": args.format, **facts})
     size = sum(path.stat().st_size for path in args.out.rglob("*") if path.is_file())

@@ -1,4 +1,4 @@
-"""Serve translations over HTTP: `python -m transformer.inference.serve RUN`. Needs the extra `[serve]`."""
+"""Serve translations over HTTP: `python -m transformer.commands.serve RUN`. Needs the extra `[serve]`."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from pathlib import Path
 
 from transformer.commands.parser import Parser
 from transformer.config.run import Config
-from transformer.inference.serving.config import ServeConfig
-from transformer.inference.serving.hosts import ANY_HOST, allowed_host
+from transformer.serving.config import ServeConfig
+from transformer.serving.hosts import ANY_HOST, allowed_host
 from transformer.system.errors import UserError
 from transformer.system.interrupts import starting
 from transformer.system.messages import say
@@ -48,7 +48,7 @@ WARNING_OF_ANY_HOST = (
 def parser() -> Parser:
     """Return the command line."""
     p = Parser(
-        prog="python -m transformer.inference.serve",
+        prog="python -m transformer.commands.serve",
         description="Serve translations: POST /translate, a page at /, the documentation at /docs, GET /health. "
         "It answers this machine alone unless --host says otherwise; there is neither encryption nor a password.",
     )
@@ -91,7 +91,7 @@ def main(argv: list[str] | None = None) -> int:
     def job() -> None:
         try:
             with starting():
-                from transformer.inference.serving.server import listen, serve
+                from transformer.serving.server import listen, serve
         except ImportError as error:
             raise UserError(f"serving needs {error.name}; install it with: pip install -e '.[serve]'") from None
         if ANY_HOST in hosts:
@@ -101,10 +101,10 @@ def main(argv: list[str] | None = None) -> int:
                 import_tensorflow()
 
                 from transformer.checkpoints.run import RunDirectory
-                from transformer.inference.serving.app import make_app
-                from transformer.inference.serving.batcher import Batcher
-                from transformer.inference.serving.service import Service
                 from transformer.inference.translator import Translator
+                from transformer.serving.app import make_app
+                from transformer.serving.batcher import Batcher
+                from transformer.serving.service import Service
                 from transformer.system.threads import share_cores
 
             share_cores()

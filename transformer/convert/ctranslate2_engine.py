@@ -17,13 +17,13 @@ import tensorflow as tf
 
 from transformer.config.sections import SMALLEST_TOP_P, CleaningConfig, SearchConfig
 from transformer.config.stored import stored_config
+from transformer.convert import ctranslate2_file
+from transformer.convert.ctranslate2 import MODEL, library
+from transformer.convert.directory import check_digest, check_intact, read_description
 from transformer.data.tokenizers.vocabularies import TokenizerPair
 from transformer.ids import END_ID, PAD_ID, START_ID
-from transformer.inference import ctranslate2_file
-from transformer.inference.ctranslate2_spec import MODEL, library
-from transformer.inference.export_directory import check_digest, check_intact, read_description
-from transformer.inference.parts import Part, Reader
-from transformer.inference.translation import Translation, one_line
+from transformer.inference.reading import Part, Reader
+from transformer.inference.result import Translation, one_line
 from transformer.inference.translator import Translator
 from transformer.search.loop import Hypotheses
 from transformer.search.strategy import coverage_penalty, length_penalty

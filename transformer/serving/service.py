@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from transformer.inference.serving.batcher import Late
-from transformer.inference.serving.config import ServeConfig
-from transformer.inference.serving.schemas import Kind
-from transformer.inference.translation import Translation, described
+from transformer.inference.result import Translation, described
 from transformer.inference.translator import Translator
+from transformer.serving.batcher import Late
+from transformer.serving.config import ServeConfig
+from transformer.serving.schemas import Kind
 from transformer.system.errors import UserError
 
 DIGITS = 4  # of attention weights after the point

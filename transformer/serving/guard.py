@@ -11,9 +11,9 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from transformer.inference.serving.arrivals import AGAIN, Arrivals
-from transformer.inference.serving.config import ServeConfig
-from transformer.inference.serving.hosts import ANY_HOST, host_name
+from transformer.serving.arrivals import AGAIN, Arrivals
+from transformer.serving.config import ServeConfig
+from transformer.serving.hosts import ANY_HOST, host_name
 from transformer.system.messages import one_line
 
 # The pages load their own files and ask their own server; nothing else, and nobody may frame them.

@@ -1,6 +1,15 @@
-"""The command line of `python -m transformer.plots`."""
+"""Pictures of runs.
+
+python -m transformer.commands.plot runs/one runs/two              # their training curves, in curves.png
+python -m transformer.commands.plot runs/one --sentence "Bom dia." --output attention.png
+"""
 
 from __future__ import annotations
+
+from transformer.system.interrupts import quiet_start
+
+if __name__ == "__main__":
+    quiet_start()
 
 import sys
 
@@ -18,7 +27,7 @@ from transformer.system.tensorflow import import_tensorflow
 def parser() -> Parser:
     """Return the command line."""
     p = Parser(
-        prog="python -m transformer.plots",
+        prog="python -m transformer.commands.plot",
         description="Draw the training curves of runs or, with --sentence, the attention map of a translation.",
     )
     p.add_argument("runs", nargs="+", metavar="RUN")
@@ -65,3 +74,7 @@ def main(argv: list[str] | None = None) -> int:
         print(shown(best.text, sys.stdout))
 
     return exit_code(job)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

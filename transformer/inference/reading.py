@@ -11,7 +11,7 @@ from transformer.config.sections import CleaningConfig
 from transformer.data.cleaning import META_BLANK, cleaned
 from transformer.data.tokenizers.base import Tokenizer
 from transformer.ids import END_ID, START_ID
-from transformer.inference.splitting import most_characters, sentences_of, split_text
+from transformer.inference.sentence_splitting import most_characters, sentences_of, split_text
 
 
 class Part(NamedTuple):

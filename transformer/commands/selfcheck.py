@@ -1,6 +1,6 @@
 r"""Check a trained run: ways to compute the same thing must agree.
 
-    python -m transformer.inference.selfcheck RUN [--input F]
+    python -m transformer.commands.selfcheck RUN [--input F]
 
 Prints a table with the largest difference seen in each check, and leaves with code 1 where one is too large.
 """
@@ -141,7 +141,7 @@ def check_export(load: Callable, sentences: list[str] | None = None) -> Check:
     """Return the row that compares the translator with its SavedModel, written and loaded again; see `run_checks`."""
     import tensorflow as tf
 
-    from transformer.inference import savedmodel
+    from transformer.convert import savedmodel
 
     translator = load(**plain_search())
     vocabulary = translator.tokenizers.target.vocabulary_size
@@ -218,7 +218,7 @@ def run_checks(
 def parser() -> Parser:
     """Return the command line."""
     p = Parser(
-        prog="python -m transformer.inference.selfcheck",
+        prog="python -m transformer.commands.selfcheck",
         description="Check a trained run: ways to compute the same thing must agree.",
     )
     p.add_argument("run", metavar="RUN")

@@ -6,7 +6,7 @@ from typing import Annotated, NamedTuple, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from transformer.inference.serving.config import ServeConfig
+from transformer.serving.config import ServeConfig
 
 
 class Kind(NamedTuple):
