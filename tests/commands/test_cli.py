@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from conftest import ROOT
 from safetensors import safe_open
 from safetensors.numpy import save_file
 
@@ -24,7 +25,6 @@ from transformer.data.tokenizers.vocabularies import TokenizerPair
 from transformer.data.tokenizers.wordpiece import WordPieceTokenizer
 from transformer.tasks.sequence_to_sequence import build_model
 
-ROOT = Path(__file__).resolve().parents[1]
 NUMBERS = "um dois três quatro cinco seis sete oito nove dez".split()
 THINGS = {"gato": "cat", "cão": "dog", "pão": "bread", "carro": "car"}
 PAIRS = [(f"{number} {thing}", f"{thing_en} {number}") for thing, thing_en in THINGS.items() for number in NUMBERS]

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import tensorflow as tf
+from conftest import ROOT
 
 from transformer.config.sections import TextConfig
 from transformer.data.tokenizers.learning import train_sentencepiece, train_tokenizers, train_wordpiece
@@ -17,7 +18,6 @@ from transformer.data.tokenizers.vocabularies import TokenizerPair
 from transformer.data.tokenizers.wordpiece import WordPieceTokenizer
 from transformer.system.errors import UserError
 
-ROOT = Path(__file__).parents[1]
 PAIRS = [("the train leaves", "o trem sai"), ("the bus leaves", "o ônibus sai"), ("the train", "o trem")] * 10
 SMALL = TextConfig(vocabulary_size=300)
 WORDS = TextConfig(tokenizer="wordpiece", vocabulary_size=300)
@@ -86,9 +86,9 @@ def learned_hashes():
 
 
 def test_a_fresh_process_learns_the_same_bytes(tmp_path):
-    path = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
+    path = os.pathsep.join([str(ROOT), str(ROOT / "tests"), str(Path(__file__).parent)])
     environment = {**os.environ, "PYTHONPATH": path, "PYTHONHASHSEED": "7"}
-    code = "import test_tokenizers; print(*test_tokenizers.learned_hashes())"
+    code = "import test_vocabularies; print(*test_vocabularies.learned_hashes())"
     run = {"capture_output": True, "text": True, "check": True, "env": environment, "cwd": tmp_path}
     elsewhere = subprocess.run([sys.executable, "-c", code], **run).stdout.split()
     assert learned_hashes() == learned_hashes() == elsewhere and len(set(elsewhere)) == 2

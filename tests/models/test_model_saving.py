@@ -2,18 +2,16 @@
 
 import subprocess
 import sys
-from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from conftest import ROOT
 from tiny_model import EMBEDDINGS, SOURCE, TARGET, VARIANTS, build, variant
 
 from transformer.losses.cross_entropy import masked_loss
 from transformer.models.transformer import Decoder, Encoder, Transformer
-
-ROOT = Path(__file__).parents[1]
 
 
 def check_layers(stack, options):

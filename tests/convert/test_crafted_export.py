@@ -8,8 +8,8 @@ import shutil
 import struct
 from pathlib import Path
 
-import numpy as np
 import pytest
+from damage import mutated
 from tiny_run import save_run, spread_parts, tiny_config
 
 from transformer.commands import export
@@ -245,21 +245,6 @@ def test_changed_bytes_either_translate_or_are_told(honest, tmp_path, kind, coun
             assert "\n" not in str(error)
         shutil.rmtree(out)
     assert told > count / 4
-
-
-def mutated(content, chance):
-    """Return bytes that differ from the given ones as damage or malice would make them."""
-    place = chance.randrange(len(content))
-    numbers = (b"\0", b"\xff", b"\xff\xff\xff\xff", b"\0\0\0\0", struct.pack("<f", np.nan), b'"', b"[[[[", b"\\ud800")
-    return chance.choice(
-        [
-            content[:place],
-            content[:place] + chance.choice(numbers) + content[place + 1 :],
-            content[:place] + bytes([content[place] ^ 1 << chance.randrange(8)]) + content[place + 1 :],
-            content[:place] + content[place // 2 :],
-            chance.randbytes(len(content)),
-        ]
-    )
 
 
 def test_an_export_is_read_where_nothing_can_be_written(out, monkeypatch):

@@ -22,6 +22,7 @@ from transformer.commands.translate import Wanted, groups, translate_lines
 from transformer.config.sections import SearchConfig
 from transformer.data.cleaning import BLANKS, META_BLANK, normalise_text
 from transformer.data.examples import text_files
+from transformer.inference import reading
 from transformer.inference.result import Translation
 from transformer.inference.sentence_splitting import LONGEST_TOKEN, split_text
 from transformer.inference.translator import Translator
@@ -258,6 +259,7 @@ MEASURE = """
 import json, resource, sys
 from tiny_run import spread_parts
 from transformer.config.sections import SearchConfig
+from transformer.inference import reading
 from transformer.inference.translator import Translator
 
 def resident():

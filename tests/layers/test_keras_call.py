@@ -4,12 +4,12 @@ import inspect
 import subprocess
 import sys
 import warnings
-from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from conftest import ROOT
 
 from transformer.layers.attention import MultiHeadAttention
 from transformer.layers.blocks import DecoderLayer, EncoderLayer
@@ -17,7 +17,6 @@ from transformer.layers.keras_call import PositionalCallMixin
 from transformer.layers.masks import create_masks
 from transformer.models.transformer import Decoder, Encoder, Transformer
 
-ROOT = Path(__file__).parents[1]
 INP, TAR = np.array([[4, 5, 6, 0], [4, 5, 0, 0]], np.int32), np.array([[2, 4, 5], [2, 4, 0]], np.int32)
 X, Y = (np.random.default_rng(seed).normal(size=(2, n, 8)).astype(np.float32) for seed, n in ((1, 4), (2, 3)))
 ENC, LOOK, DEC = (mask.numpy() for mask in create_masks(INP, TAR))

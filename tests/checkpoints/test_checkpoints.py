@@ -13,6 +13,7 @@ import keras
 import numpy as np
 import pytest
 import safetensors.numpy
+from conftest import ROOT
 from tiny_run import pairs, tiny_config
 
 from transformer.checkpoints.arrays import load_arrays, model_variables, numbered, save_arrays, write_atomically
@@ -22,7 +23,6 @@ from transformer.data.tokenizers.vocabularies import TokenizerPair
 from transformer.system.errors import UserError
 from transformer.tasks.sequence_to_sequence import build_model
 
-ROOT = Path(__file__).parents[1]
 CORPUS = {"name": "a corpus", "source_language": "pt", "target_language": "en", "fingerprint": "0123"}
 SOURCE, TARGET_IN = [[2, 70, 71, 3]], [[2, 265, 266]]
 

@@ -6,14 +6,13 @@ import re
 import socket
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
+from conftest import ROOT
 
 from transformer.data import phrasebook
 from transformer.data.phrasebook import grammar, inflection, lexicon, numbers, splits
 
-ROOT = Path(__file__).parents[1]
 HELD_OUT = ("test", "validation")
 
 
