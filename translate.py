@@ -24,7 +24,7 @@ def parser() -> Parser:
         "on a terminal it asks for them. With --n-best above 1 and without --json, lines are those of Moses and "
         "Marian: N ||| translation ||| log_probability= L ||| score, where N counts the lines in from 0.",
     )
-    p.add_argument("sentences", nargs="*", metavar="SENTENCE", help="quote it if it holds blanks")
+    p.add_argument("sentences", nargs="*", metavar="SENTENCE", help="quote it if it holds spaces")
     p.add_argument(
         "--run",
         action="append",

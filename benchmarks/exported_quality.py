@@ -114,7 +114,7 @@ def size(path: Path) -> int:
 
 def best_of(translator):
     """Return a function from sentences to texts and scores."""
-    return lambda sentences: [(of[0].text, of[0].score) for of in translator.translate(sentences)]
+    return lambda sentences: [(group[0].text, group[0].score) for group in translator.translate(sentences)]
 
 
 def saved_model(path: Path, search):

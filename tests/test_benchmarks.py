@@ -11,8 +11,8 @@ from conftest import ROOT
 
 from transformer.system.errors import UserError
 
-sys.path.append(str(ROOT / "benchmarks"))
-import diversified
+sys.path += [str(ROOT / "benchmarks"), str(ROOT / "recipes")]
+import data_diversification
 from scripts import run_script
 
 # A script that saves when it is asked to end, which takes a while.
@@ -58,7 +58,7 @@ def test_a_script_that_fails_is_named():
 def test_a_translator_of_both_directions_reads_each_pair_either_way(tmp_path):
     for name, text in {"train.en": "a\nb\n", "train.de": "A\u2028C\n\n", "val.en": "v\n", "val.de": "V"}.items():
         (tmp_path / name).write_text(text, encoding="utf-8")
-    diversified.both_directions(tmp_path, tmp_path / "both")
+    data_diversification.both_directions(tmp_path, tmp_path / "both")
     texts = {file.name: file.read_text(encoding="utf-8") for file in (tmp_path / "both").iterdir()}
     assert texts == {
         "train.en": "a\nA\u2028C\nb\n\n",
@@ -77,11 +77,11 @@ def test_teachers_begin_as_the_translator_of_both_directions(tmp_path, monkeypat
         trained[run.name] = (direction, data.name, steps, dict(zip(flags[::2], flags[1::2], strict=True)))
         return 30.0
 
-    monkeypatch.setattr(diversified, "train", train)
-    monkeypatch.setattr(diversified, "diversify", lambda data, folder, teachers: 30.0)
+    monkeypatch.setattr(data_diversification, "train", train)
+    monkeypatch.setattr(data_diversification, "diversify", lambda data, folder, teachers: 30.0)
     runs = tmp_path / "runs"
     steps = ["--shared-steps", "3", "--teacher-steps", "4", "--student-steps", "5"]
-    assert diversified.main([str(tmp_path), "--runs", str(runs), "--seed", "7", *steps]) == 0
+    assert data_diversification.main([str(tmp_path), "--runs", str(runs), "--seed", "7", *steps]) == 0
     same = {"--seed": 7, "--precision": "float32"}
     assert trained == {
         "shared_7": ("en_de", "both", 3, same),
@@ -108,14 +108,17 @@ def test_the_student_reads_each_sentence_beside_its_pair_and_its_translations(tm
         lines = flags["--input"].read_text(encoding="utf-8").swapcase()
         flags["--output"].write_text(lines.replace("\n", flags["--run"].name[-1] + "\n"), encoding="utf-8")
 
-    monkeypatch.setattr(diversified, "run_script", script)
-    diversified.diversify(tmp_path, folder, teachers)
+    monkeypatch.setattr(data_diversification, "run_script", script)
+    data_diversification.diversify(tmp_path, folder, teachers)
     assert asked == ["en_de_1", "de_en_1", "en_de_2", "de_en_2"]
     for kept in folder.glob("*.json"):
         kept.write_text(json.dumps({**json.loads(kept.read_text(encoding="utf-8")), "seconds": 2.5}), encoding="utf-8")
-    assert diversified.diversify(tmp_path, folder, teachers) == 10.0 and len(asked) == 4  # nothing is translated again
+    # nothing is translated again
+    assert (
+        data_diversification.diversify(tmp_path, folder, teachers) == 10.0 and len(asked) == 4
+    )  # nothing is translated again
     (tmp_path / "de_en_1" / "best.safetensors").write_bytes(b"weights of a training that went on")
-    assert 7.5 <= diversified.diversify(tmp_path, folder, teachers) < 10.0 and asked[4:] == ["de_en_1"]
+    assert 7.5 <= data_diversification.diversify(tmp_path, folder, teachers) < 10.0 and asked[4:] == ["de_en_1"]
     sides = [(folder / f"train.{language}").read_text(encoding="utf-8").split() for language in ("en", "de")]
     expected = "a/A b/B a/A1 b/B1 a1/A b1/B a/A2 b/B2 a2/A b2/B"
     assert ["/".join(pair) for pair in zip(*sides, strict=True)] == expected.split()

@@ -64,10 +64,10 @@ def test_arrays_and_facts_come_back(tmp_path):
         "state": keras.Variable(np.array([2**32 - 1, 5], "uint32"), dtype="uint32"),
         "step": keras.Variable(2**40, dtype="int64"),
     }
-    facts = {"step": 3, "best_score": float("-inf"), "name": "é"}
-    save_arrays(tmp_path / "x.safetensors", saved, facts)
+    metadata = {"step": 3, "best_score": float("-inf"), "name": "é"}
+    save_arrays(tmp_path / "x.safetensors", saved, metadata)
     fresh = {name: keras.Variable(np.zeros(v.shape, v.dtype), dtype=v.dtype) for name, v in saved.items()}
-    assert load_arrays(tmp_path / "x.safetensors", fresh) == facts
+    assert load_arrays(tmp_path / "x.safetensors", fresh) == metadata
     assert values(fresh) == values(saved)
     part = {"a": keras.Variable(np.zeros((2, 3), "float32"))}  # what else the file holds is not read
     load_arrays(tmp_path / "x.safetensors", part)
@@ -149,18 +149,18 @@ def test_pickles_and_npz_are_refused_and_not_run(tmp_path):
 @pytest.mark.parametrize("fault", ["shape", "name", "no facts", "bad facts", "missing", "directory"])
 def test_nothing_is_assigned_unless_all_of_it_fits(tmp_path, fault):
     path, variables, full = tmp_path / "x.safetensors", some_variables(), some_variables(1.0)
-    facts = {"facts": "{}"}
+    metadata = {"metadata": "{}"}
     if fault == "shape":
-        path.write_bytes(stored({**full, "b": keras.Variable(np.ones((5,), "float32"))}, facts))
+        path.write_bytes(stored({**full, "b": keras.Variable(np.ones((5,), "float32"))}, metadata))
         words = ["another architecture", "'b' has shape (5,)", "wants (4,)"]
     elif fault == "name":
-        path.write_bytes(stored({"a": full["a"], "c": full["b"]}, facts))
+        path.write_bytes(stored({"a": full["a"], "c": full["b"]}, metadata))
         words = ["another architecture", "'b' is missing"]
     elif fault == "no facts":
         path.write_bytes(stored(full))
         words = ["is damaged"]
     elif fault == "bad facts":
-        path.write_bytes(stored(full, {"facts": "{"}))
+        path.write_bytes(stored(full, {"metadata": "{"}))
         words = ["is damaged"]
     elif fault == "missing":
         words = ["is missing", "train.py"]

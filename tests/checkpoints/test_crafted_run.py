@@ -30,7 +30,7 @@ from transformer.checkpoints import run as checkpoints
 from transformer.checkpoints.arrays import DamagedError, _digest, load_arrays, model_variables, save_arrays
 from transformer.checkpoints.loading import weight_shapes
 from transformer.checkpoints.run import RunDirectory
-from transformer.config.checks import from_facts
+from transformer.config.checks import from_metadata
 from transformer.data.tokenizers.base import RESERVED_TOKENS
 from transformer.data.tokenizers.learning import train_tokenizers
 from transformer.inference.translator import Translator
@@ -209,9 +209,9 @@ def test_headers_of_weights_that_lie(run, capsys, entry):
         {},
         {"saved": "null"},
         {"saved": "[" * 100_000},
-        {"saved": '{"facts": {}, "digests": []}'},
-        {"saved": '{"facts": {}, "digests": {}}'},
-        {"saved": '{"facts": {}, "digests": {"' + NAME + '": {"a": 1}}}'},
+        {"saved": '{"metadata": {}, "digests": []}'},
+        {"saved": '{"metadata": {}, "digests": {}}'},
+        {"saved": '{"metadata": {}, "digests": {"' + NAME + '": {"a": 1}}}'},
         {"saved": pickle.dumps(1).decode("latin-1")},
     ],
     ids=lambda metadata: str(metadata)[:50],
@@ -225,7 +225,7 @@ def saved_as(run, change=lambda array: array, **more):
     """Save the honest arrays, one changed and more added, with digests that fit."""
     arrays = safetensors.numpy.load_file(run / "best.safetensors")
     arrays = {**arrays, NAME: change(arrays[NAME]), **more}
-    saved = {"facts": {}, "digests": {name: _digest(array) for name, array in arrays.items()}}
+    saved = {"metadata": {}, "digests": {name: _digest(array) for name, array in arrays.items()}}
     safetensors.numpy.save_file(arrays, run / "best.safetensors", {"saved": json.dumps(saved)})
 
 
@@ -334,7 +334,7 @@ def test_text_that_no_file_can_hold(run, capsys):
         (run / name).write_text(json.dumps(values))
         assert name in refusal(capsys)
         (run / name).write_text(content)
-    forge_weights(run, metadata={"saved": '{"facts": "\\ud800", "digests": {}}'})
+    forge_weights(run, metadata={"saved": '{"metadata": "\\ud800", "digests": {}}'})
     assert "best.safetensors is damaged" in refusal(capsys)
 
 
@@ -355,7 +355,7 @@ def test_a_directory_where_a_file_should_be(run, capsys, name):
 @pytest.mark.parametrize("kind, size", [("BF16", 2), ("F8_E4M3", 1), ("BOOL", 1)])
 def test_types_that_numpy_lacks(tmp_path, kind, size):
     header = {"a": {"dtype": kind, "shape": [2], "data_offsets": [0, 2 * size]}}
-    header["__metadata__"] = {"saved": '{"facts": {}, "digests": {"a": ""}}'}
+    header["__metadata__"] = {"saved": '{"metadata": {}, "digests": {"a": ""}}'}
     packed = json.dumps(header).encode()
     (tmp_path / "x").write_bytes(struct.pack("<Q", len(packed)) + packed + bytes(2 * size))
     with pytest.raises(DamagedError, match=f"'a' holds {kind} instead of float32"):
@@ -390,13 +390,13 @@ class Harm:
 def test_facts_of_a_checkpoint_that_no_training_saved(tmp_path, changes):
     honest = dataclasses.asdict(Position(step=5))
     path, variable = tmp_path / "last.safetensors", keras.Variable(np.zeros(2, np.float32))
-    read = functools.partial(from_facts, Position)
+    read = functools.partial(from_metadata, Position)
     save_arrays(path, {"a": variable}, honest)
     assert load_arrays(path, {"a": variable}, read) == Position(step=5)
-    facts = {**honest, **changes} if isinstance(changes, dict) else [honest]
+    metadata = {**honest, **changes} if isinstance(changes, dict) else [honest]
     if changes == "no batch":
-        facts = {name: value for name, value in honest.items() if name != "batch"}
-    save_arrays(path, {"a": keras.Variable(np.ones(2, np.float32))}, facts)
+        metadata = {name: value for name, value in honest.items() if name != "batch"}
+    save_arrays(path, {"a": keras.Variable(np.ones(2, np.float32))}, metadata)
     with pytest.raises(DamagedError) as error:
         load_arrays(path, {"a": variable}, read)
     assert str(error.value).startswith(f"{path} is damaged (") and len(str(error.value)) < 1000
@@ -405,12 +405,12 @@ def test_facts_of_a_checkpoint_that_no_training_saved(tmp_path, changes):
 
 @pytest.mark.parametrize("step, value", [(2, "1"), (-2, 1.0), (2, float("nan")), (2, float("inf")), (2.0, 1.0)])
 def test_facts_of_kept_weights_that_no_training_saved(tmp_path, step, value):
-    path, read = tmp_path / "2.safetensors", functools.partial(from_facts, Kept)
+    path, read = tmp_path / "2.safetensors", functools.partial(from_metadata, Kept)
     save_arrays(path, {}, {"step": 2, "value": 1.0, "loss": 0.5})
     assert load_arrays(path, {}, read) == Kept(2, 1.0, 0.5)
     wrong = {"step": step, "value": value, "loss": 0.5}
-    for facts in (wrong, {"step": 2, "value": 1.0, "loss": float("nan")}, {"step": 2}):
-        save_arrays(path, {}, facts)
+    for metadata in (wrong, {"step": 2, "value": 1.0, "loss": float("nan")}, {"step": 2}):
+        save_arrays(path, {}, metadata)
         with pytest.raises(DamagedError, match="2.safetensors is damaged"):
             load_arrays(path, {}, read)
 

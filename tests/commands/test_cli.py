@@ -239,7 +239,7 @@ def forge_facts(path, **changes):
     with safe_open(path, framework="numpy") as file:
         saved = json.loads(file.metadata()["saved"])
         arrays = {name: file.get_tensor(name) for name in file.keys()}
-    saved["facts"].update(changes)
+    saved["metadata"].update(changes)
     save_file(arrays, path, {"saved": json.dumps(saved)})
 
 

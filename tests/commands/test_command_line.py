@@ -16,7 +16,7 @@ from transformer.commands.evaluate import parser as evaluation
 from transformer.commands.parser import Parser
 from transformer.data.phrasebook import __main__ as phrasebook
 from transformer.system.errors import UserError
-from transformer.system.messages import one_line, say, shown, utf8
+from transformer.system.messages import for_terminal, one_line, say, utf8
 from transformer.system.process import exit_code
 
 EVIL = "\x1b[2J\x1b]0;owned\x07\r\n\x9b31m\u202e"  # clears the screen, names the window, turns writing round
@@ -153,8 +153,8 @@ def test_results_on_a_terminal_do_not_steer_it_and_in_a_file_are_as_they_are():
             return True
 
     line = "a\tb\x1b[2J\x9b\u200f\u202fc"  # tabs separate columns, marks and narrow blanks are text
-    assert shown(line, io.StringIO()) == line
-    assert shown(line, Terminal()) == "a\tb\\x1b[2J\\x9b\u200f\u202fc"
+    assert for_terminal(line, io.StringIO()) == line
+    assert for_terminal(line, Terminal()) == "a\tb\\x1b[2J\\x9b\u200f\u202fc"
 
 
 def test_arguments_are_utf8_whatever_the_locale():

@@ -82,7 +82,7 @@ def test_what_does_not_agree_is_found(parts, monkeypatch):
 
         def _translate_batch(self, batch, *rest):
             found = super()._translate_batch(batch, *rest)
-            return [[dataclasses.replace(h, score=h.score + len(batch)) for h in of] for of in found]
+            return [[dataclasses.replace(h, score=h.score + len(batch)) for h in group] for group in found]
 
     sentences = ["sol mar", "um", "lua", "dois"]
     broken = {check.name: check.broken for check in run_checks(loader(parts, Forgetful), sentences)}

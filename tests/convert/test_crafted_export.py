@@ -72,8 +72,8 @@ def forge(out, change):
 
 @pytest.mark.parametrize("kind", ["float32", "int16", "int8"])
 def test_the_exports_are_honest(honest, kind):
-    (of,) = CTranslate2Translator.load(honest / kind).translate(["sol mar"])
-    assert of[0].token_log_probabilities
+    (group,) = CTranslate2Translator.load(honest / kind).translate(["sol mar"])
+    assert group[0].token_log_probabilities
 
 
 @pytest.mark.parametrize(

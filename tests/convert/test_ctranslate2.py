@@ -92,7 +92,7 @@ def test_every_architecture_translates_alike(tmp_path, model, text, end):
     ours = Translator.load(run)
     expected = ours.translate(SENTENCES, 3, True)
     check_alike(expected, theirs.translate(SENTENCES, 3, True))
-    assert {h.finished for of in expected for h in of if h.tokens} == {True, False}
+    assert {h.finished for group in expected for h in group if h.tokens} == {True, False}
     vocabularies = sorted(path.name for path in (tmp_path / "out" / "model").glob("*vocabulary*"))
     assert len(vocabularies) == (1 if model["embeddings"] == "shared" else 2)
 
@@ -176,9 +176,9 @@ def test_drawing_goes_by_the_seed(out):
     assert drawn(seed=3) == drawn(seed=3) != drawn(seed=4)
     translator = CTranslate2Translator.load(out, temperature=1.0, top_k=5, top_p=0.9)
     assert translator.translate(SENTENCES) == translator.translate(SENTENCES)
-    for of in drawn():
-        assert [h.score for h in of] == sorted((h.score for h in of), reverse=True)
-        assert all(h.score == h.log_probability for h in of)
+    for group in drawn():
+        assert [h.score for h in group] == sorted((h.score for h in group), reverse=True)
+        assert all(h.score == h.log_probability for h in group)
 
 
 def test_another_search_of_the_same_export(out):

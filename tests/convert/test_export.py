@@ -256,7 +256,7 @@ def test_bytes_that_are_no_characters(spread):
     asked = [source for source, _ in pairs(12)]
     graph = tf.function(savedmodel._text_function(translator, 3), autograph=False)
     found = graph(tf.constant(asked), *[tf.constant(value) for value in (3, 3, 1.6)])["texts"].numpy()
-    expected = [[hypothesis.text for hypothesis in of] for of in translator.translate(asked, 3)]
+    expected = [[hypothesis.text for hypothesis in group] for group in translator.translate(asked, 3)]
     assert [[text.decode() for text in row] for row in found] == expected
     assert any("\ufffd" in text for row in expected for text in row)
 

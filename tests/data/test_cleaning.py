@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from transformer.config.sections import CleaningConfig
-from transformer.data.cleaning import BLANKS, CleaningReport, clean, normalise_tensor, normalise_text, strip_html
+from transformer.data.cleaning import SPACES, CleaningReport, clean, normalise_tensor, normalise_text, strip_html
 from transformer.data.cleaning import cleaned as changed
 
 UNTIMED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # a busy machine is no failure
@@ -33,8 +33,8 @@ def cleaned(pairs, languages=("en", "de"), **rules):
 
 def test_blanks_are_unicode_white_space():
     separators = {chr(code) for code in range(sys.maxunicode) if unicodedata.category(chr(code)) in ("Zs", "Zl", "Zp")}
-    assert set(BLANKS) == separators | set("\t\n\v\f\r\u0085")
-    assert len(BLANKS) == 25  # the number of characters with this property in Unicode's PropList
+    assert set(SPACES) == separators | set("\t\n\v\f\r\u0085")
+    assert len(SPACES) == 25  # the number of characters with this property in Unicode's PropList
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from tiny_run import spread_parts
 from transformer.commands import translate as commands
 from transformer.commands.translate import Wanted, groups, translate_lines
 from transformer.config.sections import SearchConfig
-from transformer.data.cleaning import BLANKS, META_BLANK, normalise_text
+from transformer.data.cleaning import META_SPACE, SPACES, normalise_text
 from transformer.data.examples import text_files
 from transformer.inference import reading
 from transformer.inference.result import Translation
@@ -32,7 +32,7 @@ UNTIMED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow, H
 KINDS = {"unigram": {}, "bpe": {"model_type": "bpe", "joint": False}, "wordpiece": {"tokenizer": "wordpiece"}}
 POSITIONS = 16  # so few that most texts are cut
 PIECES = [
-    *("", " ", "\t", "\0", "\x1b[31m", "\x7f", "\u0085", "\u3000", "\u200b", "\ufeff", META_BLANK),
+    *("", " ", "\t", "\0", "\x1b[31m", "\x7f", "\u0085", "\u3000", "\u200b", "\ufeff", META_SPACE),
     *("\n", "\r", "\r\n", "\x0b", "\x1c", "\u2028", "\u2029"),
     *(
         "sol",
@@ -91,7 +91,7 @@ def check(hypotheses):
 def test_any_sentences_are_translated(translator, texts):
     results = translator.translate(texts, n_best=2, with_attention=True, prefixes=list(reversed(texts)))
     assert [len(hypotheses) for hypotheses in results] == [2] * len(texts)
-    rows = translator.encode([text.replace(META_BLANK, " ").strip() for text in texts])
+    rows = translator.encode([text.replace(META_SPACE, " ").strip() for text in texts])
     for text, row, hypotheses in zip(texts, rows, results, strict=True):
         check(hypotheses)
         if not normalise_text(text):
@@ -136,9 +136,9 @@ ALPHABETS = {  # what the random strings of a language are made of
         '"',
         "mar",
         "3",
-        *BLANKS,
+        *SPACES,
     ],  # spaces after capitals
-    "en": ["Mr", "J", "U.S", "A", "e.g", ".", ". ", ".)", "\u2019", "1", ",", "sol", "<b>", "&amp;", "<1>", *BLANKS],
+    "en": ["Mr", "J", "U.S", "A", "e.g", ".", ". ", ".)", "\u2019", "1", ",", "sol", "<b>", "&amp;", "<1>", *SPACES],
     "ja": [
         "\u6c49",
         "\u5b57",
@@ -176,7 +176,7 @@ ALPHABETS = {  # what the random strings of a language are made of
 def random_text(chance, alphabet):
     """Return pieces of an alphabet, or characters of all Unicode's, but for line breaks and lone surrogates."""
     if chance.random() < 0.2:
-        alphabet = [chr(chance.randrange(0x110000)) for _ in range(8)] + ["A", ".", chance.choice(BLANKS)]
+        alphabet = [chr(chance.randrange(0x110000)) for _ in range(8)] + ["A", ".", chance.choice(SPACES)]
     text = "".join(chance.choices(alphabet, k=chance.randint(0, 12)))
     return re.sub("[\n\ud800-\udfff]", "", text).rstrip("\r")
 
@@ -220,7 +220,7 @@ HUGE = {
     "zalgo": "a" + "\u0301\u0323" * 50_000,  # marks of two classes, which normalising has to sort
     "stops": "." * 50_000 + ".'" * 25_000,
     "control characters": "\0\x01\x1b\x7f" * 25_000,
-    "blanks": "a" + " " * 50_000 + META_BLANK * 50_000 + "b",
+    "blanks": "a" + " " * 50_000 + META_SPACE * 50_000 + "b",
     "emoji": "\U0001f469\u200d\U0001f680" * 33_334,
 }
 

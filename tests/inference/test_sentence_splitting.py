@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from transformer.data.cleaning import BLANKS
+from transformer.data.cleaning import SPACES
 from transformer.inference import sentence_splitting
 from transformer.inference.sentence_splitting import TOGETHER, sentences_of, split_text
 
@@ -79,7 +79,7 @@ def test_an_empty_line_ends_a_sentence_whatever_follows():
 def test_no_sign_is_lost_and_no_sentence_begins_with_a_small_letter(language):
     signs = [
         *"aAbIVX159.!?\u2026\u3002\u0964\u061f()[]\"'\u00ab\u300d\u3068-\n,:",
-        *BLANKS,
+        *SPACES,
         "Dr.",
         "No. ",
         "etc. ",
@@ -133,7 +133,7 @@ def test_any_text_can_be_cut_down_to_single_characters():
     ]  # each has more: left as it is
 
 
-@pytest.mark.parametrize("blank", BLANKS)
+@pytest.mark.parametrize("blank", SPACES)
 @pytest.mark.parametrize("language", ["pt", "en", "fr", "ja", ""])
 def test_any_space_between_a_capital_letter_and_a_stop(language, blank):
     """sentencex 1.0.32 panics at those of several bytes."""

@@ -23,7 +23,7 @@ from transformer.ids import END_ID, START_ID
 from transformer.inference.document_functions import default_translator, evaluate, translate
 from transformer.inference.result import Translation, joined, one_line
 from transformer.inference.translator import Translator
-from transformer.inference.warnings import doubts, is_loop
+from transformer.inference.warnings import is_loop, translation_warnings
 from transformer.system.errors import UserError
 from transformer.tasks.sequence_to_sequence import build_model
 
@@ -122,8 +122,8 @@ def test_sentences_of_a_line_are_translated_one_by_one(translator):
     line, sentences = "Sol mar rio. Um!  Lua mar?", ["Sol mar rio.", "Um!", "Lua mar?"]
     ((found, second),) = translator.translate([line], n_best=2, with_attention=True, with_heads=True)
     alone = translator.translate(sentences, n_best=2, with_attention=True, with_heads=True)
-    assert second.text == " ".join(of[1].text for of in alone)
-    first = [of[0] for of in alone]
+    assert second.text == " ".join(group[1].text for group in alone)
+    first = [group[0] for group in alone]
     assert found.text == " ".join(one.text for one in first)
     assert found.log_probability == pytest.approx(sum(one.log_probability for one in first), rel=1e-4)
     assert found.score == pytest.approx(sum(one.score for one in first), rel=1e-4)
@@ -256,7 +256,7 @@ def test_loops(tokens, loop):
     ],
 )
 def test_doubtful_translations_are_told(source, text, source_ids, ids, finished, told):
-    assert doubts(source, text, source_ids, ids, finished) == told
+    assert translation_warnings(source, text, source_ids, ids, finished) == told
 
 
 def test_characters_outside_the_vocabulary_are_warned_of(translator):

@@ -45,8 +45,8 @@ def by_a_loop(model, source, limit, beam_size, least=0):
         logs = next_log_probabilities(model, source, [ids for ids, _ in going])
         candidates = [
             ([*ids, token], total + log)
-            for (ids, total), of in zip(going, logs, strict=True)
-            for token, log in enumerate(of)
+            for (ids, total), group in zip(going, logs, strict=True)
+            for token, log in enumerate(group)
             if token != END_ID or length > least
         ]
         candidates = sorted(candidates, key=lambda c: c[1], reverse=True)[: 2 * beam_size]

@@ -172,7 +172,7 @@ def test_stopping_finishes_what_was_begun_and_refuses_the_rest(gate, batcher):
 
 
 def test_many_threads_lose_and_cross_nothing():
-    batcher = Batcher(lambda kind, requests, deadline: [[-item for item in of] for of in requests], 10**6, 7, 60)
+    batcher = Batcher(lambda kind, requests, deadline: [[-item for item in group] for group in requests], 10**6, 7, 60)
     found = {}
 
     def client(number):

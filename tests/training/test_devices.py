@@ -40,15 +40,15 @@ def test_products_are_compared_with_those_in_float32(machine):
 
 def test_only_an_emulated_precision_is_told(machine):
     machine(float32=1.0, bfloat16=0.5, float16=3.0)
-    assert devices.precision_doubts("bfloat16") == []
-    assert devices.precision_doubts("float16") == [
+    assert devices.precision_warnings("bfloat16") == []
+    assert devices.precision_warnings("float16") == [
         "this machine emulates float16: a matrix product takes 3.0 times as long as in float32"
     ]
 
 
 def test_float32_is_not_measured(machine):
     machine()  # a product in any precision would fail
-    assert devices.precision_doubts("float32") == []
+    assert devices.precision_warnings("float32") == []
 
 
 def test_this_machine_is_measured():

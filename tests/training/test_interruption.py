@@ -222,7 +222,7 @@ def test_chance_and_ties_in_bleu_are_decided_by_the_loss(make, scores, best):
     scripted(trainer, scores)
     assert trainer.train().best_step == best
     with safe_open(str(trainer.run.weights(BEST)), framework="numpy") as file:
-        assert json.loads(file.metadata()["saved"])["facts"] == {"step": best}
+        assert json.loads(file.metadata()["saved"])["metadata"] == {"step": best}
 
 
 def test_patience_counts_validations_where_neither_bleu_nor_loss_gets_better(make, capsys):

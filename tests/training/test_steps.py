@@ -18,7 +18,7 @@ from transformer.data.batches import batches
 from transformer.system.errors import UserError
 from transformer.training import steps as steps_room
 from transformer.training import trainer as training_room
-from transformer.training.optimizer import build_optimizer, build_schedule, doubts
+from transformer.training.optimizer import build_optimizer, build_schedule, optimizer_warnings
 from transformer.training.trainer import Trainer
 
 PLAIN = {"schedule": "inverse_sqrt", "peak_learning_rate": 0.01, "clip_norm": 0.05}
@@ -115,22 +115,22 @@ def test_the_share_of_the_first_weights_in_a_moving_average_is_told():
     for _ in range(steps):
         share *= decay
     training = TrainingConfig(max_steps=steps, warmup_steps=100, averaging=decay)
-    (doubt,) = doubts(training)
-    assert doubt.startswith(f"with averaging = 0.998, {100 * share:.0f}% of the averaged weights are still those of")
-    assert doubt.endswith("after 500 steps; take at most 0.99")
-    assert doubts(dataclasses.replace(training, averaging=0.99)) == []
-    assert doubts(dataclasses.replace(training, averaging=0.991)) != []
+    (warning,) = optimizer_warnings(training)
+    assert warning.startswith(f"with averaging = 0.998, {100 * share:.0f}% of the averaged weights are still those of")
+    assert warning.endswith("after 500 steps; take at most 0.99")
+    assert optimizer_warnings(dataclasses.replace(training, averaging=0.99)) == []
+    assert optimizer_warnings(dataclasses.replace(training, averaging=0.991)) != []
 
 
 def test_a_warm_up_that_does_not_end_is_told():
     training = TrainingConfig(max_steps=500, warmup_steps=500)
-    assert doubts(training) == ["the learning rate rises to the end: warmup_steps is 500, max_steps 500"]
-    assert doubts(dataclasses.replace(training, warmup_steps=499)) == []
+    assert optimizer_warnings(training) == ["the learning rate rises to the end: warmup_steps is 500, max_steps 500"]
+    assert optimizer_warnings(dataclasses.replace(training, warmup_steps=499)) == []
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "configs").glob("*.toml")), ids=lambda path: path.name)
 def test_the_configs_suit_their_length(path):
-    assert doubts(read_config(path).training) == []
+    assert optimizer_warnings(read_config(path).training) == []
 
 
 def test_accumulated_steps_are_steps_on_the_big_batch(make, some):

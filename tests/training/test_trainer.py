@@ -90,8 +90,12 @@ def test_the_run_directory_is_complete(whole):
         "tokenizer",
     ]
     assert run.config() == whole.config
-    facts = run.corpus()
-    assert (facts["name"], facts["source_language"], facts["target_language"]) == ("source + target", "pt", "en")
+    metadata = run.corpus()
+    assert (metadata["name"], metadata["source_language"], metadata["target_language"]) == (
+        "source + target",
+        "pt",
+        "en",
+    )
     ((found,),) = Translator.load(run.path).translate(["sol mar"])
     assert isinstance(found.text, str)
 

@@ -33,17 +33,17 @@ class DamagedError(UserError):
 def save_arrays(
     path: Path,
     variables: Mapping[str, keras.Variable],
-    facts: Mapping[str, object] | None = None,
+    metadata: Mapping[str, object] | None = None,
     keep: Path | None = None,
 ) -> None:
-    """Save variables by name, and a few JSON facts with them, as one safetensors file (it holds no code).
+    """Save variables by name, and a little JSON metadata with them, as one safetensors file (it holds no code).
 
     A digest of each array goes with it: safetensors notices a missing end, but not a page that never reached the disk.
 
     Args:
         path: the file.
         variables: by the names they get in it.
-        facts: anything JSON can hold.
+        metadata: anything JSON can hold.
         keep: where the file that `path` names now goes, see `write_atomically`.
 
     Raises:
@@ -52,8 +52,8 @@ def save_arrays(
     arrays = {name: np.asarray(v.numpy(), order="C") for name, v in variables.items()}
     digests = {name: _digest(array) for name, array in arrays.items()}
     # One entry: safetensors writes several in no fixed order, and equal states should be equal files.
-    metadata = {"saved": json.dumps({"facts": facts or {}, "digests": digests})}
-    write_atomically(path, serialise(arrays, metadata), keep)
+    header = {"saved": json.dumps({"metadata": metadata or {}, "digests": digests})}
+    write_atomically(path, serialise(arrays, header), keep)
 
 
 @contextlib.contextmanager
@@ -126,9 +126,9 @@ def _digest(array: np.ndarray) -> str:
 
 
 def load_arrays(
-    path: Path, variables: Mapping[str, keras.Variable], read: Callable[[Any], Any] = lambda facts: facts
+    path: Path, variables: Mapping[str, keras.Variable], read: Callable[[Any], Any] = lambda metadata: metadata
 ) -> Any:
-    """Assign the arrays of a file to the variables of the same names and return the file's facts.
+    """Assign the arrays of a file to the variables of the same names and return the file's metadata.
 
     Every variable must be in the file, unharmed and with its shape, or none is assigned; what else the file holds is
     not read.
@@ -136,7 +136,7 @@ def load_arrays(
     Args:
         path: the file.
         variables: by their names in it.
-        read: returns the facts, which may be any JSON, as the caller wants them; a ValueError says that they are not
+        read: returns the metadata, which may be any JSON, as the caller wants them; a ValueError says that they are not
             what was saved.
 
     Raises:
@@ -147,11 +147,11 @@ def load_arrays(
         stored = _shapes(file)
         _compare(path, stored, {name: tuple(variable.shape) for name, variable in variables.items()})
         saved = parse_json(file.metadata()["saved"])
-        facts, digests = read(saved["facts"]), saved["digests"]
+        metadata, digests = read(saved["metadata"]), saved["digests"]
         arrays = {name: _array(file, name, variable.dtype, digests[name]) for name, variable in variables.items()}
         for name, variable in variables.items():
             variable.assign(arrays[name])
-    return facts
+    return metadata
 
 
 def _array(file: safetensors.safe_open, name: str, dtype: str, digest: object) -> np.ndarray:

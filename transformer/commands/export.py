@@ -94,11 +94,16 @@ def export(p: Parser, args: argparse.Namespace, search: dict[str, Any]) -> None:
     say(f"exporting {args.run} to {args.out}")
     with draft_of(args.out, args.overwrite) as draft:
         if args.format == "savedmodel":
-            facts = savedmodel.write(translator, draft, most)
+            metadata = savedmodel.write(translator, draft, most)
         else:
-            facts = ctranslate2.write(translator, config, draft, args.quantization or QUANTIZATIONS[0])
-        facts = {"run": str(args.run), "weights": args.weights, "source_language": translator.reader.language, **facts}
-        describe(draft, {"format": args.format, **facts})
+            metadata = ctranslate2.write(translator, config, draft, args.quantization or QUANTIZATIONS[0])
+        metadata = {
+            "run": str(args.run),
+            "weights": args.weights,
+            "source_language": translator.reader.language,
+            **metadata,
+        }
+        describe(draft, {"format": args.format, **metadata})
     size = sum(path.stat().st_size for path in args.out.rglob("*") if path.is_file())
     print(one_line(f"{args.out}: {args.format}, {size / 1e6:.1f} MB; docs/shipping.md tells how to call it"))
 

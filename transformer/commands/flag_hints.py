@@ -52,7 +52,7 @@ HELP = ("-h", "--help")
 
 
 def meaning(flag: str, known: Collection[str]) -> str:
-    """Return what to do instead of giving a flag that is unknown, with a blank before it, or an empty string.
+    """Return what to do instead of giving a flag that is unknown, with a space before it, or an empty string.
 
     Args:
         flag: as it was given, without a value.

@@ -19,7 +19,7 @@ from transformer.plots.runs import training_curves
 from transformer.plots.style import need_matplotlib
 from transformer.system.errors import UserError
 from transformer.system.interrupts import starting
-from transformer.system.messages import say, shown, utf8
+from transformer.system.messages import for_terminal, say, utf8
 from transformer.system.process import exit_code
 from transformer.system.tensorflow import import_tensorflow
 
@@ -71,7 +71,7 @@ def main(argv: list[str] | None = None) -> int:
         if best.attention is None:
             raise UserError("an empty text, or one that is longer than the model reads, has no attention map")
         attention_map(best, picture, args.heads, args.alignment)
-        print(shown(best.text, sys.stdout))
+        print(for_terminal(best.text, sys.stdout))
 
     return exit_code(job)
 

@@ -21,7 +21,7 @@ from transformer.inference.live_input import LiveInput
 from transformer.inference.result import Translation, described
 from transformer.inference.translator import Translator
 from transformer.system.errors import UserError
-from transformer.system.messages import one_line, say, shown, utf8
+from transformer.system.messages import for_terminal, one_line, say, utf8
 from transformer.system.threads import share_cores
 
 LINES_TOGETHER = 2048  # sorted by length and translated together
@@ -267,7 +267,7 @@ def translate_lines(
                     in_place = False
                     say(f"warning: line {number}: {'; '.join(warnings)}")
                 for row in render(line, hypotheses, wanted, number - 1):
-                    print(shown(row, file), file=file)
+                    print(for_terminal(row, file), file=file)
             file.flush()
             done += len(group)
             if output_path:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typing
 
-from transformer.system.errors import shown
+from transformer.system.errors import brief
 
 T = typing.TypeVar("T")
 
@@ -21,7 +21,7 @@ def is_utf8(text: str) -> bool:
 def require(condition: bool, name: str, rule: str, value: object) -> None:
     """Raise ValueError, naming a setting, its rule and its value, unless a condition holds."""
     if not condition:
-        raise ValueError(f"{name} must be {rule}, got {shown(value)}")
+        raise ValueError(f"{name} must be {rule}, got {brief(value)}")
 
 
 def require_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
@@ -39,16 +39,16 @@ def require_positive(name: str, value: float) -> None:
     require(value > 0, name, "above 0", value)
 
 
-def from_facts(kind: type[T], facts: object) -> T:
+def from_metadata(kind: type[T], metadata: object) -> T:
     """Return a dataclass of plain values, made from the JSON object that somebody says it was saved as.
 
     Raises:
         ValueError: it is not the class's fields, all and no other, each of its type, or the class refuses a value.
     """
     types = typing.get_type_hints(kind)
-    if not isinstance(facts, dict) or facts.keys() != types.keys():
-        raise ValueError(f"its facts must be {', '.join(types)}")
+    if not isinstance(metadata, dict) or metadata.keys() != types.keys():
+        raise ValueError(f"its metadata must be {', '.join(types)}")
     for name, wanted in types.items():
-        if type(facts[name]) is not wanted:
-            raise ValueError(f"{name} must be of type {wanted.__name__}, got {shown(facts[name])}")
-    return kind(**facts)
+        if type(metadata[name]) is not wanted:
+            raise ValueError(f"{name} must be of type {wanted.__name__}, got {brief(metadata[name])}")
+    return kind(**metadata)

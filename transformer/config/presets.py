@@ -7,7 +7,7 @@ from pathlib import Path
 
 from transformer.config.run import Config
 from transformer.config.sections import CORPUS_FIELDS
-from transformer.system.errors import UserError, nearest, shown
+from transformer.system.errors import UserError, brief, nearest
 from transformer.system.files import read_bounded
 
 # Sizes only: what a preset leaves out keeps its default.
@@ -62,7 +62,7 @@ def read_config(path: str | Path, folder: str | Path | None = None) -> Config:
         raise UserError(f"config file {path} is not valid TOML: {error}") from None
     name = values.pop("preset", None)
     if not isinstance(name, str | None):
-        raise UserError(f"{path}: preset must be a name in quotes, got {shown(name)}. Known: {', '.join(PRESETS)}")
+        raise UserError(f"{path}: preset must be a name in quotes, got {brief(name)}. Known: {', '.join(PRESETS)}")
     config = (Config() if name is None else preset(name)).override(values, str(path))
     folder = Path(folder) if folder else path.parent
     files = {key: getattr(config.data, key) for key in CORPUS_FIELDS if key != "dataset"}

@@ -21,7 +21,7 @@ from transformer.config.sections import (
     TextConfig,
     TrainingConfig,
 )
-from transformer.system.errors import UnknownSettingError, UserError, nearest, shown
+from transformer.system.errors import UnknownSettingError, UserError, brief, nearest
 from transformer.system.files import parse_json
 
 MOST_CACHE = 2**30  # numbers that a search may keep of the tokens it has written: 4 GB
@@ -57,21 +57,21 @@ class Config:
         sections = {entry.name: getattr(self, entry.name) for entry in dataclasses.fields(self)}
         for name, values in changes.items():
             if name not in sections:
-                raise UnknownSettingError(f"{origin}: unknown section {shown(name)}.{nearest(name, sections)}")
+                raise UnknownSettingError(f"{origin}: unknown section {brief(name)}.{nearest(name, sections)}")
             if not isinstance(values, Mapping):
-                raise UserError(f"{origin}: '{name}' must be a section of keys, got {shown(values)}")
+                raise UserError(f"{origin}: '{name}' must be a section of keys, got {brief(values)}")
             types = typing.get_type_hints(type(sections[name]))
             for key, value in values.items():
                 if key not in types:
-                    raise UnknownSettingError(f"{origin}: unknown key {shown(key)} in [{name}].{nearest(key, types)}")
+                    raise UnknownSettingError(f"{origin}: unknown key {brief(key)} in [{name}].{nearest(key, types)}")
                 if type(value) is int and abs(value) >= 2**31:
-                    raise UserError(f"{origin}: {name}.{key} must be below 2^31, got {shown(value)}")
+                    raise UserError(f"{origin}: {name}.{key} must be below 2^31, got {brief(value)}")
                 if types[key] is float and type(value) is int:
                     value = float(value)
                 if type(value) is not types[key]:
-                    raise UserError(f"{origin}: {name}.{key} must be of type {types[key].__name__}, got {shown(value)}")
+                    raise UserError(f"{origin}: {name}.{key} must be of type {types[key].__name__}, got {brief(value)}")
                 if isinstance(value, str) and not is_utf8(value):
-                    raise UserError(f"{origin}: {name}.{key} must be text that UTF-8 can hold, got {shown(value)}")
+                    raise UserError(f"{origin}: {name}.{key} must be text that UTF-8 can hold, got {brief(value)}")
                 if isinstance(value, float) and not math.isfinite(value):
                     raise UserError(f"{origin}: {name}.{key} must be a finite number, got {value!r}")
                 values = {**values, key: value}

@@ -88,7 +88,7 @@ class CleaningConfig:
     strip_html: bool = True  # unescape entities and remove tags
     drop_empty: bool = True
     drop_duplicates: bool = True  # the same pair again
-    max_words: int = 0  # longest side in words (characters in languages without blanks); 0: no limit
+    max_words: int = 0  # longest side in words (characters in languages without spaces); 0: no limit
     max_ratio: float = 0.0  # longest side / shortest side in characters; 0: no limit
 
     def __post_init__(self) -> None:

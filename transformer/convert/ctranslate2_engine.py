@@ -176,14 +176,16 @@ class CTranslate2Translator(Translator):
             raise UserError(
                 f"{self.model} does not go with the config.json and the tokenizer beside it ({error}); export again"
             ) from None
-        ids = tf.ragged.constant([hypothesis.ids for of in found for hypothesis in of], tf.int32, ragged_rank=1)
+        ids = tf.ragged.constant(
+            [hypothesis.ids for candidates in found for hypothesis in candidates], tf.int32, ragged_rank=1
+        )
         texts = iter(self.tokenizers.target.detokenize(ids).numpy())
         return [
             [
                 self._as_translation(part, one_line(next(texts).decode("utf-8", "replace")), hypothesis)
-                for hypothesis in of
+                for hypothesis in candidates
             ]
-            for part, of in zip(batch, found, strict=True)
+            for part, candidates in zip(batch, found, strict=True)
         ]
 
     def _as_translation(self, part: Part, text: str, found: _Found) -> Translation:
@@ -214,8 +216,8 @@ class CTranslate2Translator(Translator):
             results = engine.translate_batch(source, prefix, **options)
             first = self._first_attention(engine, source) if options["return_attention"] else [None] * len(places)
             best = [self._ranked(*pair)[:n_best] for pair in zip(results, first, strict=True)]
-            for place, of in zip(places, self._scored(engine, source, best), strict=True):
-                found[place] = of
+            for place, candidates in zip(places, self._scored(engine, source, best), strict=True):
+                found[place] = candidates
         return found
 
     def _options(self, most: int, fewest: int, n_best: int, with_attention: bool) -> dict[str, object]:
@@ -278,15 +280,15 @@ class CTranslate2Translator(Translator):
 
     def _scored(self, engine: Any, source: list[list[str]], found: Sequence[list[_Found]]) -> list[list[_Found]]:
         """Return hypotheses with the log-probabilities of their tokens and the score that follows, best first."""
-        targets = [[self._pieces[1][i] for i in one.ids if i != END_ID] for of in found for one in of]
-        sources = [pieces for pieces, of in zip(source, found, strict=True) for _ in of]
+        targets = [[self._pieces[1][i] for i in one.ids if i != END_ID] for candidates in found for one in candidates]
+        sources = [pieces for pieces, candidates in zip(source, found, strict=True) for _ in candidates]
         results = iter(engine.score_batch(sources, targets, max_input_length=0))
 
         def scored(one: _Found) -> _Found:
             logs = np.array(next(results).log_probs[: len(one.ids)], np.float32)
             return one._replace(score=self._score(float(logs.sum()), len(one.ids), one.attention), logs=logs)
 
-        return [sorted(map(scored, of), key=lambda one: one.score, reverse=True) for of in found]
+        return [sorted(map(scored, candidates), key=lambda one: one.score, reverse=True) for candidates in found]
 
     def _score(self, total: float, length: int, attention: np.ndarray | None) -> float:
         """Return a hypothesis' score from its log-probability: (T, S) attention counts where coverage does."""

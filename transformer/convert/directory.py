@@ -126,10 +126,10 @@ def _digest(path: Path, flush: bool = False) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def describe(folder: Path, facts: Mapping[str, object]) -> None:
-    """Flush the files of an export to disk and write its description: facts, and the SHA-256 of each file."""
+def describe(folder: Path, metadata: Mapping[str, object]) -> None:
+    """Flush the files of an export to disk and write its description: metadata, and the SHA-256 of each file."""
     files = {name: _digest(folder / name, flush=True) for name in sorted(_files(folder))}
-    text = json.dumps({**facts, "files": files}, indent=2, ensure_ascii=False)
+    text = json.dumps({**metadata, "files": files}, indent=2, ensure_ascii=False)
     (folder / EXPORT).write_text(text + "\n", encoding="utf-8")
 
 

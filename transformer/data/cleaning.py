@@ -19,27 +19,27 @@ import tensorflow_text
 from transformer.config.sections import CleaningConfig
 from transformer.data.languages import is_without_spaces
 
-META_BLANK = "\u2581"  # SentencePiece's own sign for a blank
+META_SPACE = "\u2581"  # SentencePiece's own sign for a space
 
 # Unicode's White_Space property, spelled out because Python and RE2 disagree on what `\s` means.
-BLANKS = (
+SPACES = (
     "\t\n\v\f\r \u0085\u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a"
     "\u2028\u2029\u202f\u205f\u3000"
 )
-_OUTER_BLANKS = rf"\A[{BLANKS}]+|[{BLANKS}]+\z"
+_OUTER_SPACES = rf"\A[{SPACES}]+|[{SPACES}]+\z"
 MARKS_TOGETHER = 64  # combining marks in a row that Unicode's library may sort: it takes the square of their number
 
 
 def normalise_text(text: str) -> str:
-    """Return `text` in NFC, with U+2581 replaced by a blank and outer blanks (White_Space) removed.
+    """Return `text` in NFC, with U+2581 replaced by a space and outer spaces (White_Space) removed.
 
-    Nothing else changes: inner blanks, full-width forms, ligatures and control characters stay. Idempotent.
+    Nothing else changes: inner spaces, full-width forms, ligatures and control characters stay. Idempotent.
     """
     if text.isascii():
-        return text.strip(BLANKS)
+        return text.strip(SPACES)
     if len(text) > MARKS_TOGETHER:
         text = _many_marks().sub(_sort_marks, text)
-    return unicodedata.normalize("NFC", text).replace(META_BLANK, " ").strip(BLANKS)
+    return unicodedata.normalize("NFC", text).replace(META_SPACE, " ").strip(SPACES)
 
 
 @functools.cache
@@ -66,8 +66,8 @@ def normalise_tensor(texts: tf.Tensor) -> tf.Tensor:
         Strings of the same shape.
     """
     texts = tensorflow_text.normalize_utf8(texts, "NFC")
-    texts = tf.strings.regex_replace(texts, META_BLANK, " ")
-    return tf.strings.regex_replace(texts, _OUTER_BLANKS, "")
+    texts = tf.strings.regex_replace(texts, META_SPACE, " ")
+    return tf.strings.regex_replace(texts, _OUTER_SPACES, "")
 
 
 # HTML's elements (the living standard's index, and those that older pages still hold), blocks and others. Those of
@@ -112,7 +112,7 @@ def strip_html(text: str) -> str:
     Entities are unescaped twice, for corpora that were escaped twice. A tag is an HTML element's name with nothing but
     attributes `name=value` behind it, so "a < b", "x<y" and "<name>" stay. A name that is a word too, such as "time" or
     "code", makes a tag only with an attribute, or if the text holds its end ("<code>x</code>"): alone it is a
-    placeholder, and stays. A tag that separates blocks leaves a blank.
+    placeholder, and stays. A tag that separates blocks leaves a space.
     """
     if "&" in text:
         for _ in range(2):
@@ -127,11 +127,11 @@ def strip_html(text: str) -> str:
         return _blank(tag) if is_tag else tag[0]
 
     stripped = _WORD.sub(without_word, stripped)
-    return text if stripped == text else re.sub(" {2,}", " ", stripped).strip(BLANKS)
+    return text if stripped == text else re.sub(" {2,}", " ", stripped).strip(SPACES)
 
 
 def _without_hidden(text: str) -> str:
-    """Put a blank for each comment, script and style sheet that ends; in one pass, whatever a stranger has written."""
+    """Put a space for each comment, script and style sheet that ends; in one pass, whatever a stranger has written."""
     parts, shown, endless = [], 0, set()
     for opening in _HIDING.finditer(text):
         name = (opening[1] or "").lower()
@@ -198,8 +198,8 @@ def clean(
 
     Args:
         pairs: source and target sentences.
-        config: the rules; `max_words` counts characters in languages without blanks, such as Chinese.
-        source_language: code that says whether the source is written without blanks.
+        config: the rules; `max_words` counts characters in languages without spaces, such as Chinese.
+        source_language: code that says whether the source is written without spaces.
         target_language: likewise.
         report: counts are added to it while the stream is read.
     """
@@ -207,7 +207,7 @@ def clean(
     changes = _changes(config)
     counters = [_words_in(source_language), _words_in(target_language)]
     faults: dict[str, Callable[[tuple[str, str]], bool]] = {
-        "drop_empty": lambda pair: not (pair[0].strip(BLANKS) and pair[1].strip(BLANKS)),
+        "drop_empty": lambda pair: not (pair[0].strip(SPACES) and pair[1].strip(SPACES)),
         "max_words": lambda pair: (
             max(count(side) for count, side in zip(counters, pair, strict=True)) > config.max_words
         ),

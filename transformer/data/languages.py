@@ -12,8 +12,8 @@ import re
 
 from transformer.system.errors import UserError
 
-# Scripts without blanks between words, where words are counted as characters. BLEU's 'zh' cuts Chinese characters, and
-# leaves what is between them whole. Korean has blanks, but its words carry their grammar: as one "word" a phrase would
+# Scripts without spaces between words, where words are counted as characters. BLEU's 'zh' cuts Chinese characters, and
+# leaves what is between them whole. Korean has spaces, but its words carry their grammar: as one "word" a phrase would
 # have to be right as a whole.
 _CHINESE = frozenset({"Hans", "Hant", "Hani"})
 _WITHOUT_SPACES = _CHINESE | {"Jpan", "Thai", "Laoo", "Khmr", "Mymr", "Tibt"}
@@ -54,12 +54,12 @@ def script(code: str) -> str:
 
 
 def is_without_spaces(code: str) -> bool:
-    """Return whether a language is written without blanks between words, as Chinese, Japanese and Thai are."""
+    """Return whether a language is written without spaces between words, as Chinese, Japanese and Thai are."""
     return script(code) in _WITHOUT_SPACES
 
 
 def bleu_tokenizer(code: str) -> str:
-    """Return sacreBLEU's tokenizer for a language: 'zh', 'char' for others without blanks and Korean, else '13a'.
+    """Return sacreBLEU's tokenizer for a language: 'zh', 'char' for others without spaces and Korean, else '13a'.
 
     Japanese and Korean morphemes need MeCab: a default that depends on what is installed would make scores that cannot
     be compared.

@@ -1,7 +1,7 @@
 """Abbreviations that sentencex does not know, or takes for others: whether a sentence may end after them.
 
 Each table maps a language to words, without their last full stop; those under '' count in every language. A word in
-lower case stands for its capitalised form too; a stop inside may have a blank behind it ("p. ex."). Words that another
+lower case stands for its capitalised form too; a stop inside may have a space behind it ("p. ex."). Words that another
 language writes at the end of a sentence ("on" of "On. Rossi", "me" of "Me. Dupont") stand under their language alone.
 """
 
@@ -90,7 +90,7 @@ class Abbreviations(NamedTuple):
         onward: a text that ends with an abbreviation after which its sentence goes on.
         number: one that ends with an abbreviation before a number.
         numbered: one that ends with such an abbreviation, a small number and a stop.
-        ends: an abbreviation that may end a sentence, with its stop and the blanks behind it, before a word.
+        ends: an abbreviation that may end a sentence, with its stop and the spaces behind it, before a word.
         with_ordinals: whether "3." is "third".
     """
 

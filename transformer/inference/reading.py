@@ -8,7 +8,7 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from transformer.config.sections import CleaningConfig
-from transformer.data.cleaning import META_BLANK, cleaned
+from transformer.data.cleaning import META_SPACE, cleaned
 from transformer.data.tokenizers.base import Tokenizer
 from transformer.ids import END_ID, START_ID
 from transformer.inference.sentence_splitting import most_characters, sentences_of, split_text
@@ -95,7 +95,7 @@ class Reader:
         limit = self.max_positions - 2
         if len(text) <= most_characters(limit) and len(row) <= self.max_positions:
             return [Part(text, row)]
-        texts = split_text(text.replace(META_BLANK, " "), self.language, self._count, limit)
+        texts = split_text(text.replace(META_SPACE, " "), self.language, self._count, limit)
         rows = map(self.fit, self._encode(texts))
         return [Part(text, row, broken=True) for text, row in zip(texts, rows, strict=True)]
 

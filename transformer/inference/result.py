@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 START, END = "[start]", "[end]"  # tokens, as they are shown
-FULL_STOPS = ("\u3002", "\uff01", "\uff1f")  # after these no blank stands before the next sentence
+FULL_STOPS = ("\u3002", "\uff01", "\uff1f")  # after these no space stands before the next sentence
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -65,7 +65,7 @@ class Translation:
 
 
 def one_line(text: str) -> str:
-    """Return the text with line breaks, which byte fallback can generate, turned into blanks."""
+    """Return the text with line breaks, which byte fallback can generate, turned into spaces."""
     return text.replace("\r", " ").replace("\n", " ")
 
 
@@ -79,7 +79,7 @@ def joined(parts: Sequence[list[Translation]], warning: str = "") -> list[Transl
     if len(parts) == 1:
         return parts[0]
     told = [warning.format(len(parts))] if warning else []
-    return [_in_a_row(of, told) for of in zip(*parts, strict=True)]
+    return [_in_a_row(group, told) for group in zip(*parts, strict=True)]
 
 
 def _in_a_row(parts: Sequence[Translation], told: Sequence[str]) -> Translation:

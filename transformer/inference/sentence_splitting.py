@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from sentencex import segment
 
-from transformer.data.cleaning import BLANKS
+from transformer.data.cleaning import SPACES
 from transformer.data.languages import language_of
 from transformer.inference.abbreviations import abbreviations
 from transformer.system.panics import panics_as_errors
@@ -34,7 +34,7 @@ _PLACES = tuple(
 # run of stops is tried from its first one only.
 _MISSED = re.compile(rf"[{_FOREIGN}]++{_CLOSING}\s*+|(?<!\u2026)\u2026++{_CLOSING}\s++|[.!?][)\]]\s++")
 
-# What may stand before a new sentence: a blank, or a stop that needs none behind it.
+# What may stand before a new sentence: a space, or a stop that needs none behind it.
 _ENDED = re.compile(rf"(?:\s|[{_FOREIGN}]{_CLOSING})\Z")
 _PARAGRAPH = re.compile(r"\n\s*\n\s*\Z")
 _IN_BRACKETS = re.compile(rf"[.!?\u2026{_FOREIGN}][)\]\uff09\u3011]\s*\Z")
@@ -47,7 +47,7 @@ _INITIAL = re.compile(r"(?:\A|\b\w{1,3}\s|(?<!\w)(?P<name>\w)\w*\s|[.\-])[(\"'\u
 _AROUND = 32  # characters before and after a place that are looked at
 
 # sentencex 1.0 panics at spaces of several bytes between a capital letter and a full stop, and takes none for a space.
-_PLAIN_SPACES = {ord(blank): " " for blank in BLANKS if not blank.isascii()}
+_PLAIN_SPACES = {ord(space): " " for space in SPACES if not space.isascii()}
 
 
 def most_characters(limit: int) -> int:
@@ -59,14 +59,14 @@ def most_characters(limit: int) -> int:
 
 
 def sentences_of(text: str, language: str = "") -> list[str]:
-    """Return the sentences of a text, without the blanks between them.
+    """Return the sentences of a text, without the spaces between them.
 
     They are those of sentencex, with more ends in scripts that it does not know. A sentence holds a letter or a digit.
-    It begins after a blank, or after a stop that needs none (Chinese, Hindi, Khmer, ...); never with a small letter,
+    It begins after a space, or after a stop that needs none (Chinese, Hindi, Khmer, ...); never with a small letter,
     unless after an empty line; and not after an abbreviation that calls for more, an initial or the number of an item.
 
     Args:
-        text: any text; one of blanks alone has no sentence.
+        text: any text; one of spaces alone has no sentence.
         language: code, whose abbreviations are known; empty or unknown: those of English.
     """
     readable = text.encode("utf-8", "replace").decode("utf-8")  # as long: a lone surrogate becomes a question mark
@@ -146,10 +146,10 @@ def _segments(text: str, language: str) -> list[str]:
 
 
 def split_text(text: str, language: str, count: Callable[[Sequence[str]], Sequence[int]], limit: int) -> list[str]:
-    """Return the parts of a text, each of at most `limit` tokens, without the blanks between them.
+    """Return the parts of a text, each of at most `limit` tokens, without the spaces between them.
 
     A text that is too long is cut into its sentences, see `sentences_of`. A part that is still too long is cut in two,
-    as near to its middle as something ends that looks like a sentence; else a clause; else at a blank, else between two
+    as near to its middle as something ends that looks like a sentence; else a clause; else at a space, else between two
     characters. One character is a part, whatever it counts.
 
     Args:
@@ -178,7 +178,7 @@ def split_text(text: str, language: str, count: Callable[[Sequence[str]], Sequen
 
 
 def _halves(text: str, language: str) -> tuple[str, str]:
-    """Cut a text of two characters or more, without outer blanks."""
+    """Cut a text of two characters or more, without outer spaces."""
     length = len(text)
     for place in _PLACES:
         ends = (match.end() for match in place.finditer(text))

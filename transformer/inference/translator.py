@@ -18,7 +18,7 @@ from transformer.ids import START_ID
 from transformer.inference.reading import Part, Reader, utf8
 from transformer.inference.result import END, START, Translation, joined, one_line
 from transformer.inference.source_attention import source_attention
-from transformer.inference.warnings import doubts
+from transformer.inference.warnings import translation_warnings
 from transformer.models.transformer import Transformer
 from transformer.search.loop import Hypotheses
 from transformer.search.searcher import Searchers, padded
@@ -58,7 +58,7 @@ class Translator:
         self.max_positions = max_positions
         self.reader = Reader(tokenizers.source, max_positions, search.cut, source_language, cleaning)
         self._searchers = Searchers(self.models)
-        self.searcher = self._searchers.of(search)
+        self.searcher = self._searchers.searcher(search)
         ids, hypotheses = (tf.TensorSpec((None,) * rank, tf.int32) for rank in (2, 3))
         self._attention = Graph(functools.partial(source_attention, self.transformer), ids, hypotheses)
 
@@ -108,7 +108,7 @@ class Translator:
 
     def _searching(self, search: SearchConfig) -> Translator:
         other = copy.copy(self)
-        other.search, other.searcher = search, self._searchers.of(search)
+        other.search, other.searcher = search, self._searchers.searcher(search)
         other.reader = self.reader.with_cut(search.cut)
         return other
 
@@ -160,9 +160,9 @@ class Translator:
         parts = self.reader.parts(sentences, with_attention)
         if prefixes and any(prefixes):  # a prefix begins the first part of its sentence
             starts = self._prefix_ids(prefixes)
-            parts = [[of[0]._replace(start=start), *of[1:]] for of, start in zip(parts, starts, strict=True)]
-        owners = [owner for owner, of in enumerate(parts) for _ in of]
-        left = [len(of) for of in parts]
+            parts = [[group[0]._replace(start=start), *group[1:]] for group, start in zip(parts, starts, strict=True)]
+        owners = [owner for owner, group in enumerate(parts) for _ in group]
+        left = [len(group) for group in parts]
 
         def tell(done: list[int]) -> None:
             for part in done:
@@ -170,9 +170,9 @@ class Translator:
             if progress:
                 progress(left.count(0))
 
-        found = iter(self._translate_parts([part for of in parts for part in of], n_best, with_heads, tell))
+        found = iter(self._translate_parts([part for group in parts for part in group], n_best, with_heads, tell))
         warning = f"longer than the {self.max_positions} tokens that the model reads; translated in {{}} parts"
-        return [joined([next(found) for _ in of], "" if self.reader.fits(of) else warning) for of in parts]
+        return [joined([next(found) for _ in group], "" if self.reader.fits(group) else warning) for group in parts]
 
     def next_token(self, sentence: str, prefix: str = "") -> np.ndarray:
         """Return how likely each token is next, after a sentence and the beginning of its translation.
@@ -269,7 +269,7 @@ class Translator:
                 self._translation(
                     part,
                     texts[b * n_best + w],
-                    Hypotheses(*(of[b, w] for of in found)),
+                    Hypotheses(*(group[b, w] for group in found)),
                     heads[:, b, w] if heads is not None and part.shown else None,
                     with_heads,
                 )
@@ -297,7 +297,7 @@ class Translator:
             (START, *self.tokenizers.source.pieces(row[1:-1]), END) if shown else (),
             mean,
             finished,
-            (*self._warnings(row), *doubts(part.text, text, row[1:-1], words.tolist(), finished)),
+            (*self._warnings(row), *translation_warnings(part.text, text, row[1:-1], words.tolist(), finished)),
             tuple(map(float, found.token_log_probabilities[:length])),
             heads if with_heads else None,
         )

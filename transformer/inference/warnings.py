@@ -19,7 +19,9 @@ def is_loop(tokens: Sequence[object]) -> bool:
     return False
 
 
-def doubts(source: str, text: str, source_ids: Sequence[int], ids: Sequence[int], finished: bool) -> list[str]:
+def translation_warnings(
+    source: str, text: str, source_ids: Sequence[int], ids: Sequence[int], finished: bool
+) -> list[str]:
     """Return the warnings about a translation.
 
     Args:

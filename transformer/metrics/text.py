@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 # sacrebleu's tokenizers, without those that download a model.
 TOKENIZERS = ("13a", "intl", "zh", "char", "ja-mecab", "ko-mecab", "none")
 
-TOKENISED_LINES = 100  # that end in a full stop behind a blank: what sacrebleu takes for a sign of tokenised text
+TOKENISED_LINES = 100  # that end in a full stop behind a space: what sacrebleu takes for a sign of tokenised text
 
 # One text for each hypothesis, or several such sequences, each of one reference translator.
 References = Sequence[str] | Sequence[Sequence[str]]
@@ -39,7 +39,7 @@ def bleu(hypotheses: Sequence[str], references: References, target_language: str
         hypotheses: translations, detokenised text.
         references: one for each hypothesis, or a sequence of several such sequences.
         target_language: code such as 'en'; it chooses the tokenizer: `zh` for Chinese, `char` for Japanese, Korean
-            and other languages without blanks, else `13a`, which is what published tables use.
+            and other languages without spaces, else `13a`, which is what published tables use.
         tokenizer: one of TOKENIZERS, used instead of the language's.
 
     Raises:
@@ -66,7 +66,7 @@ def bleu(hypotheses: Sequence[str], references: References, target_language: str
 
 
 def chrf(hypotheses: Sequence[str], references: References) -> Score:
-    """Return chrF2: the F-score (beta 2) of character n-grams up to 6, blanks left out; no tokenizer is needed.
+    """Return chrF2: the F-score (beta 2) of character n-grams up to 6, spaces left out; no tokenizer is needed.
 
     Of several references for a hypothesis the one counts that gives the highest score.
 

@@ -157,9 +157,9 @@ def histograms(values: Mapping[str, Sequence[float]], xlabel: str, path: str | P
     figure = new_figure(6.5, 4.2)
     axes = figure.subplots()
     axes.set_title("How often values occur")
-    edges = np.histogram_bin_edges(np.concatenate([np.asarray(of) for of in values.values()]), bins=20)
-    for number, (name, of) in enumerate(values.items()):
-        shares = np.histogram(of, edges)[0] / len(of)
+    edges = np.histogram_bin_edges(np.concatenate([np.asarray(series) for series in values.values()]), bins=20)
+    for number, (name, series) in enumerate(values.items()):
+        shares = np.histogram(series, edges)[0] / len(series)
         colour, hatch = COLOURS[number % len(COLOURS)], HATCHES[(number + 1) % len(HATCHES)]
         axes.stairs(
             shares, edges, fill=True, facecolor="none", edgecolor=colour, hatch=hatch, linewidth=2, label=plain(name)

@@ -119,7 +119,9 @@ class Searcher:
             parts = self._run(True, source, most, fewest, None)
             found.append([part[: size - missing] for part in parts])
         longest = max(parts[0].shape[2] for parts in found)
-        return Hypotheses(*(np.concatenate([_wider(part, longest) for part in of]) for of in zip(*found, strict=True)))
+        return Hypotheses(
+            *(np.concatenate([_wider(part, longest) for part in field]) for field in zip(*found, strict=True))
+        )
 
     def _run(
         self,
@@ -206,7 +208,7 @@ class Searchers:
         self.models = models
         self._made: dict[SearchConfig, Searcher] = {}
 
-    def of(self, search: SearchConfig) -> Searcher:
+    def searcher(self, search: SearchConfig) -> Searcher:
         """Return the searcher of a config."""
         defaults = {name: getattr(SearchConfig(), name) for name in self._ELSEWHERE}
         key = dataclasses.replace(search, **defaults)

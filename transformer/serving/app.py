@@ -19,7 +19,7 @@ from transformer.serving.arrivals import AGAIN, Arrivals
 from transformer.serving.batcher import Batcher, Busy, Failed, Late, Stopped
 from transformer.serving.bodies import Bodies
 from transformer.serving.config import ServeConfig
-from transformer.serving.guard import HEADERS, HEALTH, Guard, refusal, sendable, shown
+from transformer.serving.guard import HEADERS, HEALTH, Guard, refusal, sendable, short
 from transformer.serving.hosts import LOCAL_HOSTS
 from transformer.serving.schemas import Health, Kind, Problem, TranslationAnswer, request_model
 
@@ -71,7 +71,7 @@ class JsonRoute(APIRoute):
             if given.get_content_type() != "application/json" or charset != "utf-8":
                 raise HTTPException(415, "the body must be JSON in UTF-8: send Content-Type: application/json")
             if encoding.lower() != "identity":
-                raise HTTPException(415, f"the body must not be compressed, got Content-Encoding: {shown(encoding)}")
+                raise HTTPException(415, f"the body must not be compressed, got Content-Encoding: {short(encoding)}")
             return await handler(JsonRequest(request.scope, request.receive))
 
         return check_type

@@ -11,7 +11,7 @@ from typing import Any
 from starlette.exceptions import HTTPException
 
 from transformer.serving.config import ServeConfig
-from transformer.serving.guard import shown
+from transformer.serving.guard import short
 
 SMALL = 2**13  # bytes of a body that is read at once: two milliseconds at worst
 MARKS = (b",", b":", b"[", b"{")  # one of these is before every value but the first, or in a string
@@ -53,7 +53,7 @@ class Bodies:
         value = _parsed(body)
         unknown = [] if not isinstance(value, dict) else (name for name in value if name not in self._fields)
         for name in unknown:
-            raise HTTPException(422, f"unknown field {shown(name)}; the fields are {', '.join(self._fields)}")
+            raise HTTPException(422, f"unknown field {short(name)}; the fields are {', '.join(self._fields)}")
         return value
 
 

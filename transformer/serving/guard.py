@@ -30,7 +30,7 @@ HEALTH = "/health"
 LONGEST = 60  # characters of a stranger's name that an error repeats
 
 
-def shown(name: str) -> str:
+def short(name: str) -> str:
     """Return a stranger's name for an error: in quotes, short, without characters that cannot be printed or sent."""
     return one_line(repr(name if len(name) <= LONGEST else f"{name[:LONGEST]}..."))
 
@@ -97,7 +97,7 @@ class Guard:
         is_health = scope["path"].rstrip("/") == HEALTH and scope["method"] in ("GET", "HEAD")
         if not (is_health or host in self.hosts or ANY_HOST in self.hosts):
             raise HTTPException(
-                421, f"this server does not answer to the host {shown(host)}; start it with --allow-host NAME"
+                421, f"this server does not answer to the host {short(host)}; start it with --allow-host NAME"
             )
         if length.isdecimal() and int(length) > self.limits.max_body:
             raise HTTPException(413, self.arrivals.too_large)

@@ -88,17 +88,17 @@ class Service:
         self, kind: Kind, requests: Sequence[Sequence[str]], translate: Callable
     ) -> list[Sequence[Translation]]:
         """Translate in groups whose weights are no more than one answer may hold, which bounds the memory."""
-        sentences = [sentence for of in requests for sentence in of]
+        sentences = [sentence for group in requests for sentence in group]
         weights = [kind.n_best * number for number in self._most_weights(sentences)]
         places = range(len(sentences))
-        too_many = _beyond([len(of) for of in requests], weights, self._max_attention)
+        too_many = _beyond([len(group) for group in requests], weights, self._max_attention)
         found: dict[int, Sequence[Translation]] = {}
         for group in _groups([place for place in places if place not in too_many], weights, self._max_attention):
             results = translate([sentences[place] for place in group], True)
             found.update(zip(group, results, strict=True))
         if too_many:
             plain = translate([sentences[place] for place in too_many], False)
-            found.update(zip(too_many, (self._warned(of) for of in plain), strict=True))
+            found.update(zip(too_many, (self._warned(group) for group in plain), strict=True))
         return [found[place] for place in places]
 
     def _most_weights(self, sentences: Sequence[str]) -> list[float]:

@@ -28,7 +28,7 @@ def nearest(name: str, known: typing.Iterable[str]) -> str:
     return f" Did you mean '{match[0]}'?" if match else ""
 
 
-def shown(value: object) -> str:
+def brief(value: object) -> str:
     """Return a value as a message can show it, whatever its size, depth or number of digits."""
     try:
         return reprlib.repr(value)

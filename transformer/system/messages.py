@@ -40,7 +40,7 @@ def say(message: str, in_place: bool = False) -> None:
             print(line, end="" if in_place else "\n", file=sys.stderr, flush=True)
 
 
-def shown(line: str, file: Any) -> str:
+def for_terminal(line: str, file: Any) -> str:
     """Return a line of results for a file: on a terminal, control characters become escapes; files get all as it is."""
     if not file.isatty():
         return line

@@ -37,7 +37,7 @@ def slowdown(precision: str) -> float:
     return asked / float32
 
 
-def precision_doubts(precision: str) -> list[str]:
+def precision_warnings(precision: str) -> list[str]:
     """Return what speaks against a precision here: that the machine has no such products and emulates them."""
     if precision == "float32":
         return []

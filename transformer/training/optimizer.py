@@ -64,7 +64,7 @@ def build_schedule(config: Config) -> keras.optimizers.schedules.LearningRateSch
         raise UserError(f"[training] {error}") from None
 
 
-def doubts(training: TrainingConfig) -> list[str]:
+def optimizer_warnings(training: TrainingConfig) -> list[str]:
     """Return what does not suit the length of a run, as when that of a longer one was cut.
 
     A moving average begins with the weights of the beginning, and averaging^max_steps of it is still theirs at the end.

@@ -56,13 +56,13 @@ def begin(config: Config, run: RunDirectory, say: Callable[[str], None]) -> Trai
     check_buildable(config.model, tokenizers)
     build_schedule(config)
     data = _tokenised(corpus, tokenizers, config, say)
-    facts = {
+    metadata = {
         "name": corpus.name,
         "source_language": corpus.source_language,
         "target_language": corpus.target_language,
         "fingerprint": corpus.fingerprint(),
     }
-    run.create(config, tokenizers, facts)
+    run.create(config, tokenizers, metadata)
     return data
 
 

@@ -13,16 +13,16 @@ import tensorflow as tf
 
 from transformer.checkpoints.arrays import DamagedError, load_arrays, load_fitting, model_variables, numbered
 from transformer.checkpoints.run import LAST, PREVIOUS, RunDirectory
-from transformer.config.checks import from_facts
+from transformer.config.checks import from_metadata
 from transformer.config.run import Config
 from transformer.data.batches import batches, streamed
 from transformer.system.errors import AccidentError, UserError
 from transformer.tasks.sequence_to_sequence import build_model
 from transformer.training.cluster import Cluster
-from transformer.training.devices import devices, precision_doubts
+from transformer.training.devices import devices, precision_warnings
 from transformer.training.interruption import Interruption
 from transformer.training.metrics_log import Metrics, check_tensorboard
-from transformer.training.optimizer import build_optimizer, doubts
+from transformer.training.optimizer import build_optimizer, optimizer_warnings
 from transformer.training.preparation import begin, join
 from transformer.training.progress import Position, Progress, ending, say
 from transformer.training.steps import Batch, Result, Steps
@@ -61,8 +61,8 @@ class Trainer:
             self.cluster.agree()  # wait for the chief to begin the run
         data = join(config, run, self._say) if begun or not self.cluster.chief else begin(config, run, self._say)
         self._say(f"training pairs: {data.shards.cleaning}; {data.shards.too_long} too long")
-        for doubt in (*doubts(config.training), *precision_doubts(config.training.precision)):
-            self._say(f"warning: {doubt}")
+        for warning in (*optimizer_warnings(config.training), *precision_warnings(config.training.precision)):
+            self._say(f"warning: {warning}")
         if self.cluster.chief:
             self.cluster.agree()
         with self.cluster.strategy.scope():
@@ -94,7 +94,7 @@ class Trainer:
             if not self.run.weights(which).exists():
                 continue
             try:
-                read = functools.partial(from_facts, Position)
+                read = functools.partial(from_metadata, Position)
                 self.position = load_arrays(self.run.weights(which), self._state(), read)
             except DamagedError as error:
                 damaged.append(error)
@@ -262,8 +262,8 @@ class Trainer:
         if self.cluster.chief:
             if not self.run.is_whole():
                 raise AccidentError(f"files of {self.run.path} have been removed")
-            facts = dataclasses.asdict(self.position)
-            save(self.run.weights(LAST), self._state(), facts, keep=self.run.weights(PREVIOUS))
+            metadata = dataclasses.asdict(self.position)
+            save(self.run.weights(LAST), self._state(), metadata, keep=self.run.weights(PREVIOUS))
         self.saved_step = self.position.step
 
     def validate(self) -> None:

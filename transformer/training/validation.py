@@ -15,7 +15,7 @@ import numpy as np
 
 from transformer.checkpoints.arrays import load_arrays, model_variables, save_arrays
 from transformer.checkpoints.run import BEST, RunDirectory
-from transformer.config.checks import from_facts, require
+from transformer.config.checks import from_metadata, require
 from transformer.config.run import Config
 from transformer.data.batches import batches, streamed
 from transformer.data.examples.held_out import Pair
@@ -48,7 +48,7 @@ class Kept:
 
 
 def save(
-    path: Path, variables: Mapping[str, keras.Variable], facts: Mapping[str, object], keep: Path | None = None
+    path: Path, variables: Mapping[str, keras.Variable], metadata: Mapping[str, object], keep: Path | None = None
 ) -> None:
     """Do what `save_arrays` does, for a run at work.
 
@@ -56,7 +56,7 @@ def save(
         AccidentError: the file cannot be written.
     """
     try:
-        save_arrays(path, variables, facts, keep)
+        save_arrays(path, variables, metadata, keep)
     except UserError as error:
         raise AccidentError(str(error)) from None
 
@@ -146,21 +146,21 @@ class Validation:
             self._save(self.run.weights(BEST), {"step": position.step})
         return best
 
-    def _save(self, path: Path, facts: dict[str, object]) -> None:
+    def _save(self, path: Path, metadata: dict[str, object]) -> None:
         if self.cluster.chief:
             if path.parent != self.run.path:  # which is never made again
                 with contextlib.suppress(OSError):  # told below
                     path.parent.mkdir(exist_ok=True)
-            save(path, model_variables(self.steps.model), facts)
+            save(path, model_variables(self.steps.model), metadata)
 
     def _prune(self, wanted: int, step: int) -> None:
         """Drop all but the wanted weights, and those that an interrupted process left behind this step."""
-        kept = {path: facts for path, facts in self._kept() if facts.step <= step}
+        kept = {path: metadata for path, metadata in self._kept() if metadata.step <= step}
         by_score = self.config.training.average_which == "best"
 
         def rank(path: Path) -> tuple[float, ...]:
-            facts = kept[path]
-            return (facts.value, -facts.loss, facts.step) if by_score else (facts.step,)
+            metadata = kept[path]
+            return (metadata.value, -metadata.loss, metadata.step) if by_score else (metadata.step,)
 
         chosen = sorted(kept, key=rank)[-wanted:]
         for path, _ in self._kept():
@@ -169,7 +169,7 @@ class Validation:
 
     def _kept(self) -> Iterator[tuple[Path, Kept]]:
         for path in self.run.all_kept_weights():
-            yield path, load_arrays(path, {}, functools.partial(from_facts, Kept))
+            yield path, load_arrays(path, {}, functools.partial(from_metadata, Kept))
 
     def average(self, position: Position) -> dict[str, float] | None:
         """Give the model the mean of the kept weights, score and judge it; returns the scores, or None without any."""

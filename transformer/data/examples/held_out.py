@@ -6,7 +6,7 @@ import hashlib
 import heapq
 from collections.abc import Iterable
 
-from transformer.data.cleaning import BLANKS, normalise_text, strip_html
+from transformer.data.cleaning import SPACES, normalise_text, strip_html
 
 Pair = tuple[str, str]
 
@@ -26,7 +26,7 @@ def hold_out(pairs: Iterable[Pair], wanted: int) -> frozenset[int]:
     total = 0
     for pair in pairs:
         total += 1
-        if not (pair[0].strip(BLANKS) and pair[1].strip(BLANKS)):
+        if not (pair[0].strip(SPACES) and pair[1].strip(SPACES)):
             continue
         key = pair_hash(pair)
         if key in copies:

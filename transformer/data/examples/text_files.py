@@ -15,7 +15,7 @@ from typing import BinaryIO
 
 from backports import zstd
 
-from transformer.data.cleaning import BLANKS
+from transformer.data.cleaning import SPACES
 from transformer.system.errors import UserError
 
 Reader = Callable[[Path], Iterator[list[str]]]  # of a file of pairs: source, target and perhaps more of each
@@ -227,7 +227,7 @@ def inspect(path: Path, read: Reader | None = None) -> tuple[int, str]:
     while block := list(itertools.islice(stream, _LINES_TOGETHER)):
         count += len(block)
         text = "\n".join(block) + "\n"
-        has_text = has_text or bool(text.strip(BLANKS))
+        has_text = has_text or bool(text.strip(SPACES))
         digest.update(text.encode())
     if not has_text:
         raise UserError(f"{path} holds no text; give a file with one sentence a line")

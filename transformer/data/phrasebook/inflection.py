@@ -38,7 +38,7 @@ def portuguese_plural(noun: str) -> str:
     Raises:
       ValueError: the ending has no single regular plural, so the entry must write it out.
     """
-    head, blank, rest = noun.partition(" ")
+    head, space, rest = noun.partition(" ")
     if head.endswith("ão") or head[-1] in "slx":
         raise ValueError(f"the plural of {noun!r} must be written out in its entry")
     if head.endswith("m"):
@@ -47,7 +47,7 @@ def portuguese_plural(noun: str) -> str:
         plural = head + "es"
     else:
         plural = head + "s"
-    return plural + blank + rest
+    return plural + space + rest
 
 
 def portuguese_adjective(fields: list[str]) -> tuple[str, ...]:

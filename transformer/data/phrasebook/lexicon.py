@@ -185,15 +185,15 @@ class Adjective(Entry):
 
 
 class Verb(Entry):
-    """Verb with its complement: "preparar uma salada", "make a salad", "做 沙拉" (了 and 过 go where the blank is)."""
+    """Verb with its complement: "preparar uma salada", "make a salad", "做 沙拉" (了 and 过 go where the space is)."""
 
     def prepare(self, irregular: dict) -> None:
         self.forms = {}
         for language, inflect in (("pt", inflection.portuguese_verb), ("en", inflection.english_verb)):
-            head, blank, rest = self.text[language].partition(" ")
+            head, space, rest = self.text[language].partition(" ")
             paradigm = inflect(head, irregular[language].get(head, {}))
             self.forms[language] = {
-                name: tuple(form + blank + rest for form in forms) for name, forms in paradigm.items()
+                name: tuple(form + space + rest for form in forms) for name, forms in paradigm.items()
             }
         pt, going = self.forms["pt"], inflection.portuguese_verb("ir", irregular["pt"]["ir"])["pres"]
         pt["eu"] = pt["pres"][:1]

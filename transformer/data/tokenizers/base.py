@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 import tensorflow as tf
 
-from transformer.data.cleaning import META_BLANK, normalise_tensor
+from transformer.data.cleaning import META_SPACE, normalise_tensor
 from transformer.ids import END_ID, PAD_ID, START_ID, UNKNOWN_ID
 from transformer.system.graphs import Graph
 
@@ -47,11 +47,11 @@ class Tokenizer(abc.ABC):
     def count_unknown(self, ids: Sequence[int]) -> tuple[int, int]:
         """Return how many of the ids stand for characters outside the vocabulary, and how many for text in it.
 
-        A blank counts as neither.
+        A space counts as neither.
         """
         pieces = self.pieces(ids)
         unknown = sum(index == UNKNOWN_ID or self._is_byte(piece) for index, piece in zip(ids, pieces, strict=True))
-        return unknown, len(pieces) - unknown - pieces.count(META_BLANK)
+        return unknown, len(pieces) - unknown - pieces.count(META_SPACE)
 
     @staticmethod
     def _is_byte(piece: str) -> bool:

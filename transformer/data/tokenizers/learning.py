@@ -12,7 +12,7 @@ from pathlib import Path
 import tensorflow as tf
 
 from transformer.config.sections import TextConfig
-from transformer.data.cleaning import META_BLANK, normalise_text
+from transformer.data.cleaning import META_SPACE, normalise_text
 from transformer.data.tokenizers.base import RESERVED_TOKENS
 from transformer.data.tokenizers.sentencepiece import SentencePieceTokenizer
 from transformer.data.tokenizers.vocabularies import TokenizerPair
@@ -48,7 +48,7 @@ def train_sentencepiece(sentences: Iterable[str], config: TextConfig) -> Sentenc
     with tempfile.TemporaryDirectory() as folder:
         # Identity with one rule: SentencePiece logs a line at each load of a model without any.
         rules = Path(folder, "rules.tsv")
-        rules.write_text(f"{ord(META_BLANK):X}\t20\n", encoding="ascii")
+        rules.write_text(f"{ord(META_SPACE):X}\t20\n", encoding="ascii")
         try:
             sentencepiece.SentencePieceTrainer.train(
                 sentence_iterator=iter(sample),

@@ -10,10 +10,10 @@ from transformer.ids import UNKNOWN_ID
 
 
 class WordPieceTokenizer(Tokenizer):
-    """WordPiece: words are split at blanks, punctuation and Chinese characters, then into the longest known pieces.
+    """WordPiece: words are split at spaces, punctuation and Chinese characters, then into the longest known pieces.
 
     Case and accents are kept. Not lossless: a word with an unknown character becomes the unknown id, and
-    `detokenize` puts one blank between words except before closing and after opening punctuation, around an apostrophe
+    `detokenize` puts one space between words except before closing and after opening punctuation, around an apostrophe
     between letters and beside Chinese and Japanese characters.
 
     Args:
@@ -23,7 +23,7 @@ class WordPieceTokenizer(Tokenizer):
         ValueError: not such a vocabulary.
 
     Source: the TensorFlow tutorial on subword tokenizers. Deviation: the tutorial lower-cases, strips accents and
-    leaves blanks around punctuation.
+    leaves spaces around punctuation.
     """
 
     kind = "wordpiece"

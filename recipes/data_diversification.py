@@ -1,6 +1,6 @@
 r"""Train a Multi30k translator on its corpus and on what weaker translators make of it.
 
-    python benchmarks/diversified.py DIR --runs RUNS [--seed N] [--direction en_de]
+    python recipes/data_diversification.py DIR --runs RUNS [--seed N] [--direction en_de]
 
 One translator learns the 29,000 pairs in both directions at once (bidirectional training, Ding et al. 2021); a
 translator of each direction begins as it and goes on with its own (--teachers of each, of different seeds). Each
@@ -21,6 +21,7 @@ import time
 from argparse import Namespace
 from pathlib import Path
 
+sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))
 from multi30k import read_pairs
 from scripts import ROOT, run_script
 
@@ -112,7 +113,7 @@ def student(data: Path, runs: Path, args: Namespace) -> None:
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
-    p = Parser(prog="diversified.py", description=__doc__.splitlines()[0])
+    p = Parser(prog="data_diversification.py", description=__doc__.splitlines()[0])
     p.add_argument("data", metavar="DIR", help="folder with Multi30k's train.en, train.de, val.en and val.de")
     p.add_argument("--runs", required=True, metavar="RUNS", help="folder that keeps run directories and translations")
     p.add_argument(
