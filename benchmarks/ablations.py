@@ -24,13 +24,10 @@ SEEDS = (1, 2)
 BASE = {
     "model": {"embeddings": "shared", "dropout_rate": 0.2},
     "text": {"vocabulary_size": 5000},
+    "task": {"source_language": "en", "target_language": "de"},
     "data": {
-        "source": "train.en",
-        "target": "train.de",
-        "valid_source": "val.en",
-        "valid_target": "val.de",
-        "source_language": "en",
-        "target_language": "de",
+        "train": ["train.en", "train.de"],
+        "valid": ["val.en", "val.de"],
         "length_step": 2,
         "batch_tokens": 2048,
     },
@@ -42,7 +39,7 @@ BASE = {
         "averaging": 0.998,
         "label_smoothing": 0.1,
         "validate_every": 1250,
-        "validation_bleu_pairs": 1014,
+        "score_examples": 1014,
     },
 }
 VARIANTS: dict[str, dict[str, dict[str, object]]] = {  # what each changes

@@ -27,13 +27,12 @@ CONFIG = """
 preset = "tiny"
 [model]
 embeddings = "shared"
-[data]
-source = "train.en"
-target = "train.de"
-valid_source = "val.en"
-valid_target = "val.de"
+[task]
 source_language = "en"
 target_language = "de"
+[data]
+train = ["train.en", "train.de"]
+valid = ["val.en", "val.de"]
 batch_tokens = {batch_tokens}
 max_tokens = {max_tokens}
 cache = "{cache}"
@@ -41,7 +40,7 @@ cache = "{cache}"
 max_steps = {steps}
 log_every = 50
 validate_every = {steps}
-validation_bleu_pairs = 0
+score_examples = 0
 """
 
 

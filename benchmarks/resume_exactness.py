@@ -24,6 +24,7 @@ from transformer.system.process import exit_code
 
 ROOT = Path(__file__).resolve().parents[1]
 SIZES = {
+    "task": {"source_language": "pt", "target_language": "en"},
     "model": {"num_layers": 1, "d_model": 32, "num_heads": 4, "dff": 64, "embeddings": "shared"},
     "text": {"vocabulary_size": 600},
     "data": {"max_tokens": 48, "batch_tokens": 512, "length_step": 4, "shuffle_buffer": 500},
@@ -34,7 +35,7 @@ SIZES = {
         "averaging": 0.9,
         "log_every": 7,
         "validate_every": 25,
-        "validation_bleu_pairs": 20,
+        "score_examples": 20,
         "save_every": 10,
         "patience": 50,
         "average_checkpoints": 2,
@@ -65,17 +66,17 @@ sys.exit(exit_code(lambda: train(config, sys.argv[2])))
 """
 
 
-def write_corpus(folder: Path) -> dict[str, str]:
+def write_corpus(folder: Path) -> dict[str, list[str]]:
     """Write training and validation files; returns their settings in [data]."""
     from transformer.data import phrasebook
 
-    data = {"source_language": "pt", "target_language": "en"}
-    for prefix, split, count in (("", "train", 2000), ("valid_", "validation", 100)):
+    data: dict[str, list[str]] = {"train": [], "valid": []}
+    for name, split, count in (("train", "train", 2000), ("valid", "validation", 100)):
         sentences = phrasebook.generate(split)[:count]
-        for side, language in (("source", "pt"), ("target", "en")):
-            path = folder / (prefix + side)
+        for language in ("pt", "en"):
+            path = folder / f"{name}.{language}"
             path.write_text("".join(getattr(s, language) + "\n" for s in sentences), encoding="utf-8")
-            data[prefix + side] = str(path)
+            data[name].append(str(path))
     return data
 
 

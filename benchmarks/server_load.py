@@ -230,7 +230,7 @@ def measure(args: Namespace) -> None:
     if args.input:
         lines = text_files.lines(Path(args.input))
     else:
-        lines = (source for source, _ in open_corpus(RunDirectory(args.run).config().data).pairs("test"))
+        lines = (source for source, _ in open_corpus(RunDirectory(args.run).config()).pairs("test"))
     unique = dict.fromkeys(line for line in lines if 0 < len(line.strip()) <= LIMITS.max_characters)
     sentences = list(itertools.islice(unique, args.sentences))
     if not sentences:

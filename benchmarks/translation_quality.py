@@ -53,7 +53,7 @@ def score(args: Namespace) -> None:
     if args.source and args.target:
         sources, references = list(text_files.lines(Path(args.source))), list(text_files.lines(Path(args.target)))
     else:
-        sources, references = (list(side) for side in zip(*open_corpus(config.data).pairs(args.split), strict=True))
+        sources, references = (list(side) for side in zip(*open_corpus(config).pairs(args.split), strict=True))
     translator = Translator.load(args.run, **search)
     start = time.monotonic()
     hypotheses = [best[0].text for best in translator.translate(sources)]

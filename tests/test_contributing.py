@@ -35,7 +35,7 @@ cache = "cache"
 [training]
 max_steps = 3
 warmup_steps = 4
-validation_bleu_pairs = 0
+score_examples = 0
 """
 
 

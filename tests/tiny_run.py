@@ -26,13 +26,13 @@ def pairs(count, seed=0):
 
 def write_corpus(folder, count=100):
     """Write `count` training and 12 validation pairs as aligned files; returns their settings in [data]."""
-    data = {"source_language": "pt", "target_language": "en"}
+    data = {"train": [], "valid": []}
     every = pairs(count + 12)
-    for split, rows in (("", every[:count]), ("valid_", every[count:])):
-        for side, lines in zip(("source", "target"), zip(*rows, strict=True), strict=True):
-            path = folder / (split + side)
+    for split, rows in (("train", every[:count]), ("valid", every[count:])):
+        for language, lines in zip(("pt", "en"), zip(*rows, strict=True), strict=True):
+            path = folder / f"{split}.{language}"
             path.write_text("".join(line + "\n" for line in lines), encoding="utf-8")
-            data[split + side] = str(path)
+            data[split].append(str(path))
     return data
 
 
@@ -47,6 +47,7 @@ def tiny_config(folder, data=None, **changes):
             "max_positions": 32,
             "embeddings": "shared",
         },
+        "task": {"source_language": "pt", "target_language": "en"},
         "text": {"vocabulary_size": 300},
         "data": {
             "max_tokens": 24,
@@ -56,7 +57,7 @@ def tiny_config(folder, data=None, **changes):
             "cache": str(folder / "cache"),
             **(data or {}),
         },
-        "training": {"warmup_steps": 4, "validation_bleu_pairs": 0},
+        "training": {"warmup_steps": 4, "score_examples": 0},
     }
     return Config().override(sizes).override(changes)
 

@@ -297,7 +297,10 @@ def test_a_run_directory_that_cannot_be_made_is_told(tmp_path, tokenizers):
     [
         ({"model": {"dff": 64}}, ["model.dff is 64 here, 32 there"]),
         ({"text": {"joint": False}}, ["text.joint is False here, True there"]),
-        ({"data": {"max_tokens": 20, "source_language": "es"}}, ["max_tokens is 20 here, 24", "'es' here, '' there"]),
+        (
+            {"task": {"source_language": "es"}, "data": {"max_tokens": 20}},
+            ["20 here, 24 there", "'es' here"],
+        ),
         ({"cleaning": {"max_ratio": 2.0}}, ["cleaning.max_ratio is 2.0 here, 0.0 there"]),
         ({"training": {"seed": 9}}, ["training.seed is 9 here, 1 there"]),
     ],
@@ -317,10 +320,10 @@ def test_length_logging_search_and_places_may_change(tmp_path):
             "max_steps": 9,
             "max_minutes": 1.0,
             "validate_every": 2,
-            "validation_bleu_pairs": 1,
+            "score_examples": 1,
             "log_every": 1,
         },
-        "data": {"source": "a", "target": "b", "valid_source": "c", "valid_target": "d", "cache": "e"},
+        "data": {"train": ["a", "b"], "valid": ["c", "d"], "test": ["e", "f"], "cache": "g"},
         "search": {"beam_size": 9, "length_penalty": 1.0, "max_length": 5},
     }
     check_same_run(stored, stored.override(free), Path("runs/x"))

@@ -324,7 +324,7 @@ def test_metadata_that_takes_long_to_read(run, capsys, saved):
 def test_text_that_no_file_can_hold(run, capsys):
     """Half of a surrogate pair, wherever a file says text."""
     for name, section, key in (
-        ("config.json", "data", "source_language"),
+        ("config.json", "task", "source_language"),
         ("corpus.json", None, "source_language"),
         ("tokenizer/tokenizer.json", None, "kind"),
     ):

@@ -39,11 +39,12 @@ max_positions = 24
 [text]
 vocabulary_size = 300
 
-[data]
-source = "train.pt"
-target = "train.en"
+[task]
 source_language = "pt"
 target_language = "en"
+
+[data]
+train = ["train.pt", "train.en"]
 max_tokens = 24
 batch_tokens = 256
 
@@ -51,7 +52,7 @@ batch_tokens = 256
 max_steps = 3
 warmup_steps = 10
 validate_every = 2
-validation_bleu_pairs = 2
+score_examples = 2
 log_every = 1
 """
 
@@ -160,7 +161,7 @@ def test_flags_stand_above_the_config_file(corpus, capsys):
     flags += ("--precision", "bfloat16")
     assert call(capsys, train, "--config", "config.toml", "--run", "run", *flags)[0] == 0
     stored = json.loads((corpus / "run" / "config.json").read_text(encoding="utf-8"))
-    assert (stored["data"]["source"], stored["data"]["tsv"]) == ("", "pairs.tsv.gz")
+    assert stored["data"]["train"] == ["pairs.tsv.gz"]
     found = [stored["training"][key] for key in ("seed", "max_steps", "max_minutes", "precision")]
     assert found == [7, 1, 9.0, "bfloat16"]
 

@@ -7,10 +7,12 @@ from pathlib import Path
 import pytest
 
 import train
+import transformer.config.tasks
 from transformer.config.flags import resolve
 from transformer.config.presets import PRESETS, preset, read_config
 from transformer.config.run import Config
 from transformer.config.sections import DEFAULT_RUN, DataConfig, ModelConfig, SearchConfig, TextConfig, TrainingConfig
+from transformer.config.tasks import SETTINGS, TranslationSettings, register_settings
 from transformer.system.errors import UserError
 
 
@@ -85,7 +87,17 @@ def test_override_changes_nothing_else_and_leaves_the_original_alone():
         ({"model": {"num_layers": 2.0}}, ["model.num_layers must be of type int", "2.0"]),
         ({"model": {"num_layers": True}}, ["model.num_layers must be of type int", "True"]),
         ({"model": {"norm_first": 1}}, ["model.norm_first must be of type bool"]),
-        ({"data": {"source": None}}, ["data.source must be of type str", "None"]),
+        ({"data": {"cache": None}}, ["data.cache must be of type str", "None"]),
+        ({"data": {"train": "a.tsv"}}, ['data.train must be a list of texts such as ["a", "b"]', "got 'a.tsv'"]),
+        ({"data": {"train": ["a", 1]}}, ["data.train must be a list of texts", "got ['a', 1]"]),
+        ({"data": {"source": "a"}}, ["unknown key 'source' in [data]", 'now data.train = ["a.en", "a.de"]']),
+        (
+            {"training": {"validation_bleu_pairs": 1}},
+            ["It is now training.score_examples"],
+        ),
+        ({"task": {"name": "translatoin"}}, ["unknown task 'translatoin'", "'translation'?", "--task FILE:CLASS"]),
+        ({"task": {"name": 3}}, ["unknown task 3"]),
+        ({"task": {"source_langauge": "en"}}, ["unknown key 'source_langauge' in [task]", "'source_language'?"]),
         ({"training": {"clip_norm": "1"}}, ["training.clip_norm must be of type float"]),
         ({"training": {"max_minutes": float("inf")}}, ["training.max_minutes must be a finite number", "inf"]),
         ({"training": {"peak_learning_rate": float("nan")}}, ["peak_learning_rate must be a finite number", "nan"]),
@@ -156,7 +168,7 @@ def test_padding_may_not_reach_behind_the_last_position():
         (TrainingConfig, "average_checkpoints", [-1]),
         (TrainingConfig, "average_which", ["first"]),
         (TrainingConfig, "bad_steps", ["ignore"]),
-        (TrainingConfig, "select_by", ["chrf"]),
+        (TrainingConfig, "select_by", ["bleu"]),
         (TrainingConfig, "patience", [-1]),
         (TrainingConfig, "save_every", [-1]),
         (SearchConfig, "beam_size", [0, 65]),
@@ -173,7 +185,7 @@ def test_a_value_out_of_range_is_named_with_the_rule(make, name, bad):
             make(**{name: value})
 
 
-@pytest.mark.parametrize("config", [Config(), preset("big"), Config().override({"data": {"source": "données/é.txt"}})])
+@pytest.mark.parametrize("config", [Config(), preset("big"), Config().override({"data": {"train": ["données/é.txt"]}})])
 def test_json_round_trip(config):
     text = config.to_json()
     assert Config.from_json(text) == config
@@ -202,17 +214,17 @@ def test_an_unknown_preset_suggests_the_nearest():
 
 
 def test_toml_is_read_with_comments_and_without_a_preset(tmp_path):
-    path = written(tmp_path, '# what\n[data]\ntsv = "a.tsv" # why\n[model]\nnorm_first = true\ndropout_rate = 0\n')
-    expected = {"data": {"tsv": str(tmp_path / "a.tsv")}, "model": {"norm_first": True, "dropout_rate": 0.0}}
+    path = written(tmp_path, '# what\n[data]\ntrain = ["a.tsv"] # why\n[model]\nnorm_first = true\ndropout_rate = 0\n')
+    expected = {"data": {"train": [str(tmp_path / "a.tsv")]}, "model": {"norm_first": True, "dropout_rate": 0.0}}
     assert read_config(path) == Config().override(expected)
 
 
 def test_file_names_of_a_config_lie_beside_it_or_in_the_named_folder(tmp_path):
-    path = written(tmp_path, '[data]\nsource = "a.pt"\ntarget = "/far/a.en"\n')
+    path = written(tmp_path, '[data]\ntrain = ["a.pt", "/far/a.en"]\ntest = ["b.tsv"]\n')
     beside, named = read_config(path).data, read_config(path, "elsewhere").data
-    assert (beside.source, named.source) == (str(tmp_path / "a.pt"), "elsewhere/a.pt")
-    assert beside.target == named.target == "/far/a.en"
-    assert (beside.tsv, beside.valid_source, beside.dataset) == ("", "", "")
+    assert beside.train == (str(tmp_path / "a.pt"), "/far/a.en")
+    assert named.train == ("elsewhere/a.pt", "/far/a.en")
+    assert (beside.test, beside.valid, beside.dataset) == ((str(tmp_path / "b.tsv"),), (), "")
     assert read_config(str(path)) == read_config(path)
 
 
@@ -244,22 +256,67 @@ def test_a_config_file_that_cannot_be_read_is_refused(tmp_path):
 
 
 def test_what_flags_ask_for(tmp_path):
-    path = written(tmp_path, '[model]\ndff = 1024\n[data]\ntsv = "mine.tsv"\n')
+    path = written(tmp_path, '[model]\ndff = 1024\n[data]\ntrain = ["mine.tsv"]\n')
 
     def asked(*words):
         return resolve(train.parser().parse_args(words), path)
 
     assert asked() == (read_config(path), Path(DEFAULT_RUN).parent / "mine")  # what stands for the phrasebook's config
     config, run = asked("--tsv", "a/pairs.tsv.gz", "--seed", "5")  # another corpus, with the default sizes
-    assert config == Config().override({"data": {"tsv": "a/pairs.tsv.gz"}, "training": {"seed": 5}})
+    assert config == Config().override({"data": {"train": ["a/pairs.tsv.gz"]}, "training": {"seed": 5}})
     assert run == Path("runs/pairs")
     config, run = asked("--preset", "tiny")
     assert (config.model, config.data.dataset, run) == (preset("tiny").model, "phrasebook/pt_to_en", Path(DEFAULT_RUN))
     config, run = asked("--config", str(path), "--data", "b", "--run", "c")
-    assert (config.model.dff, config.data.tsv, run) == (1024, "b/mine.tsv", Path("c"))
+    assert (config.model.dff, config.data.train, run) == (1024, ("b/mine.tsv",), Path("c"))
     assert asked("--config", str(path))[1] == Path("runs/experiment")
     with pytest.raises(UserError, match="--data names the folder of a config's files"):
         asked("--data", "b")
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (
+            ("--dataset", "a", "--tsv", "b"),
+            "give one source only: --dataset NAME, or --source F --target F, or",
+        ),
+        (("--source", "a", "--target", "b", "--tsv", "c"), "give one source only"),
+        (("--source", "a"), "--source a needs --target beside it"),
+        (("--target", "b"), "--target b needs --source beside it"),
+        (("--tsv", "c", "--valid-source", "d"), "--valid-source d needs --valid-target beside it"),
+        (("--valid-source", "d", "--valid-target", "e"), "--valid-source and --valid-target go with --source and"),
+    ],
+)
+def test_contradicting_flags_of_a_corpus(flags, message):
+    assert failure(resolve, train.parser().parse_args(flags), Path("unused")).startswith(message)
+
+
+def test_flags_of_files_fill_the_lists_and_the_task():
+    words = "--source a.pt --target a.en --valid-source b.pt --valid-target b.en --source-language pt"
+    config, _ = resolve(train.parser().parse_args(words.split()), Path("unused"))
+    assert (config.data.train, config.data.valid) == (("a.pt", "a.en"), ("b.pt", "b.en"))
+    assert config.task == TranslationSettings(source_language="pt")
+
+
+def test_a_users_own_task_brings_its_own_keys(monkeypatch):
+    @dataclasses.dataclass(frozen=True)
+    class Settings:
+        name: str = "counting"
+        most: int = 3
+
+    monkeypatch.setattr("transformer.config.tasks.SETTINGS", dict(SETTINGS))
+    monkeypatch.setattr("transformer.config.run.SETTINGS", transformer.config.tasks.SETTINGS)
+    register_settings("counting", Settings)
+    config = Config().override({"task": {"name": "counting"}})
+    assert config.task == Settings()
+    changed = config.override({"task": {"most": 5}})  # it stays that task
+    assert changed.task == Settings(most=5)
+    assert Config.from_json(changed.to_json()) == changed
+    assert "in [task]" in failure(changed.override, {"task": {"source_language": "en"}})
+    for wrong in (object, dataclasses.make_dataclass("Other", [("name", str, "other")])):
+        with pytest.raises(ValueError, match="a dataclass that begins with name: str = 'counting'"):
+            register_settings("counting", wrong)
 
 
 @pytest.mark.parametrize(
@@ -277,7 +334,7 @@ def test_what_flags_ask_for(tmp_path):
         ("[training]\nepsilon = nan", "training.epsilon must be a finite number"),
         ("[model]\n" + "k" * 900_000 + " = 1", "unknown key"),
         ('preset = ["' + "x" * 900_000 + '"]', "preset must be a name in quotes"),
-        ('[data]\nsource = "\\ud800"', "is not valid TOML"),
+        ('[data]\ncache = "\\ud800"', "is not valid TOML"),
         (" " * 2_000_000, "is longer than 1,000,000 bytes"),
         ("\udcff", "is not valid TOML"),
     ],
@@ -298,8 +355,8 @@ def test_endless_config_files_are_not_read_to_their_end():
 
 def test_names_that_no_file_can_hold():
     """What the command line makes of a file name of odd bytes; config.json could not be written with it."""
-    with pytest.raises(UserError, match="data.tsv must be text that UTF-8 can hold"):
-        Config().override({"data": {"tsv": "a\udcff"}})
+    with pytest.raises(UserError, match="data.train must be text that UTF-8 can hold"):
+        Config().override({"data": {"train": ["a\udcff"]}})
 
 
 @pytest.mark.parametrize("temperature", [1e-38, 9e-4, -1.0, 10.5])

@@ -136,7 +136,7 @@ def test_a_server_under_load_answers_everyone_rightly_and_stops_at_sigterm(tmp_p
         config, tokenizers, {"name": "tiny", "source_language": "pt", "target_language": "en", "fingerprint": ""}
     )
     save_arrays(run.weights(BEST), model_variables(model))
-    command = [sys.executable, str(SCRIPT), str(run.path), "--input", config.data.source, "--clients", "16"]
+    command = [sys.executable, str(SCRIPT), str(run.path), "--input", config.data.train[0], "--clients", "16"]
     done = subprocess.run(
         [*command, "--requests", "200", "--rounds", "1", "--minutes", "5", "--attackers", "4"],
         env={**os.environ, "PYTHONPATH": str(ROOT)},

@@ -34,9 +34,9 @@ def make(whole, tmp_path):
     """Return a function that makes a trainer of that run on files of its own, or goes on with the one there is."""
 
     def make_trainer(**changes):
-        if not (tmp_path / "source").exists():
+        if not (tmp_path / "train.pt").exists():
             write_corpus(tmp_path)
-        files = {name: str(tmp_path / name) for name in ("source", "target", "valid_source", "valid_target")}
+        files = {split: [str(tmp_path / f"{split}.{code}") for code in ("pt", "en")] for split in ("train", "valid")}
         config = whole.config.override({"data": {**files, "cache": str(tmp_path / "cache")}}).override(changes)
         return Trainer(config, RunDirectory(tmp_path / "run"))
 
@@ -112,8 +112,8 @@ def test_validation_sentences_that_vanish(make, whole):
 
 
 def test_validation_text_that_changes_during_a_run_changes_no_score(make, tmp_path):
-    trainer = make(training={"validation_bleu_pairs": 8})
-    path = tmp_path / "valid_target"
+    trainer = make(training={"score_examples": 8})
+    path = tmp_path / "valid.en"
     text = path.read_text(encoding="utf-8")
     right = text.splitlines()[:8]
     perfect = SimpleNamespace(translate=lambda sources: [[SimpleNamespace(text=line)] for line in right])

@@ -172,7 +172,7 @@ def test_a_finished_run_is_left_alone(whole, capsys):
     [
         ({"model": {"dff": 48}}, "model.dff is 48 here, 32 there"),
         ({"text": {"vocabulary_size": 301}}, "text.vocabulary_size is 301 here, 300 there"),
-        ({"data": {"source_language": "es"}}, "data.source_language is 'es' here, 'pt' there"),
+        ({"task": {"source_language": "es"}}, "task.source_language is 'es' here, 'pt' there"),
     ],
 )
 def test_another_model_or_tokenizer_in_the_directory_is_refused(whole, change, words):
@@ -188,8 +188,8 @@ def test_another_corpus_in_the_directory_is_refused(whole, tmp_path):
 
 def test_a_corpus_without_a_clean_pair_begins_no_run(tmp_path):
     config = tiny_config(tmp_path, write_corpus(tmp_path, count=3), cleaning={"max_ratio": 1.0, "max_words": 1})
-    (tmp_path / "source").write_text("um dois\n")
-    (tmp_path / "target").write_text("one two\n")
+    (tmp_path / "train.pt").write_text("um dois\n")
+    (tmp_path / "train.en").write_text("one two\n")
     assert "max_words removed 1" in failure(Trainer, config, RunDirectory(tmp_path / "run"))
     assert not (tmp_path / "run").exists()
 
@@ -303,7 +303,7 @@ def test_where_bleu_is_wanted_it_decides(trainer):
 
     translator, config = trainer.validation.translator, trainer.validation.config
     trainer.validation.translator = Perfect()
-    trainer.validation.config = config.override({"training": {"validation_bleu_pairs": 8}})
+    trainer.validation.config = config.override({"training": {"score_examples": 8}})
     trainer.validate()
     trainer.validation.translator, trainer.validation.config = translator, config
     assert asked == [source for source, _ in trainer.data.corpus.pairs("validation")][:8]

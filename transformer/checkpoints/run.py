@@ -222,8 +222,8 @@ class RunDirectory:
 # Changing these between two calls of train.py continues the same run: its length, its reports, and where files lie.
 FREE_TO_CHANGE = {
     "training": {"max_steps", "max_minutes", "patience", "validate_every", "save_every"}
-    | {"validation_bleu_pairs", "log_every", "tensorboard"},
-    "data": {"source", "target", "tsv", "valid_source", "valid_target", "cache"},  # their content is compared instead
+    | {"score_examples", "log_every", "tensorboard"},
+    "data": {"train", "valid", "test", "cache"},  # their content is compared instead
     "search": {entry.name for entry in dataclasses.fields(Config().search)},
 }
 
@@ -236,10 +236,10 @@ def check_same_run(stored: Config, wanted: Config, run: Path) -> None:
     """
     old, new = stored.to_dict(), wanted.to_dict()
     different = [
-        f"{section}.{key} is {new[section][key]!r} here, {value!r} there"
+        f"{section}.{key} is {new[section].get(key)!r} here, {value!r} there"
         for section, values in old.items()
         for key, value in values.items()
-        if value != new[section][key] and key not in FREE_TO_CHANGE.get(section, ())
+        if value != new[section].get(key) and key not in FREE_TO_CHANGE.get(section, ())
     ]
     if different:
         raise UserError(

@@ -1,4 +1,4 @@
-"""From the flags of `train.py` to a config."""
+"""From the flags of `train` to a config."""
 
 from __future__ import annotations
 
@@ -7,13 +7,15 @@ from pathlib import Path
 
 from transformer.config.presets import preset, read_config
 from transformer.config.run import Config
-from transformer.config.sections import CORPUS_FIELDS, DEFAULT_DATASET
+from transformer.config.sections import DEFAULT_DATASET, FILES
 from transformer.config.stored import stored_config
 from transformer.system.errors import UserError
 
+PAIRED = (("source", "target"), ("valid_source", "valid_target"))  # flags that go together
+
 
 def resolve(args: Namespace, phrasebook: Path) -> tuple[Config, Path]:
-    """Return the config and the run directory that the flags of `train.py` ask for.
+    """Return the config and the run directory that the flags of `train` ask for.
 
     Args:
         args: the flags.
@@ -24,7 +26,7 @@ def resolve(args: Namespace, phrasebook: Path) -> tuple[Config, Path]:
     """
     if args.data and not args.config:
         raise UserError("--data names the folder of a config's files and needs --config beside it")
-    corpus = {name: getattr(args, name) for name in CORPUS_FIELDS if getattr(args, name)}
+    corpus = _corpus(args)
     embedded = corpus.keys() <= {"dataset"} and (args.dataset or DEFAULT_DATASET).startswith("phrasebook/")
     if args.init_from and not (args.config or args.preset):  # the sizes must fit the weights
         stored = stored_config(args.init_from).to_dict()
@@ -34,14 +36,32 @@ def resolve(args: Namespace, phrasebook: Path) -> tuple[Config, Path]:
     else:
         config = preset(args.preset) if args.preset else Config()
     if corpus:  # the flags name another corpus than the config, wholly
-        config = config.override({"data": dict.fromkeys(CORPUS_FIELDS, "")})
-    elif not any(getattr(config.data, name) for name in CORPUS_FIELDS):
+        config = config.override({"data": {"dataset": "", **dict.fromkeys(FILES, ())}})
+    elif not (config.data.dataset or any(getattr(config.data, name) for name in FILES)):
         corpus = {"dataset": DEFAULT_DATASET}
-    languages = {n: getattr(args, n) for n in ("source_language", "target_language") if getattr(args, n)}
+    task = {n: getattr(args, n) for n in ("source_language", "target_language") if getattr(args, n)}
     settings = ("seed", "max_steps", "max_minutes", "precision", "init_from")
     training = {n: getattr(args, n) for n in settings if getattr(args, n) is not None}
-    config = config.override({"data": corpus | languages, "training": training}, "command line")
-    first = next((getattr(config.data, n) for n in CORPUS_FIELDS if getattr(config.data, n)), "")
-    corpus_name = config.data.dataset.replace("/", "_") or Path(first).name.split(".")[0]
+    config = config.override({"task": task, "data": corpus, "training": training}, "command line")
+    corpus_name = config.data.dataset.replace("/", "_") or Path((*config.data.train, "run")[0]).name.split(".")[0]
     name = Path(args.config).stem if args.config else corpus_name
     return config, Path(args.run or Path("runs") / name)
+
+
+def _corpus(args: Namespace) -> dict[str, object]:
+    """Return the keys of [data] that the flags of a corpus stand for; none where there are no such flags."""
+    for one, other in PAIRED:
+        if bool(getattr(args, one)) != bool(getattr(args, other)):
+            given, missing = (one, other) if getattr(args, one) else (other, one)
+            flags = [f"--{name.replace('_', '-')}" for name in (given, missing)]
+            raise UserError(f"{flags[0]} {getattr(args, given)} needs {flags[1]} beside it")
+    if bool(args.dataset) + bool(args.source) + bool(args.tsv) > 1:
+        raise UserError("give one source only: --dataset NAME, or --source F --target F, or --tsv F")
+    if args.valid_source and not (args.source or args.tsv):
+        raise UserError(
+            "--valid-source and --valid-target go with --source and --target or --tsv, not with --dataset or a config"
+        )
+    train = [args.tsv] if args.tsv else [args.source, args.target]
+    valid = [args.valid_source, args.valid_target]
+    corpus = {"dataset": args.dataset, "train": list(filter(None, train)), "valid": list(filter(None, valid))}
+    return {name: value for name, value in corpus.items() if value}

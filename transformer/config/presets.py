@@ -6,7 +6,7 @@ import tomllib
 from pathlib import Path
 
 from transformer.config.run import Config
-from transformer.config.sections import CORPUS_FIELDS
+from transformer.config.sections import FILES
 from transformer.system.errors import UserError, brief, nearest
 from transformer.system.files import read_bounded
 
@@ -65,5 +65,4 @@ def read_config(path: str | Path, folder: str | Path | None = None) -> Config:
         raise UserError(f"{path}: preset must be a name in quotes, got {brief(name)}. Known: {', '.join(PRESETS)}")
     config = (Config() if name is None else preset(name)).override(values, str(path))
     folder = Path(folder) if folder else path.parent
-    files = {key: getattr(config.data, key) for key in CORPUS_FIELDS if key != "dataset"}
-    return config.override({"data": {key: str(folder / name) for key, name in files.items() if name}})
+    return config.override({"data": {key: [str(folder / name) for name in getattr(config.data, key)] for key in FILES}})

@@ -21,16 +21,61 @@ from transformer.config.sections import (
     TextConfig,
     TrainingConfig,
 )
+from transformer.config.tasks import SETTINGS, TranslationSettings
 from transformer.system.errors import UnknownSettingError, UserError, brief, nearest
 from transformer.system.files import parse_json
 
+LISTS = tuple[str, ...]
+RENAMED = {  # keys that older versions knew, and what to write now
+    **dict.fromkeys(("data.source", "data.target"), 'data.train = ["a.en", "a.de"]'),
+    "data.tsv": 'data.train = ["a.tsv"]',
+    **dict.fromkeys(("data.valid_source", "data.valid_target"), 'data.valid = ["b.en", "b.de"]'),
+    "data.source_language": "task.source_language",
+    "data.target_language": "task.target_language",
+    "training.validation_bleu_pairs": "training.score_examples",
+}
 MOST_CACHE = 2**30  # numbers that a search may keep of the tokens it has written: 4 GB
+
+
+def _task_named(name: object, current: object, origin: str) -> object:
+    """Return the settings of a task: those there are, or the defaults of another."""
+    if not isinstance(name, str) or name not in SETTINGS:
+        raise UserError(
+            f"{origin}: unknown task {brief(name)}.{nearest(str(name), SETTINGS)} Known: {', '.join(SETTINGS)}; "
+            "a task of your own needs --task FILE:CLASS"
+        )
+    return current if isinstance(current, SETTINGS[name]) else SETTINGS[name]()
+
+
+def _checked(section: str, key: str, value: object, types: Mapping[str, type], origin: str) -> object:
+    """Return the value of a setting, of the setting's type."""
+    name = f"{section}.{key}"
+    if key not in types:
+        hint = f" It is now {RENAMED[name]}." if name in RENAMED else nearest(key, types)
+        raise UnknownSettingError(f"{origin}: unknown key {brief(key)} in [{section}].{hint}")
+    wanted = types[key]
+    if type(value) is int and abs(value) >= 2**31:
+        raise UserError(f"{origin}: {name} must be below 2^31, got {brief(value)}")
+    if wanted is float and type(value) is int:
+        value = float(value)
+    if wanted == LISTS and isinstance(value, list | tuple) and all(isinstance(part, str) for part in value):
+        value = tuple(value)
+    elif wanted == LISTS:
+        raise UserError(f'{origin}: {name} must be a list of texts such as ["a", "b"], got {brief(value)}')
+    elif type(value) is not wanted:
+        raise UserError(f"{origin}: {name} must be of type {wanted.__name__}, got {brief(value)}")
+    if not all(is_utf8(text) for text in (value if isinstance(value, tuple) else (value,)) if isinstance(text, str)):
+        raise UserError(f"{origin}: {name} must be text that UTF-8 can hold, got {brief(value)}")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise UserError(f"{origin}: {name} must be a finite number, got {value!r}")
+    return value
 
 
 @dataclass(frozen=True)
 class Config:
     """Everything a run is made of."""
 
+    task: typing.Any = field(default_factory=TranslationSettings)  # one of `config.tasks.SETTINGS`
     model: ModelConfig = field(default_factory=ModelConfig)
     text: TextConfig = field(default_factory=TextConfig)
     cleaning: CleaningConfig = field(default_factory=CleaningConfig)
@@ -60,23 +105,12 @@ class Config:
                 raise UnknownSettingError(f"{origin}: unknown section {brief(name)}.{nearest(name, sections)}")
             if not isinstance(values, Mapping):
                 raise UserError(f"{origin}: '{name}' must be a section of keys, got {brief(values)}")
+            if name == "task":
+                sections[name] = _task_named(values.get("name", self.task.name), self.task, origin)
             types = typing.get_type_hints(type(sections[name]))
-            for key, value in values.items():
-                if key not in types:
-                    raise UnknownSettingError(f"{origin}: unknown key {brief(key)} in [{name}].{nearest(key, types)}")
-                if type(value) is int and abs(value) >= 2**31:
-                    raise UserError(f"{origin}: {name}.{key} must be below 2^31, got {brief(value)}")
-                if types[key] is float and type(value) is int:
-                    value = float(value)
-                if type(value) is not types[key]:
-                    raise UserError(f"{origin}: {name}.{key} must be of type {types[key].__name__}, got {brief(value)}")
-                if isinstance(value, str) and not is_utf8(value):
-                    raise UserError(f"{origin}: {name}.{key} must be text that UTF-8 can hold, got {brief(value)}")
-                if isinstance(value, float) and not math.isfinite(value):
-                    raise UserError(f"{origin}: {name}.{key} must be a finite number, got {value!r}")
-                values = {**values, key: value}
+            checked = {key: _checked(name, key, value, types, origin) for key, value in values.items()}
             try:
-                sections[name] = dataclasses.replace(sections[name], **values)
+                sections[name] = dataclasses.replace(sections[name], **checked)
             except ValueError as error:
                 raise UserError(f"{origin}: [{name}] {error}") from None
         try:
@@ -86,7 +120,10 @@ class Config:
 
     def to_dict(self) -> dict[str, dict[str, object]]:
         """Return nested plain dictionaries, ready for JSON."""
-        return dataclasses.asdict(self)
+        sections = dataclasses.asdict(self)
+        for values in sections.values():
+            values.update({key: list(value) for key, value in values.items() if isinstance(value, tuple)})
+        return sections
 
     def to_json(self) -> str:
         """Return the JSON text that `from_json` reads back to an equal config."""

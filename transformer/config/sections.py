@@ -8,9 +8,7 @@ from transformer.config.checks import require, require_choice, require_positive,
 
 DEFAULT_RUN = "runs/phrasebook_pt_to_en"
 DEFAULT_DATASET = "phrasebook/pt_to_en"
-PAIR_FILES = ("tsv",)  # fields of DataConfig that name one file of pairs, see `data/examples/pairs.py`
-
-CORPUS_FIELDS = ("dataset", "source", "target", *PAIR_FILES, "valid_source", "valid_target")  # of DataConfig
+FILES = ("train", "valid", "test")  # fields of DataConfig
 POSITIONS = ("sinusoidal", "rotary")  # each is a class of `layers/positions.py`
 DECAYS = ("inverse_sqrt", "cosine", "linear")  # of the learning rate after its warm-up, see `training/schedules.py`
 PENALTIES = ("gnmt", "length")
@@ -98,16 +96,12 @@ class CleaningConfig:
 
 @dataclass(frozen=True)
 class DataConfig:
-    """Where sentences come from (a TFDS name, two aligned files, or one TSV) and how they become batches."""
+    """Where examples come from (a TFDS name or files, which the task reads) and how they become batches."""
 
     dataset: str = ""  # TFDS name such as 'phrasebook/pt_to_en'
-    source: str = ""  # text file, one sentence a line, plain or .gz
-    target: str = ""
-    tsv: str = ""  # source TAB target, plain or .gz
-    valid_source: str = ""
-    valid_target: str = ""
-    source_language: str = ""  # two-letter code; read from a TFDS name where it is empty
-    target_language: str = ""
+    train: tuple[str, ...] = ()  # files, plain or compressed; for translation: source and target, or one TSV of both
+    valid: tuple[str, ...] = ()  # likewise
+    test: tuple[str, ...] = ()  # likewise
     validation_pairs: int = 1000  # taken from the training pairs where the source has no validation split
     max_tokens: int = 128  # training pairs with a longer side are left out
     batch_tokens: int = 4096  # padded target tokens in a batch, as many at most on the source side
@@ -145,8 +139,8 @@ class TrainingConfig:
     average_which: str = "last"  # the 'last' or the 'best' validations
     bad_steps: str = "stop"  # where loss or gradient is no number or explodes: 'stop' the run or 'skip' the step
     validate_every: int = 1000  # optimiser steps
-    validation_bleu_pairs: int = 500  # validation sentences translated (greedily) for BLEU; 0: none
-    select_by: str = "bleu"  # chooses the best weights: 'bleu' (of ties, and below 3, the loss), or 'loss' alone
+    score_examples: int = 500  # validation examples that the task scores (translation: greedily, for BLEU); 0: none
+    select_by: str = "score"  # chooses the best weights: the task's 'score' (of ties, the loss), or 'loss' alone
     patience: int = 0  # validations with neither new best weights nor a lower loss that end the run; 0: none do
     save_every: int = 0  # optimiser steps between checkpoints; 0: one at each validation
     log_every: int = 50  # optimiser steps
@@ -156,7 +150,7 @@ class TrainingConfig:
     def __post_init__(self) -> None:
         for name in ("max_steps", "warmup_steps", "validate_every", "log_every", "accumulate"):
             require_positive(name, getattr(self, name))
-        amounts = ("max_minutes", "peak_learning_rate", "clip_norm", "validation_bleu_pairs", "weight_decay")
+        amounts = ("max_minutes", "peak_learning_rate", "clip_norm", "score_examples", "weight_decay")
         for name in (*amounts, "average_checkpoints", "patience", "save_every"):
             require(getattr(self, name) >= 0, name, "at least 0", getattr(self, name))
         for name in ("beta_1", "beta_2", "label_smoothing", "averaging"):
@@ -167,7 +161,7 @@ class TrainingConfig:
         require_choice("precision", self.precision, PRECISIONS)
         require_choice("average_which", self.average_which, ("last", "best"))
         require_choice("bad_steps", self.bad_steps, ("stop", "skip"))
-        require_choice("select_by", self.select_by, ("bleu", "loss"))
+        require_choice("select_by", self.select_by, ("score", "loss"))
 
 
 @dataclass(frozen=True)

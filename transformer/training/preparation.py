@@ -40,7 +40,7 @@ def begin(config: Config, run: RunDirectory, say: Callable[[str], None]) -> Trai
     Raises:
         UserError: bad input, or a directory that cannot be written.
     """
-    corpus = open_corpus(config.data)
+    corpus = open_corpus(config)
     corpus.check()
     for warning in corpus.warnings():
         say(f"warning: {warning}")
@@ -81,7 +81,7 @@ def join(config: Config, run: RunDirectory, say: Callable[[str], None]) -> Train
         UserError: the run is another one, or its corpus is.
     """
     check_same_run(run.config(), config, run.path)
-    corpus = open_corpus(config.data)
+    corpus = open_corpus(config)
     if run.corpus()["fingerprint"] != corpus.fingerprint():
         raise UserError(f"{run.path} was trained on another corpus; choose another --run or remove it")
     return _tokenised(corpus, run.tokenizers(), config, say)

@@ -89,7 +89,7 @@ class Validation:
         language = data.corpus.source_language
         positions, cleaning = config.model.max_positions, config.cleaning
         self.translator = Translator(steps.model, data.tokenizers, search, positions, language, cleaning=cleaning)
-        wanted = config.training.validation_bleu_pairs and cluster.chief
+        wanted = config.training.score_examples and cluster.chief
         if wanted and "validation" in data.corpus.own_splits:
             self._pairs  # noqa: B018 - read now; to take some from training is a pass over all of it, and can wait
 
@@ -106,14 +106,14 @@ class Validation:
         loss = sums[0] / sums[1]
         if not math.isfinite(loss):
             raise UserError(f"the validation loss is {loss} after step {position.step}; {REMEDY}")
-        if not self.config.training.validation_bleu_pairs:
+        if not self.config.training.score_examples:
             return {"loss": loss}
         return {"loss": loss, "bleu": self.cluster.agree(self._bleu() if self.cluster.chief else 0.0)}
 
     @functools.cached_property
     def _pairs(self) -> list[Pair]:
         """The sentences that are translated, kept: whoever changes their files meanwhile changes no score."""
-        wanted = self.config.training.validation_bleu_pairs
+        wanted = self.config.training.score_examples
         return list(itertools.islice(self.data.corpus.pairs("validation"), wanted))
 
     def _bleu(self) -> float:

@@ -10,9 +10,9 @@ import pytest
 import tensorflow_datasets as tfds
 import tiny_dataset
 
-from transformer.config.sections import PAIR_FILES, DataConfig
+from transformer.config.run import Config
 from transformer.data.examples import text_files
-from transformer.data.examples.pairs import READERS, open_corpus
+from transformer.data.examples.pairs import open_corpus
 from transformer.system.errors import UserError
 
 
@@ -41,13 +41,15 @@ def columns(pairs):
     return ("".join(pair[side] + "\n" for pair in pairs) for side in (0, 1))
 
 
+def opened(source_language="", target_language="", **data):
+    task = {"source_language": source_language, "target_language": target_language}
+    return open_corpus(Config().override({"task": task, "data": data}))
+
+
 def aligned(write, pairs, folder="corpus", suffix="", **config):
     source, target = columns(pairs)
-    paths = {
-        "source": write(f"{folder}/train.en{suffix}", source),
-        "target": write(f"{folder}/train.de{suffix}", target),
-    }
-    return open_corpus(DataConfig(**paths, **config))
+    train = [write(f"{folder}/train.en{suffix}", source), write(f"{folder}/train.de{suffix}", target)]
+    return opened(train=train, **config)
 
 
 def failure(call):
@@ -64,18 +66,14 @@ def failure(call):
 def test_aligned_files_and_tsv_give_the_same_pairs(write, suffix):
     pairs = [("Hello.", "Hallo."), ("a\u2028b", "c\x0bd"), ("", ""), ("last", "letzter")]
     source, target = (text.replace("\n", "\r\n") for text in columns(pairs))
-    valid = {"valid_source": write("v.en", "v\n"), "valid_target": write("v.de", "w")}
-    files = DataConfig(source=write("a.en" + suffix, "\ufeff" + source), target=write("a.de" + suffix, target), **valid)
-    tsv = DataConfig(tsv=write("a.tsv" + suffix, "Hello.\tHallo.\na\u2028b\tc\x0bd\n\nlast\tletzter\tnote\n"), **valid)
-    for config in (files, tsv):
-        corpus = open_corpus(config)
+    valid = {"valid": [write("v.en", "v\n"), write("v.de", "w")]}
+    files = [write("a.en" + suffix, "\ufeff" + source), write("a.de" + suffix, target)]
+    tsv = [write("a.tsv" + suffix, "Hello.\tHallo.\na\u2028b\tc\x0bd\n\nlast\tletzter\tnote\n")]
+    for train in (files, tsv):
+        corpus = opened(train=train, **valid)
         assert list(corpus.pairs("train")) == pairs
         assert list(corpus.pairs("validation")) == [("v", "w")]
         assert corpus.splits == ("train", "validation")
-
-
-def test_every_file_of_pairs_has_a_reader():
-    assert tuple(READERS) == PAIR_FILES
 
 
 def test_name_and_languages(write):
@@ -97,7 +95,7 @@ def test_files_are_streamed(write, monkeypatch):
             read[path.name] += 1
             yield line
 
-    valid = {"valid_source": write("v.en", "v\n"), "valid_target": write("v.de", "w\n")}
+    valid = {"valid": [write("v.en", "v\n"), write("v.de", "w\n")]}
     corpus = aligned(write, numbered(5000), **valid)
     corpus.check()
     monkeypatch.setattr(text_files, "lines", counting)
@@ -124,10 +122,13 @@ def test_fingerprint_tells_content_not_place(write):
     assert aligned(write, numbered(30)[::-1]).fingerprint() != base
     assert aligned(write, [pair[::-1] for pair in numbered(30)]).fingerprint() != base
     assert aligned(write, numbered(30), validation_pairs=7).fingerprint() != base
-    valid = {"valid_source": write("v.en", "v\n"), "valid_target": write("v.de", "w\n")}
+    valid = {"valid": [write("v.en", "v\n"), write("v.de", "w\n")]}
     given = aligned(write, numbered(30), **valid).fingerprint()
     assert given != base
     assert aligned(write, numbered(30), validation_pairs=7, **valid).fingerprint() == given
+    tested = aligned(write, numbered(30), test=[write("t.tsv", "t\tu\n")], **valid)
+    assert tested.fingerprint() == given  # nothing is learned from it
+    assert list(tested.pairs("test")) == [("t", "u")]
 
 
 # Faults in files
@@ -136,36 +137,33 @@ def test_fingerprint_tells_content_not_place(write):
 def test_missing_file_and_directory(write, tmp_path):
     there = write("there.en", "a\n")
     gone = str(tmp_path / "gone.de")
-    assert failure(lambda: open_corpus(DataConfig(source=there, target=gone))) == (
-        f"there is no file {gone}; check the path"
-    )
-    assert failure(lambda: open_corpus(DataConfig(tsv=str(tmp_path)))) == (
+    assert failure(lambda: opened(train=[there, gone])) == (f"there is no file {gone}; check the path")
+    assert failure(lambda: opened(train=[str(tmp_path)])) == (
         f"{tmp_path} is a directory, not a text file; name a file inside it"
     )
-    valid = DataConfig(source=there, target=there, valid_source=there, valid_target=gone)
-    assert gone in failure(lambda: open_corpus(valid))
+    assert gone in failure(lambda: opened(train=[there, there], valid=[there, gone]))
 
 
 def test_a_pipe_cannot_be_read_twice(tmp_path):
     os.mkfifo(tmp_path / "pipe")
-    message = failure(lambda: open_corpus(DataConfig(tsv=str(tmp_path / "pipe"))))
+    message = failure(lambda: opened(train=[str(tmp_path / "pipe")]))
     assert message.endswith("pipe is a pipe or a device, and text is read more than once; save it to a file first")
 
 
 def test_unequal_line_counts_tell_both_and_the_first_unmatched_line(write):
     source, target = write("a.en", "1\n2\n3\n"), write("a.de", "1\n2\n3\n4\n5\n")
     message = "line 4 has no counterpart; line n of one must be the translation of line n of the other"
-    corpus = open_corpus(DataConfig(source=source, target=target))
+    corpus = opened(train=[source, target])
     assert failure(corpus.check) == f"{source} has 3 lines and {target} has 5: {message}"
     assert failure(corpus.fingerprint) == failure(corpus.check)
     assert failure(lambda: list(corpus.pairs("train"))) == failure(corpus.check)
-    corpus = open_corpus(DataConfig(source=target, target=source))
+    corpus = opened(train=[target, source])
     assert failure(corpus.check) == f"{target} has 5 lines and {source} has 3: {message}"
 
 
 def test_faults_of_validation_files_are_found_by_check(write):
     good, bad = write("good", "1\n2\n"), write("bad", "1\n")
-    corpus = open_corpus(DataConfig(source=good, target=good, valid_source=good, valid_target=bad))
+    corpus = opened(train=[good, good], valid=[good, bad])
     assert failure(corpus.check).startswith(f"{good} has 2 lines and {bad} has 1: line 2 has no counterpart")
 
 
@@ -180,7 +178,7 @@ def test_faults_of_validation_files_are_found_by_check(write):
 )
 def test_faults_inside_a_tsv(write, content, message):
     path = write("a.tsv", content)
-    assert failure(open_corpus(DataConfig(tsv=path)).check) == path + message
+    assert failure(opened(train=[path]).check) == path + message
 
 
 def test_a_file_that_changes_between_two_readings_is_named(write, tmp_path):
@@ -206,7 +204,7 @@ def test_a_file_that_changes_between_two_readings_is_named(write, tmp_path):
 def test_tfds_files_that_are_gone_or_damaged_are_named(tmp_path):
     for folder in tiny_dataset.keep_data_in(tmp_path):
         assert folder is None
-        corpus = open_corpus(DataConfig(dataset="tiny_pairs/pt_to_en"))
+        corpus = opened(dataset="tiny_pairs/pt_to_en")
         (path,) = tmp_path.rglob("*train.tfrecord*")
         for content in (path.read_bytes()[:-3], None):
             path.unlink() if content is None else path.write_bytes(content)
@@ -274,50 +272,50 @@ def test_fewer_than_ten_pairs_give_no_validation(write):
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        ({"dataset": "a", "tsv": "b"}, "give one source only: --dataset NAME, or --source F --target F, or --tsv F"),
-        ({"source": "a", "target": "b", "tsv": "c"}, "give one source only"),
-        ({"source": "a"}, "--source a needs --target beside it"),
-        ({"target": "b"}, "--target b needs --source beside it"),
-        ({"tsv": "c", "valid_source": "d"}, "--valid-source d needs --valid-target beside it"),
-        ({"valid_source": "d", "valid_target": "e"}, "--valid-source and --valid-target go with --source and --target"),
+        ({"dataset": "a", "train": ["b", "c"]}, "give one source only: dataset a, or files (b + c)"),
+        ({"valid": ["d", "e"]}, "d + e are no training text; name that too, as data.train"),
         (
-            {"tsv": "c", "source_language": "xx"},
+            {"train": ["c"], "valid": ["d", "e", "f"]},
+            "the validation text must be two files, source and target, or one TSV of both, got d + e + f",
+        ),
+        (
+            {"train": ["c"], "source_language": "xx"},
             "unknown language 'xx'. Give an ISO 639 code such as 'en', 'pt' or 'zh'",
         ),
     ],
 )
 def test_contradicting_sources(config, message):
-    assert failure(lambda: open_corpus(DataConfig(**config))).startswith(message)
+    assert failure(lambda: opened(**config)).startswith(message)
 
 
 # TFDS
 
 
 def test_tfds_directions_and_splits(tiny_pairs):
-    corpus = open_corpus(DataConfig(dataset="tiny_pairs/pt_to_en"))
+    corpus = opened(dataset="tiny_pairs/pt_to_en")
     assert (corpus.name, corpus.source_language, corpus.target_language) == ("tiny_pairs/pt_to_en", "pt", "en")
     assert set(corpus.splits) == {"train", "validation", "test", "free"}
     assert sorted(corpus.pairs("train")) == sorted((f"frase {n} é", f"sentence {n}") for n in range(40))
     assert list(corpus.pairs("free")) == [("livre", "free")]
     assert list(corpus.pairs("train")) == list(corpus.pairs("train"))
     for languages in ({"source_language": "en"}, {"target_language": "pt"}):
-        swapped = open_corpus(DataConfig(dataset="tiny_pairs/pt_to_en", **languages))
+        swapped = opened(dataset="tiny_pairs/pt_to_en", **languages)
         assert (swapped.source_language, swapped.target_language) == ("en", "pt")
         assert list(swapped.pairs("test")) == [("test", "teste")]
         assert swapped.fingerprint() != corpus.fingerprint()
-    spelled = open_corpus(DataConfig(dataset="tiny_pairs/pt_to_en", source_language="eng", target_language="POR"))
+    spelled = opened(dataset="tiny_pairs/pt_to_en", source_language="eng", target_language="POR")
     assert (spelled.source_language, spelled.target_language) == ("en", "pt")
-    again = open_corpus(DataConfig(dataset="tiny_pairs/pt_to_en", validation_pairs=3))
+    again = opened(dataset="tiny_pairs/pt_to_en", validation_pairs=3)
     assert again.fingerprint() == corpus.fingerprint()
-    message = failure(lambda: open_corpus(DataConfig(dataset="tiny_pairs/pt_to_en", source_language="de")))
+    message = failure(lambda: opened(dataset="tiny_pairs/pt_to_en", source_language="de"))
     assert message == "dataset tiny_pairs/pt_to_en has no language 'de', only pt, en"
     assert "two different languages" in failure(
-        lambda: open_corpus(DataConfig(dataset="tiny_pairs/pt_to_en", source_language="en", target_language="en"))
+        lambda: opened(dataset="tiny_pairs/pt_to_en", source_language="en", target_language="en")
     )
 
 
 def test_tfds_pairs_are_those_that_tfds_reads(tiny_pairs):
-    corpus = open_corpus(DataConfig(dataset="tiny_pairs/pt_to_en"))
+    corpus = opened(dataset="tiny_pairs/pt_to_en")
     examples = tfds.as_numpy(tfds.load("tiny_pairs/pt_to_en", split="train", shuffle_files=False))
     expected = [(example["pt"].decode(), example["en"].decode()) for example in examples]
     assert list(corpus.pairs("train")) == expected and len(expected) == 40
@@ -327,23 +325,23 @@ def test_tfds_in_another_file_format(tiny_pairs, tmp_path, monkeypatch):
     monkeypatch.setattr("tensorflow_datasets.core.constants.DATA_DIR", str(tmp_path))
     tfds.builder("tiny_pairs/bare", file_format="array_record").download_and_prepare()
     folder = tmp_path / "tiny_pairs" / "bare" / "1.0.0"
-    assert failure(lambda: open_corpus(DataConfig(dataset="tiny_pairs/bare"))) == (
+    assert failure(lambda: opened(dataset="tiny_pairs/bare")) == (
         f"dataset tiny_pairs/bare is prepared as array_record in {folder}, not as TFRecord; "
         "move that folder away and it is prepared again"
     )
 
 
 def test_tfds_without_validation_is_divided(tiny_pairs):
-    corpus = open_corpus(DataConfig(dataset="tiny_pairs/bare"))
+    corpus = opened(dataset="tiny_pairs/bare")
     assert corpus.splits == ("train", "validation")
     train, validation = (set(corpus.pairs(split)) for split in corpus.splits)
     assert (len(train), len(validation)) == (36, 4) and not train & validation
-    smaller = open_corpus(DataConfig(dataset="tiny_pairs/bare", validation_pairs=3))
+    smaller = opened(dataset="tiny_pairs/bare", validation_pairs=3)
     assert smaller.fingerprint() != corpus.fingerprint()
 
 
 def test_tfds_without_training_split(tiny_pairs):
-    message = failure(lambda: open_corpus(DataConfig(dataset="tiny_pairs/only_test")))
+    message = failure(lambda: opened(dataset="tiny_pairs/only_test"))
     assert message.startswith(
         "dataset tiny_pairs/only_test has no split 'train', only test; use the embedded phrasebook"
     )
@@ -353,8 +351,10 @@ def test_tfds_without_training_split(tiny_pairs):
 
 
 def test_multi30k(data_folder):
-    files = {"source": "train.en", "target": "train.de", "valid_source": "val.en", "valid_target": "val.de"}
-    corpus = open_corpus(DataConfig(**{name: str(data_folder("multi30k") / file) for name, file in files.items()}))
+    files = {
+        part: [str(data_folder("multi30k") / f"{part}.{code}") for code in ("en", "de")] for part in ("train", "val")
+    }
+    corpus = opened(train=files["train"], valid=files["val"])
     train, validation = list(corpus.pairs("train")), list(corpus.pairs("validation"))
     assert (len(train), len(validation)) == (29_000, 1_014)  # the counts of Elliott et al. 2016, Table 1
     assert train[0] == (

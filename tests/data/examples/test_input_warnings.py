@@ -8,7 +8,7 @@ from tiny_run import pairs as tiny_pairs
 from tiny_run import tiny_config
 
 from transformer.checkpoints.run import RunDirectory
-from transformer.config.sections import DataConfig
+from transformer.config.run import Config
 from transformer.data.examples.input_warnings import swapped
 from transformer.data.examples.pairs import open_corpus
 from transformer.data.phrasebook import generate
@@ -38,8 +38,8 @@ def warnings(tmp_path):
         for name, lines in zip("ab", files, strict=False):
             (tmp_path / name).write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
         one, two = str(tmp_path / "a"), str(tmp_path / "b")
-        names = {"tsv": one} if len(files) == 1 else {"source": one, "target": two}
-        found = list(open_corpus(DataConfig(**names, **languages)).warnings())
+        config = Config().override({"task": languages, "data": {"train": [one, two][: len(files)]}})
+        found = list(open_corpus(config).warnings())
         assert all(warning.startswith(one) or warning.startswith(two) for warning in found)
         return [warning.removeprefix(one).removeprefix(f" and {two}") for warning in found]
 
@@ -149,8 +149,8 @@ def test_what_is_swapped(pairs, source, target):
 def test_the_warnings_are_said_before_anything_is_learned(tmp_path):
     (tmp_path / "a.tsv").write_text("".join(f"{a}\t{b}\tnote\n" for a, b in tiny_pairs(60)), encoding="utf-8")
     told = []
-    data = {"tsv": str(tmp_path / "a.tsv"), "source_language": "en", "target_language": "pt"}
-    begin(tiny_config(tmp_path, data), RunDirectory(tmp_path / "run"), told.append)
+    data, languages = {"train": [str(tmp_path / "a.tsv")]}, {"source_language": "en", "target_language": "pt"}
+    begin(tiny_config(tmp_path, data, task=languages), RunDirectory(tmp_path / "run"), told.append)
     assert told[0].startswith("warning: ") and "more than two columns" in told[0]
     assert told[1].startswith("warning: ") and "look swapped" in told[1]
     assert told[2].startswith("learning the vocabulary")
