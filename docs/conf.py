@@ -3,9 +3,12 @@
     python -m sphinx -W --keep-going -b html docs docs/_build/html
 
 Building needs no network, and the pages load nothing from elsewhere: the theme brings its own files, there is no
-intersphinx, and formulas are MathML, which browsers draw without a script.
+intersphinx, and formulas are MathML, which browsers draw without a script. `docs/api/` is written by the build, a page
+for each package, so a module that moves needs no edit here.
 """
 
+import importlib
+import pkgutil
 import re
 import sys
 from pathlib import Path
@@ -21,14 +24,25 @@ from transformer.system.tensorflow import import_tensorflow  # noqa: E402 - foun
 
 import_tensorflow()  # without its messages
 
+import transformer  # noqa: E402
+
 project = "transformer"
 copyright = "the authors; Apache-2.0"
-extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode"]
+extensions = [
+    "myst_nb",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
+    "sphinx.ext.napoleon",
+    "sphinx.ext.viewcode",
+    "sphinx_copybutton",
+]
 exclude_patterns = ["_build", "**/.ipynb_checkpoints"]
 
 html_theme = "furo"
 html_title = project
 html_copy_source = False
+html_css_files = ["wide.css"]
+html_static_path = ["_static"]
 html_math_renderer = "mathml"
 
 nb_execution_mode = "off"  # they are committed executed
@@ -43,22 +57,84 @@ autodoc_typehints_format = "short"
 napoleon_numpy_docstring = False
 napoleon_use_ivar = True
 autodoc_default_options = {"members": True}
+autosummary_generate = False  # `write_api_pages` does
 
 # Files that a page includes whole.
 INCLUDED = {
-    "README": "/index.md",
-    "README.zh": "/readme_zh.md",
-    "CONTRIBUTING": "/contributing.md",
-    "CHANGELOG": "/changelog.md",
-    "RESULTS": "/results.md",
+    "README": "/readme",
+    "README.zh": "/readme_zh",
+    "CONTRIBUTING": "/contributing",
+    "CHANGELOG": "/changelog",
+    "RESULTS": "/results",
 }
 # What the links of files name, and the pages made of it.
 PAGES = {
-    path.resolve(): "/" + path.relative_to(DOCS).as_posix().removesuffix(".ipynb")
+    path.resolve(): f"/{path.relative_to(DOCS).with_suffix('')}"
     for folder in (DOCS, DOCS / "notebooks")
     for path in folder.iterdir()
     if path.suffix in (".md", ".ipynb")
 } | {ROOT / f"{name}.md": page for name, page in INCLUDED.items()}
+
+
+API_INDEX = """
+The package, module by module
+=============================
+
+What ``from transformer import ...`` gives:
+
+.. currentmodule:: transformer
+
+.. autosummary::
+   :nosignatures:
+
+   {names}
+
+The packages, with every module that stands in them:
+
+.. toctree::
+   :maxdepth: 1
+
+   {packages}
+"""
+
+
+def write_api_pages(app) -> None:
+    """Write `docs/api/`: a page for each package, with the docstrings of its modules, and their index."""
+    pages: dict[str, list[str]] = {}
+    for found in pkgutil.walk_packages(transformer.__path__, "transformer."):
+        if not found.name.endswith("__main__"):
+            package = found.name if found.ispkg else found.name.rpartition(".")[0]
+            pages.setdefault(package, []).append(found.name)
+    folder = DOCS / "api"
+    folder.mkdir(exist_ok=True)
+    for old in folder.glob("*.rst"):
+        if old.stem not in {"index", *pages}:
+            old.unlink()
+    lists = {"names": transformer.__all__, "packages": pages}
+    write_changed(folder / "index.rst", API_INDEX.format(**{key: "\n   ".join(value) for key, value in lists.items()}))
+    for package, modules in pages.items():
+        text = f"{package}\n{'=' * len(package)}\n\n"
+        for module in sorted(modules, key=lambda name: (name != package, name)):
+            if module != package:
+                title = module.removeprefix("transformer.")
+                text += f"{title}\n{'-' * len(title)}\n\n"
+            text += f".. automodule:: {module}\n{own_members(module)}\n"
+        write_changed(folder / f"{package}.rst", text)
+
+
+def own_members(module: str) -> str:
+    """Return the option that leaves out what a module with `__all__` only hands on: its own module describes it."""
+    thing = importlib.import_module(module)
+    if not hasattr(thing, "__all__"):
+        return ""
+    names = [name for name in thing.__all__ if getattr(getattr(thing, name), "__module__", module) == module]
+    return f"   :members: {', '.join(names)}\n" if names else "   :no-members:\n"
+
+
+def write_changed(path: Path, text: str) -> None:
+    """Write a file if it says something else, so that a second build reads only what has changed."""
+    if not path.exists() or path.read_text(encoding="utf-8") != text:
+        path.write_text(text, encoding="utf-8")
 
 
 def follow_links(text: str, folder: Path) -> str:
@@ -72,12 +148,12 @@ def follow_links(text: str, folder: Path) -> str:
 
 
 def follow_page_links(app, page: str, text: list[str]) -> None:
-    """Mend the links of a page; those of a notebook lead from where it really is."""
+    """Fix the links of a page; those of a notebook lead from where it really is."""
     text[0] = follow_links(text[0], (DOCS / page).resolve().parent)
 
 
 def follow_included_links(app, path: Path, page: str, text: list[str]) -> None:
-    """Mend the links of a file that a page includes."""
+    """Fix the links of a file that a page includes."""
     text[0] = follow_links(text[0], (DOCS / path).resolve().parent)
 
 
@@ -105,6 +181,7 @@ def write_formula(self, node) -> None:
 def setup(app) -> None:
     """Tell Sphinx of the above."""
     app.add_html_math_renderer("mathml", (write_formula, None), (write_formula, None))
+    app.connect("builder-inited", write_api_pages)
     app.connect("source-read", follow_page_links)
     app.connect("include-read", follow_included_links)
     app.connect("autodoc-skip-member", skip_fields_of_tuples)

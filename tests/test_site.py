@@ -6,7 +6,6 @@ import re
 import subprocess
 import sys
 from html.parser import HTMLParser
-from pathlib import Path
 
 import pytest
 from conftest import ROOT
@@ -14,7 +13,7 @@ from conftest import ROOT
 import transformer
 
 pytest.importorskip("sphinx", reason="needs Sphinx: pip install -e '.[docs]'")
-for needed in ("furo", "myst_nb"):
+for needed in ("furo", "myst_nb", "sphinx_copybutton"):
     pytest.importorskip(needed, reason="needs the site's generator: pip install -e '.[docs]'")
 
 LOADING = {"src", "srcset", "data", "poster", "background", "xlink:href"}  # attributes that a browser follows by itself
@@ -73,8 +72,9 @@ def described(site):
 
 
 def test_every_public_name_is_described_and_listed(described, pages, site):
-    names = {f"{room}.{name}" for room, names in transformer.ROOMS.items() for name in names}
-    assert len(names) == len(transformer.__all__) > 10
+    found = {name: getattr(transformer, name) for name in transformer.__all__}
+    names = {f"{thing.__module__}.{name}" for name, thing in found.items()}
+    assert len(names) > 10
     assert [name for name in names if not described.get(name, "").startswith("api/")] == []
     listed = {link.partition("#")[2] for link in pages[site / "api" / "index.html"].links}
     assert names <= listed
@@ -82,10 +82,10 @@ def test_every_public_name_is_described_and_listed(described, pages, site):
 
 def test_every_module_is_described(described):
     modules = {found.name for found in pkgutil.walk_packages(transformer.__path__, "transformer.")}
-    empty = {name for name in modules if not Path(ROOT, *name.split("."), "__init__.py").is_file()}
-    said = {name for name in empty if not name.endswith("__main__")}
+    said = {name for name in modules if not name.endswith("__main__")}
     assert len(said) > 50
     assert sorted(said - described.keys()) == []
+    assert described["transformer.layers.masks"].startswith("api/transformer.layers.html")
 
 
 def test_every_page_is_in_the_navigation(pages, site):
@@ -116,7 +116,7 @@ def test_every_link_leads_somewhere(pages):
 def test_links_to_files_have_become_pages(pages, site):
     """A link that MyST cannot follow to a page is a download: of these there are none."""
     assert not (site / "_downloads").exists()
-    assert "index.html#results" in pages[site / "results.html"].links
+    assert "readme.html#results" in pages[site / "results.html"].links
     assert "../shipping.html" in pages[site / "notebooks" / "04_your_own_corpus.html"].links
 
 
@@ -132,6 +132,10 @@ def test_nothing_is_loaded_from_another_host(pages, site):
             r"(?:fetch|import|src\s*=|\.open)\s*\(?\s*['\"`]((?:https?:)?//[^'\"`]+)", script.read_text()
         )
         assert calls == [], script.name
+
+
+def test_code_can_be_copied(pages, site):
+    assert any("copybutton.js" in address for address in pages[site / "own_corpus.html"].loads)
 
 
 def test_formulas_need_no_script(site):

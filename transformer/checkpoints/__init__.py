@@ -1,0 +1,1 @@
+"""Run directories: what they hold on disk, and from there to a network."""

@@ -1,0 +1,1 @@
+"""Settings: sections, presets, config files, flags and what a run stores. No TensorFlow."""

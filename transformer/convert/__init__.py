@@ -1,0 +1,1 @@
+"""Exports: a trained run as a SavedModel or for CTranslate2."""

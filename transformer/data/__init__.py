@@ -1,0 +1,1 @@
+"""From text to batches of token ids: cleaning, records on disk, the input pipeline."""

@@ -1,0 +1,1 @@
+"""The parts of the paper: positions, masks, attention, encoder and decoder layers."""

@@ -1,0 +1,1 @@
+"""Losses over real tokens, and how they are computed without holding all logits."""

@@ -1,0 +1,1 @@
+"""Networks: stacks of layers, and the Transformer made of them."""

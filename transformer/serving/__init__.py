@@ -1,0 +1,1 @@
+"""The translation server and its page."""

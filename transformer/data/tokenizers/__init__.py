@@ -1,0 +1,1 @@
+"""Tokenizers and vocabularies: SentencePiece and WordPiece, learned and loaded."""
