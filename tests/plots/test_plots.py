@@ -17,6 +17,7 @@ from fontTools.pens.ttGlyphPen import TTGlyphPen
 
 import translate
 from transformer import plots
+from transformer.commands import plot
 from transformer.inference.result import Translation
 from transformer.plots import fonts
 from transformer.plots.style import COLOURS, DASHES, HATCHES, MAP, MARKERS
@@ -113,19 +114,19 @@ def test_what_was_not_measured_is_said(tmp_path):
 def test_the_command_writes_a_png(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     write_metrics(tmp_path / "run")
-    assert plots.main(["run"]) == 0
+    assert plot.main(["run"]) == 0
     assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
     assert capsys.readouterr() == ("", "curves.png is drawn\n")
-    assert plots.main(["run", "--output", "gone/curves.png"]) == 1
+    assert plot.main(["run", "--output", "gone/curves.png"]) == 1
     assert "error: cannot write gone/curves.png" in capsys.readouterr().err
-    assert plots.main(["nowhere"]) == 1
+    assert plot.main(["nowhere"]) == 1
     assert "error: cannot read nowhere/metrics.jsonl" in capsys.readouterr().err
     (tmp_path / "run" / "metrics.jsonl").write_text("", encoding="utf-8")
-    assert plots.main(["run"]) == 1
+    assert plot.main(["run"]) == 1
     assert "holds no metrics yet" in capsys.readouterr().err
     for words in (["run", "other", "--sentence", "Oi."], ["run", "--heads"]):
         with pytest.raises(SystemExit) as stopped:
-            plots.main(words)
+            plot.main(words)
         assert stopped.value.code == 2
 
 
@@ -174,10 +175,10 @@ def test_the_command_draws_a_sentence(tmp_path, monkeypatch, translation, capsys
 
     monkeypatch.setattr(Translator, "load", lambda run: Fixed())
     words = ["run", "--sentence", "Oi", "--heads", "--alignment", "--output", str(tmp_path / "map.png")]
-    assert plots.main(words) == 0
+    assert plot.main(words) == 0
     assert capsys.readouterr().out == "Hi\n"
     assert (tmp_path / "map.png").read_bytes().startswith(b"\x89PNG")
-    assert plots.main(words) == 1
+    assert plot.main(words) == 1
     assert "has no attention map" in capsys.readouterr().err
 
 
@@ -333,7 +334,7 @@ def test_commands_ask_for_matplotlib_before_anything_is_done(tmp_path, monkeypat
     picture = str(tmp_path / "a.png")
     for main, words in (
         (translate.main, ["--run", "gone", "--attention", picture, "Olá."]),
-        (plots.main, ["gone", "--sentence", "Olá."]),
+        (plot.main, ["gone", "--sentence", "Olá."]),
     ):
         assert main(words) == 1
         out, err = capsys.readouterr()
@@ -375,7 +376,7 @@ def test_a_font_with_the_signs_is_found(tmp_path, only_own_fonts, monkeypatch):
     path = str(chinese_font(tmp_path / "two.ttf"))
     monkeypatch.setattr(only_own_fonts, "findSystemFonts", lambda: [path])
     chosen = fonts.lettering(["▁Onde 车站"])
-    assert (chosen.families, chosen.missing) == (("DejaVu Sans", "Two Signs"), frozenset())
+    assert (chosen.families, chosen.missing) == (["DejaVu Sans", "Two Signs"], frozenset())
     translation = Translation("站", 0.0, 0.0, ("站",), ("[start]", "车", "[end]"), np.full((2, 3), 1 / 3))
     figure = rendered(plots.attention_map(translation))
     assert texts(figure.axes[0].get_xticklabels()) == ["[start]", "车", "[end]"]
@@ -473,7 +474,7 @@ ODD_METRICS = [
 def test_metrics_that_hold_no_reports(tmp_path, capsys, content):
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "metrics.jsonl").write_bytes(content)
-    assert plots.main([str(tmp_path / "run"), "--output", str(tmp_path / "a.png")]) == 1
+    assert plot.main([str(tmp_path / "run"), "--output", str(tmp_path / "a.png")]) == 1
     out, err = capsys.readouterr()
     assert out == "" and err.startswith("error: ") and "holds no metrics yet" in err and err.count("\n") == 1
 
@@ -512,7 +513,7 @@ def test_metrics_that_are_no_file_of_the_run_are_refused(tmp_path, capsys, monke
     monkeypatch.setattr("transformer.plots.runs.MOST_METRICS", 10)
     for told, make in makers.items():
         make()
-        assert plots.main([str(run)]) == 1
+        assert plot.main([str(run)]) == 1
         out, err = capsys.readouterr()
         assert out == "" and told.strip() in err and err.count("\n") == 1
         path.rmdir() if path.is_dir() else path.unlink()

@@ -1,7 +1,8 @@
 """Pictures. Needs the extra `[plots]`.
 
-Every function here returns a matplotlib figure and, where it is given a path, also saves it as a PNG file. They share
-one style, see `style.py`. A notebook that says `%matplotlib inline` shows the figure that a cell ends with.
+Every function that draws returns a matplotlib figure and, where it is given a `path`, also saves it as a PNG file. Each
+raises UserError where matplotlib is not installed, the picture would be too large, or the file cannot be written. They
+share one style, see `style.py`. A notebook that says `%matplotlib inline` shows the figure that a cell ends with.
 `commands/plot.py` is their command line.
 """
 

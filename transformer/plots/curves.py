@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from transformer.metrics.text import bleu
 from transformer.plots.fonts import lettering
-from transformer.plots.style import COLOURS, HATCHES, finish, label_axes, line_style, new_figure, plain, show_legend
+from transformer.plots.style import COLOURS, HATCHES, finish, label_axes, line_style, new_plot, plain, show_legend
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -37,15 +37,9 @@ def curves(
         ylabel: what y is, with its unit.
         levels: heights by name that are drawn as horizontal lines.
         logarithmic: the axes that are, "x", "y" or "xy"; x then has powers of 2.
-        path: of a PNG file; None: none is written.
         title: of the picture; empty: "y against x", without their units.
-
-    Raises:
-        UserError: matplotlib is not installed, or the file cannot be written.
     """
-    figure = new_figure(6.5, 4.2)
-    axes = figure.subplots()
-    axes.set_title(title or " against ".join(name.partition(" (")[0] for name in (ylabel, xlabel)))
+    figure, axes = new_plot(title or " against ".join(name.partition(" (")[0] for name in (ylabel, xlabel)))
     letters = lettering(lines)
     for number, (name, (x, y)) in enumerate(lines.items()):
         axes.plot(x, y, label=letters.show(name), markevery=math.ceil(len(x) / MARKED), **line_style(number))
@@ -70,15 +64,10 @@ def learning_rates(
     Args:
         schedules: by name; each is called with 0 for the first update, as Keras does.
         steps: optimizer steps.
-        path: of a PNG file; None: none is written.
-
-    Raises:
-        UserError: matplotlib is not installed, or the file cannot be written.
     """
-    shown = np.unique(np.linspace(0, steps - 1, min(steps, 500)).astype(int))
-    lines = {
-        name: ((shown + 1).tolist(), [float(schedule(step)) for step in shown]) for name, schedule in schedules.items()
-    }
+    shown = np.unique(np.linspace(0, steps - 1, min(steps, 500)).astype(int)).tolist()
+    places = [step + 1 for step in shown]
+    lines = {name: (places, [float(schedule(step)) for step in shown]) for name, schedule in schedules.items()}
     return curves(lines, "optimizer step", "learning rate", path=path, title="Learning rate of each step")
 
 
@@ -91,10 +80,6 @@ def cost_growth(costs: Mapping[str, Points], xlabel: str, ylabel: str, path: str
         costs: (sizes, costs) by name, at least two of each; sizes ascend.
         xlabel: what grows, with its unit.
         ylabel: what it costs, with its unit.
-        path: of a PNG file; None: none is written.
-
-    Raises:
-        UserError: matplotlib is not installed, or the file cannot be written.
     """
     lines = {}
     for name, (sizes, values) in costs.items():
@@ -115,28 +100,21 @@ def length_bleu(
         groups: (lengths of the sources, hypotheses, references) by name.
         edges: ascending; a range goes from one up to, not including, the next.
         target_language: see `transformer.metrics.text.bleu`.
-        path: of a PNG file; None: none is written.
-
-    Raises:
-        UserError: matplotlib is not installed, or the file cannot be written.
     """
-    figure = new_figure(6.5, 4.2)
-    axes = figure.subplots()
-    axes.set_title("BLEU by the length of the source")
+    figure, axes = new_plot("BLEU by the length of the source")
     ranges = list(zip(edges[:-1], edges[1:], strict=True))
     for number, (name, rows) in enumerate(groups.items()):
-        points = []
+        scores = {}
         for place, (low, high) in enumerate(ranges):
             inside = [row for row in zip(*rows, strict=True) if low <= row[0] < high]
             if inside:
                 _, hypotheses, references = zip(*inside, strict=True)
-                points.append((place, bleu(hypotheses, references, target_language).score, len(inside)))
-        axes.plot([p[0] for p in points], [p[1] for p in points], label=plain(name), **line_style(number))
-        for place, score, count in points:
-            axes.annotate(f"{count:,}", (place, score), (0, 6), textcoords="offset points", ha="center", fontsize=8)
-    axes.set_xticks(
-        range(len(ranges)), [f"{low} to {high - 1}" if high - low > 1 else f"{low}" for low, high in ranges]
-    )
+                scores[place] = score = bleu(hypotheses, references, target_language).score
+                note: dict[str, Any] = {"textcoords": "offset points", "ha": "center", "fontsize": 8}
+                axes.annotate(f"{len(inside):,}", (place, score), (0, 6), **note)
+        axes.plot(list(scores), list(scores.values()), label=plain(name), **line_style(number))
+    names = [f"{low} to {high - 1}" if high - low > 1 else f"{low}" for low, high in ranges]
+    axes.set_xticks(range(len(ranges)), names)
     axes.set_ylim(0, 110)
     label_axes(axes, "length of the source (tokens)", "BLEU; beside it the number of sentences")
     show_legend(axes)
@@ -149,21 +127,14 @@ def histograms(values: Mapping[str, Sequence[float]], xlabel: str, path: str | P
     Args:
         values: by name.
         xlabel: what they are, with their unit.
-        path: of a PNG file; None: none is written.
-
-    Raises:
-        UserError: matplotlib is not installed, or the file cannot be written.
     """
-    figure = new_figure(6.5, 4.2)
-    axes = figure.subplots()
-    axes.set_title("How often values occur")
+    figure, axes = new_plot("How often values occur")
     edges = np.histogram_bin_edges(np.concatenate([np.asarray(series) for series in values.values()]), bins=20)
     for number, (name, series) in enumerate(values.items()):
         shares = np.histogram(series, edges)[0] / len(series)
-        colour, hatch = COLOURS[number % len(COLOURS)], HATCHES[(number + 1) % len(HATCHES)]
-        axes.stairs(
-            shares, edges, fill=True, facecolor="none", edgecolor=colour, hatch=hatch, linewidth=2, label=plain(name)
-        )
+        style: dict[str, Any] = {"fill": True, "facecolor": "none", "linewidth": 2}
+        style |= {"edgecolor": COLOURS[number % len(COLOURS)], "hatch": HATCHES[(number + 1) % len(HATCHES)]}
+        axes.stairs(shares, edges, label=plain(name), **style)
     label_axes(axes, xlabel, "share")
     show_legend(axes)
     return finish(figure, path)

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from transformer.plots.style import need_matplotlib, plain
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-REGULAR = (300, 500)  # weights of fonts that look like plain text
+REGULAR = range(300, 501)  # weights of fonts that look like plain text
 BOXES = "Last Resort"  # matplotlib's font that has a box for every character
 
 
@@ -24,7 +24,7 @@ class Lettering(NamedTuple):
         missing: characters that no installed font has.
     """
 
-    families: tuple[str, ...]
+    families: list[str]
     missing: frozenset[str]
 
     def show(self, text: str) -> str:
@@ -33,6 +33,10 @@ class Lettering(NamedTuple):
             character.encode("ascii", "backslashreplace").decode() if character in self.missing else character
             for character in plain(text)
         )
+
+    def name_ticks(self, set_ticks: Callable, names: Sequence[str], **style: Any) -> None:
+        """Write names at the ticks 0, 1, ... of an axis; `set_ticks` is its method."""
+        set_ticks(range(len(names)), [self.show(name) for name in names], fontfamily=self.families, **style)
 
     def note(self, figure: Figure) -> None:
         """Say below a figure what is missing, if anything is."""
@@ -45,11 +49,7 @@ class Lettering(NamedTuple):
 
 
 def lettering(texts: Iterable[str]) -> Lettering:
-    """Choose fonts for texts: matplotlib's own, and as few others of this machine as have what it lacks.
-
-    Raises:
-        UserError: matplotlib is not installed.
-    """
+    """Choose fonts for texts: matplotlib's own, and as few others of this machine as have what it lacks."""
     need_matplotlib()
     from matplotlib.font_manager import FontProperties, fontManager
 
@@ -64,18 +64,18 @@ def lettering(texts: Iterable[str]) -> Lettering:
                 break
             families.append(best.name)
             missing -= _characters(best.fname)
-    return Lettering(tuple(families), frozenset(missing))
+    return Lettering(families, frozenset(missing))
 
 
 def _plain_fonts() -> list:
     """Return the fonts that matplotlib knows and that look like plain text."""
-    from matplotlib.font_manager import fontManager
+    from matplotlib.font_manager import fontManager, weight_dict
 
     return [
         font
         for font in fontManager.ttflist
         if font.style == font.variant == "normal"
-        and REGULAR[0] <= _weight(font.weight) <= REGULAR[1]
+        and (weight_dict[font.weight] if isinstance(font.weight, str) else font.weight) in REGULAR
         and not font.name.startswith(BOXES)
     ]
 
@@ -89,12 +89,6 @@ def _new_fonts() -> list:
         with contextlib.suppress(OSError, RuntimeError, ValueError):  # a font that matplotlib cannot read
             fontManager.addfont(path)
     return _plain_fonts()
-
-
-def _weight(weight: int | str) -> int:
-    from matplotlib.font_manager import weight_dict
-
-    return weight_dict[weight] if isinstance(weight, str) else weight
 
 
 @functools.cache

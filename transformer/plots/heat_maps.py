@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from itertools import zip_longest
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -36,12 +36,10 @@ def attention_map(
 
     Args:
         translation: made with `with_attention=True`, and `with_heads=True` where `heads` is.
-        path: of a PNG file; None: none is written.
         heads: a picture of each head, a row of them for each layer, instead of the last layer's mean.
         alignment: mark the source token that each token attends to most, start and end left out.
 
     Raises:
-        UserError: matplotlib is not installed, or the file cannot be written.
         ValueError: the translation has no such attention weights.
     """
     mean = _present(translation.attention, "with_attention")
@@ -54,8 +52,8 @@ def attention_map(
         weights, wide = np.concatenate(layers), layers.shape[1]
         titles = [f"layer {i // wide + 1}, head {i % wide + 1}" for i in range(len(weights))]
     marks = [(source + 1, target) for source, target in translation.alignment] if alignment else []
-    words = Words(rows, translation.source_tokens, titles, title, ("written token", "source token"))
-    return finish(_weight_grid(weights, words, wide, marks), path)
+    names = ("written token", "source token")
+    return finish(_weight_grid(weights, rows, translation.source_tokens, titles, title, names, wide, marks), path)
 
 
 def _present(weights: np.ndarray | None, name: str) -> np.ndarray:
@@ -80,10 +78,8 @@ def attention_heads(
         columns: S keys, as text.
         numbers: write each weight into its place.
         label: what the colours say, from 0 to 1.
-        path: of a PNG file; None: none is written.
 
     Raises:
-        UserError: matplotlib is not installed, or the file cannot be written.
         ValueError: `weights` has another shape than (H, rows, columns).
     """
     weights = np.asarray(weights)
@@ -94,45 +90,35 @@ def attention_heads(
         title = "What each head attends to"
         titles = [*(f"head {i + 1}" for i in range(len(weights))), "mean of the heads"]
         weights = np.concatenate([weights, weights.mean(axis=0, keepdims=True)])
-    words = Words(rows, columns, titles, title, ("query", "key"))
-    return finish(_weight_grid(weights, words, PER_ROW, numbers=numbers, label=label), path)
-
-
-class Words(NamedTuple):
-    """What is written on maps of weights.
-
-    Attributes:
-        rows: T queries, as text.
-        columns: S keys, as text.
-        titles: of each map.
-        title: of all together.
-        names: what rows and columns are.
-    """
-
-    rows: Sequence[str]
-    columns: Sequence[str]
-    titles: Sequence[str]
-    title: str
-    names: tuple[str, str]
+    names = ("query", "key")
+    return finish(_weight_grid(weights, rows, columns, titles, title, names, PER_ROW, (), numbers, label), path)
 
 
 def _weight_grid(
     weights: np.ndarray,
-    words: Words,
+    rows: Sequence[str],
+    columns: Sequence[str],
+    titles: Sequence[str],
+    title: str,
+    names: tuple[str, str],
     wide: int,
-    marks: Sequence[tuple[int, int]] = (),
+    marks: Sequence[tuple[int, int]],
     numbers: bool = False,
     label: str = WEIGHT,
 ) -> Figure:
-    """Draw weights (N, T, S), `wide` of them in a row, all on the scale from 0 to 1, with marks at (column, row)."""
+    """Draw maps of weights (N, T, S), `wide` of them in a row, all on the scale from 0 to 1.
+
+    `rows` are T and `columns` S tokens, `names` say what they are. `titles` are of the maps, `title` is of all of them.
+    Marks stand at (column, row).
+    """
     if len(weights) > MOST_MAPS:
         raise UserError(f"a picture of {len(weights):,} maps is too large, the limit is {MOST_MAPS}; draw some of them")
-    rows, columns, titles, title, names = words
     wide = min(wide, len(weights))
     high = -(-len(weights) // wide)
     letters = lettering([*rows, *columns])
     across, down = (0.5, 0.4) if len(weights) == 1 else (0.36, 0.3)  # inches of a place
-    beside, above = 0.6 + 0.08 * _longest(rows), 1.0 + 0.06 * _longest(columns)  # and of the tokens, these slanted
+    longest = [min(max(map(len, tokens), default=0), LONGEST_NAME) for tokens in (rows, columns)]  # characters
+    beside, above = 0.6 + 0.08 * longest[0], 1.0 + 0.06 * longest[1]  # inches of the tokens, these slanted
     width = max(1.2 + wide * (beside + across * len(columns)), 0.1 * len(title), 0.075 * len(MARK) * bool(marks))
     figure = new_figure(width, 0.7 + high * (above + down * len(rows)))
     figure.suptitle(title)
@@ -150,9 +136,7 @@ def _weight_grid(
                 colour = "white" if weight < 0.5 else "black"
                 axes.text(column, row, f"{weight:.2f}", ha="center", va="center", color=colour, fontsize="small")
         axes.set_title(name, fontsize="medium", fontweight="bold")
-        axes.set_ylabel(names[0])
-        axes.set_xlabel(names[1])
-        axes.xaxis.set_label_position("top")
+        _label_above(axes, *names)
     figure.colorbar(image, ax=grid.ravel().tolist(), label=label)
     if marks:
         figure.legend([marked], [MARK], loc="outside lower center", fontsize="small", facecolor="lightgrey")
@@ -160,18 +144,16 @@ def _weight_grid(
     return figure
 
 
-def _longest(tokens: Sequence[str]) -> int:
-    """Return how many characters the longest token is drawn with."""
-    return min(max(map(len, tokens), default=0), LONGEST_NAME)
-
-
 def _write_tokens(axes: Axes, rows: Sequence[str], columns: Sequence[str], letters: Lettering) -> None:
-    family = list(letters.families)
-    shown = [letters.show(token) for token in columns]
-    slanted: dict[str, Any] = {"rotation": 45, "ha": "left", "rotation_mode": "anchor"}
-    axes.set_xticks(range(len(columns)), shown, fontfamily=family, **slanted)
+    letters.name_ticks(axes.set_xticks, columns, rotation=45, ha="left", rotation_mode="anchor")
     axes.xaxis.tick_top()
-    axes.set_yticks(range(len(rows)), [letters.show(token) for token in rows], fontfamily=family)
+    letters.name_ticks(axes.set_yticks, rows)
+
+
+def _label_above(axes: Axes, rows: str, columns: str) -> None:
+    axes.set_ylabel(rows)
+    axes.set_xlabel(columns)
+    axes.xaxis.set_label_position("top")
 
 
 def mask_maps(
@@ -188,10 +170,8 @@ def mask_maps(
         rows: the queries as text, where the masks have as many.
         columns: the keys as text, likewise.
         meanings: of light and of dark, for the legend.
-        path: of a PNG file; None: none is written.
 
     Raises:
-        UserError: matplotlib is not installed, or the file cannot be written.
         ValueError: a mask is not boolean, or has a leading axis above 1.
     """
     need_matplotlib()
@@ -219,10 +199,8 @@ def mask_maps(
         axes.set_yticks(np.arange(table.shape[0] + 1) - 0.5, minor=True)
         axes.grid(which="minor", color="white", linewidth=1)
         axes.tick_params(which="both", length=0)
-        axes.set_title(letters.show(title), fontfamily=list(letters.families), fontsize="medium")
-        axes.set_ylabel("query")
-        axes.set_xlabel("key")
-        axes.xaxis.set_label_position("top")
+        axes.set_title(letters.show(title), fontfamily=letters.families, fontsize="medium")
+        _label_above(axes, "query", "key")
     handles = [Patch(facecolor=shades(1.0 * allowed), edgecolor="black") for allowed in (True, False)]
     figure.legend(handles, meanings, loc="outside lower center", ncols=2, fontsize="small")
     letters.note(figure)
@@ -234,10 +212,8 @@ def position_maps(table: np.ndarray, path: str | Path | None = None) -> Figure:
 
     Args:
         table: (T, D) or (1, T, D), as `positional_encoding` returns it.
-        path: of a PNG file; None: none is written.
 
     Raises:
-        UserError: matplotlib is not installed, or the file cannot be written.
         ValueError: `table` has another shape.
     """
     table = np.asarray(table)
@@ -251,13 +227,9 @@ def position_maps(table: np.ndarray, path: str | Path | None = None) -> Figure:
     figure.suptitle("Positional encodings")
     encodings, products = figure.subplots(1, 2)
     image = encodings.imshow(table, cmap=MAP, vmin=-1.0, vmax=1.0, aspect="auto")
-    encodings.set_xlabel("column of the encoding")
-    encodings.set_ylabel("position pos")
-    encodings.set_title("PE(pos, column)")
+    encodings.set(xlabel="column of the encoding", ylabel="position pos", title="PE(pos, column)")
     figure.colorbar(image, ax=encodings)
     image = products.imshow(table @ table.T, cmap=MAP)
-    products.set_xlabel("position")
-    products.set_ylabel("position")
-    products.set_title("dot product of two encodings")
+    products.set(xlabel="position", ylabel="position", title="dot product of two encodings")
     figure.colorbar(image, ax=products)
     return finish(figure, path)

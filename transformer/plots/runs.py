@@ -78,10 +78,9 @@ def training_curves(runs: Sequence[str | Path] | Mapping[str, str | Path], path:
     Args:
         runs: run directories, perhaps by the names to show instead of their paths. Each has a colour, dashes and a
             marker; training is thin, validation thick and marked.
-        path: of a PNG file; None: none is written.
 
     Raises:
-        UserError: a run without metrics, matplotlib is not installed, or the file cannot be written.
+        UserError: what `read_metrics` raises.
     """
     named = runs if isinstance(runs, Mapping) else {str(run): run for run in runs}
     metrics = {name: read_metrics(run) for name, run in named.items()}
@@ -94,8 +93,8 @@ def training_curves(runs: Sequence[str | Path] | Mapping[str, str | Path], path:
             for curve, changes in ((training, {"linewidth": 1.0, "marker": ""}), (validation, {"linewidth": 2.0})):
                 event, field = curve or ("", "")
                 if points := _points(records, event, field, logarithmic):
-                    label_of = letters.show(name) + (f", {event}" if training and validation else "")
-                    axes.plot(*zip(*points, strict=True), label=label_of, **line_style(number) | changes)
+                    name_shown = letters.show(name) + (f", {event}" if training and validation else "")
+                    axes.plot(*zip(*points, strict=True), label=name_shown, **line_style(number) | changes)
         label_axes(axes, "optimizer step", label)
         if logarithmic:
             axes.set_yscale("log")

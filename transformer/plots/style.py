@@ -33,12 +33,9 @@ LONGEST_NAME = 80  # characters of a text that is written beside something
 
 
 def need_matplotlib() -> None:
-    """Say how to get matplotlib where it is not installed.
+    """Raise a UserError that says how to get matplotlib where it is not installed.
 
     Where it is, it need not tell that its cache is temporary, because the user's folder cannot be written.
-
-    Raises:
-        UserError: it is not.
     """
     if find_spec("matplotlib") is None:
         raise UserError("pictures need matplotlib; install it with: pip install -e '.[plots]'")
@@ -62,11 +59,7 @@ def dots_per_inch(width: float, height: float, wanted: float) -> float:
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """Return an empty figure of a size in inches.
-
-    Raises:
-        UserError: matplotlib is not installed, or the figure would be too large.
-    """
+    """Return an empty figure of a size in inches, unless it would be too large."""
     need_matplotlib()
     from matplotlib.figure import Figure
 
@@ -79,12 +72,16 @@ def new_figure(width: float, height: float) -> Figure:
     return Figure(figsize=(width, height), layout="constrained", dpi=dpi)
 
 
-def finish(figure: Figure, path: str | Path | None) -> Figure:
-    """Save a figure as a PNG file where a path is given, and return it.
+def new_plot(title: str, width: float = 6.5, height: float = 4.2) -> tuple[Figure, Axes]:
+    """Return a new figure and the only axes in it."""
+    figure = new_figure(width, height)
+    axes = figure.subplots()
+    axes.set_title(title)
+    return figure, axes
 
-    Raises:
-        UserError: the file cannot be written.
-    """
+
+def finish(figure: Figure, path: str | Path | None) -> Figure:
+    """Save a figure as a PNG file where a path is given, and return it."""
     if path is not None:
         drawn = io.BytesIO()
         width, height = figure.get_size_inches()
@@ -98,12 +95,8 @@ def finish(figure: Figure, path: str | Path | None) -> Figure:
 
 def line_style(number: int) -> dict[str, Any]:
     """Return colour, marker and dashes of the n-th line, which differ from those of its neighbours."""
-    return {
-        "color": COLOURS[number % len(COLOURS)],
-        "marker": MARKERS[number % len(MARKERS)],
-        "linestyle": DASHES[number % len(DASHES)],
-        "markersize": 5,
-    }
+    n = number % len(COLOURS)
+    return {"color": COLOURS[n], "marker": MARKERS[n], "linestyle": DASHES[n], "markersize": 5}
 
 
 def label_axes(axes: Axes, xlabel: str, ylabel: str) -> None:
@@ -117,6 +110,6 @@ def label_axes(axes: Axes, xlabel: str, ylabel: str) -> None:
 def show_legend(axes: Axes, families: Sequence[str] = ()) -> None:
     """Show the legend, in the fonts of its names, or say that there is nothing to see."""
     if axes.get_legend_handles_labels()[0]:
-        axes.legend(prop={"size": "small", **({"family": list(families)} if families else {})})
+        axes.legend(prop={"size": "small", "family": families} if families else {"size": "small"})
     else:
         axes.text(0.5, 0.5, "not measured", ha="center", va="center", transform=axes.transAxes)
