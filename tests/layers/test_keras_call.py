@@ -207,6 +207,6 @@ def test_call_orders_are_the_documents():
     orders = {name: list(inspect.signature(make().call).parameters) for name, (make, _, _) in CALLS.items()}
     assert orders["mha"][:4] == ["v", "k", "q", "mask"]
     assert orders["encoder_layer"] == orders["encoder"] == ["x", "training", "mask"]
-    assert orders["decoder_layer"] == orders["decoder"]
+    assert orders["decoder_layer"] == [*orders["decoder"], "cache"]
     assert orders["decoder"] == ["x", "enc_output", "training", "look_ahead_mask", "padding_mask"]
     assert orders["transformer"][2:] == ["training", "enc_padding_mask", "look_ahead_mask", "dec_padding_mask"]

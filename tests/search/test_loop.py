@@ -166,16 +166,16 @@ class Scripted:
         self.pasts = []
         return [], [(tf.zeros((tf.shape(enc_output)[0], hypotheses, length), tf.int32),)]
 
-    def step(self, ids, cache, position, memory, padding_mask, authors=None, compiled=False):
+    def step(self, ids, cache, position, memory, padding_mask, ancestry=None):
         self.steps += 1
         batch, width = ids.shape
         ((fed,),) = cache
-        if authors is None:
-            authors = np.broadcast_to(np.arange(width)[:, np.newaxis], fed.shape)
+        if ancestry is None:
+            ancestry = np.broadcast_to(np.arange(width)[:, np.newaxis], fed.shape)
         now = tf.one_hot(position, fed.shape[2], dtype=tf.int32) * ids[:, :, tf.newaxis]
         self.pasts.append(
             [
-                [[int((fed + now)[b, authors[b, w, t], t]) for t in range(int(position) + 1)] for w in range(width)]
+                [[int((fed + now)[b, ancestry[b, w, t], t]) for t in range(int(position) + 1)] for w in range(width)]
                 for b in range(batch)
             ]
         )
@@ -375,8 +375,8 @@ def test_ngrams_are_blocked_in_every_hypothesis_by_its_own_past(larger):
 class Looking(Scripted):
     """A scripted model that looks at source token 1 after word 4, else at token 0."""
 
-    def step(self, ids, cache, position, memory, padding_mask, authors=None, compiled=False):
-        outputs, cache, _ = super().step(ids, cache, position, memory, padding_mask, authors)
+    def step(self, ids, cache, position, memory, padding_mask, ancestry=None):
+        outputs, cache, _ = super().step(ids, cache, position, memory, padding_mask, ancestry)
         weights = tf.one_hot(tf.where(ids == 4, 1, 0), padding_mask.shape[-1])[:, tf.newaxis]
         return outputs, cache, weights
 

@@ -3,15 +3,14 @@
 Axes: B batch, T target/query, S source/key, H heads, D model width, K head width (D / H).
 """
 
-from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 from transformer.layers.checks import Shape, check_heads, check_mask
-from transformer.layers.fused import Dense, Dropout, matmul_of_small
+from transformer.layers.fused import Dense, Dropout, matmul
 from transformer.layers.keras_call import PositionalCallMixin
 from transformer.layers.positions import rotary_angles, rotate
 
@@ -24,20 +23,20 @@ def scaled_dot_product_attention(
     k: tf.Tensor,
     v: tf.Tensor,
     mask: tf.Tensor | None,
+    bias: tf.Tensor | None = None,
     dropout: keras.layers.Dropout | None = None,
     training: bool | None = None,
-    matmul: Callable[..., tf.Tensor] = tf.matmul,
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Return the weighted values and the weights of Attention(Q, K, V) = softmax(Q K^T / sqrt(d_k)) V.
+    """Return the weighted values and the weights of Attention(Q, K, V) = softmax(Q K^T / sqrt(d_k) + bias) V.
 
     Args:
         q: queries (..., T, K).
         k: keys (..., S, K).
         v: values (..., S, K').
         mask: bool, broadcastable to (..., T, S), True = may attend; None hides nothing.
+        bias: of positions, broadcastable to (..., T, S); None adds nothing.
         dropout: applied to the weights before they meet the values; the returned weights are without it.
         training: whether `dropout` is active.
-        matmul: multiplies q by k and the weights by v; `tf.matmul`, or a faster one for these sizes.
 
     Returns:
         output (..., T, K') and weights (..., T, S); each row of weights sums to 1. Where a query may attend to
@@ -51,13 +50,31 @@ def scaled_dot_product_attention(
     """
     check_mask(mask)
     scale = tf.math.rsqrt(tf.cast(tf.shape(k)[-1], tf.float32))
-    scores = matmul(q * tf.cast(scale, q.dtype), k, transpose_b=True)  # (..., T, S)
+    scores = matmul(q * tf.cast(scale, q.dtype), k, transpose_b=True, training=training)  # (..., T, S)
     scores = tf.cast(scores, tf.float32)
+    if bias is not None:
+        scores += tf.cast(bias, tf.float32)
     if mask is not None:
         scores += tf.where(mask, 0.0, HIDDEN_SCORE)
     weights = tf.cast(tf.nn.softmax(scores, axis=-1), v.dtype)
     kept = weights if dropout is None else dropout(weights, training=training)
-    return matmul(kept, v), weights
+    return matmul(kept, v, training=training), weights
+
+
+class Cache(Protocol):
+    """What `MultiHeadAttention` knows of earlier tokens while it decodes token by token, see `layers/cache.py`.
+
+    Attributes:
+        position: scalar int32, index of the current tokens; None: they are not told apart.
+    """
+
+    position: tf.Tensor | None
+
+    def project(self, mha: "MultiHeadAttention", x: tf.Tensor) -> list[tf.Tensor]:
+        """Return queries, keys and values (B, H, W, K) of the W current tokens of each sentence, x (B * W, D)."""
+
+    def extend(self, keys: tf.Tensor, values: tf.Tensor) -> KeysValues:
+        """Keep these keys and values too, and return all there are."""
 
 
 @keras.saving.register_keras_serializable(package="transformer")
@@ -73,8 +90,8 @@ class MultiHeadAttention(PositionalCallMixin, keras.layers.Layer):
     Call: `mha(v, k, q, mask)` with v, k (B, S, D), q (B, T, D) and a boolean mask broadcastable to (B, H, T, S).
     Returns output (B, T, D) and weights (B, H, T, S).
 
-    Decoding with a cache uses the parts of `call`: `project_queries`, `project_keys_values`, `turn` and `attend`. Given
-    the batch size, or `rows`, they take one row for each token, (B * T, D), as `project_all` does.
+    Given a `cache`, q are the current tokens of W hypotheses per sentence, (B * W, D), v and k are left aside, and the
+    output is (B * W, D), the weights (B, H, W, S).
 
     Raises:
         ValueError: `d_model` is not a multiple of `num_heads`, or an odd one where `rotary` is set, or the mask is not
@@ -134,18 +151,6 @@ class MultiHeadAttention(PositionalCallMixin, keras.layers.Layer):
         batch_size = tf.shape(k)[0] if batch_size is None else batch_size
         return self.split_heads(self.wk(k), batch_size), self.split_heads(self.wv(v), batch_size)
 
-    def joint_projection(self) -> KeysValues:
-        """Return the kernel (D, 3 D) and the bias (3 D,) that give queries, keys and values at once."""
-        layers, dtype = (self.wq, self.wk, self.wv), self.compute_dtype
-        kernel = tf.concat([layer.kernel for layer in layers], axis=1)
-        return tf.cast(kernel, dtype), tf.cast(tf.concat([layer.bias for layer in layers], axis=0), dtype)
-
-    def project_all(self, x: tf.Tensor, joint: KeysValues, batch_size: tf.Tensor) -> list[tf.Tensor]:
-        """Return queries, keys and values of all heads, (B, H, T, K) each, of x (B * T, D) by `joint_projection`."""
-        kernel, bias = joint
-        parts = tf.split(tf.nn.bias_add(tf.matmul(x, kernel), bias), 3, axis=1)
-        return [self.split_heads(part, batch_size) for part in parts]
-
     def turn(self, x: tf.Tensor, position: tf.Tensor | None = None) -> tf.Tensor:
         """Return queries or keys (B, H, T, K) turned by their positions; as they are where `rotary` is 0.
 
@@ -158,25 +163,6 @@ class MultiHeadAttention(PositionalCallMixin, keras.layers.Layer):
         rows = slice(tf.shape(x)[2]) if position is None else position  # (T, K / 2) or (K / 2,)
         return rotate(x, *(tf.constant(table, x.dtype)[rows] for table in self.turns))
 
-    def attend(
-        self,
-        queries: tf.Tensor,
-        keys: tf.Tensor,
-        values: tf.Tensor,
-        mask: tf.Tensor | None,
-        training: bool | None = None,
-        rows: bool = False,
-    ) -> tuple[tf.Tensor, tf.Tensor]:
-        """Return the output and weights (B, H, T, S) of projected queries over projected keys and values.
-
-        The output is (B, T, D), or (B * T, D) where `rows` is set.
-        """
-        matmul = matmul_of_small(tf.shape(queries)[2] * tf.shape(keys)[2] * self.depth) if training else tf.matmul
-        heads, weights = scaled_dot_product_attention(queries, keys, values, mask, self.dropout, training, matmul)
-        heads = tf.transpose(heads, perm=[0, 2, 1, 3])  # (B, T, H, K)
-        shape = (-1, self.d_model) if rows else (tf.shape(heads)[0], -1, self.d_model)
-        return self.dense(tf.reshape(heads, shape)), weights
-
     def call(
         self,
         v: tf.Tensor,
@@ -184,9 +170,23 @@ class MultiHeadAttention(PositionalCallMixin, keras.layers.Layer):
         q: tf.Tensor,
         mask: tf.Tensor | None = None,
         training: bool | None = None,
+        cache: Cache | None = None,
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        keys, values = self.project_keys_values(k, v)
-        return self.attend(self.turn(self.project_queries(q)), self.turn(keys), values, mask, training)
+        if cache is None:
+            keys, values = self.project_keys_values(k, v)
+            queries = self.project_queries(q)
+        else:
+            queries, keys, values = cache.project(self, q)
+        position = cache.position if cache else None
+        queries, keys = self.turn(queries, position), self.turn(keys, position)
+        if cache is not None:
+            keys, values = cache.extend(keys, values)
+        heads, weights = scaled_dot_product_attention(
+            queries, keys, values, mask, dropout=self.dropout, training=training
+        )
+        heads = tf.transpose(heads, perm=[0, 2, 1, 3])  # (B, T, H, K)
+        shape = (-1, self.d_model) if cache else (tf.shape(heads)[0], -1, self.d_model)
+        return self.dense(tf.reshape(heads, shape)), weights
 
     def get_config(self) -> dict[str, Any]:
         own = {"d_model": self.d_model, "num_heads": self.num_heads, "rate": self.rate, "rotary": self.rotary}

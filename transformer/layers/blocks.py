@@ -3,31 +3,18 @@
 Axes: B batch, T target/query, S source/key, H heads, D model width, F feed-forward width, K head width.
 """
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import keras
 import tensorflow as tf
 
-from transformer.layers.attention import KeysValues, MultiHeadAttention
+from transformer.layers.attention import MultiHeadAttention
+from transformer.layers.cache import LayerCache, Memory, memorise
 from transformer.layers.checks import Shape, check_sizes
 from transformer.layers.fused import Dense, Dropout, LayerNormalization
 from transformer.layers.keras_call import PositionalCallMixin
 
 NORM_EPSILON = 1e-6  # document 000, section 5.2.3
-
-
-class Memory(NamedTuple):
-    """What a decoder layer's `step` needs at every token.
-
-    Attributes:
-        keys, values: of the encoder output, (B, H, S, K) each.
-        kernel, bias: (D, 3 D) and (3 D,), the joint projection of the self-attention.
-    """
-
-    keys: tf.Tensor
-    values: tf.Tensor
-    kernel: tf.Tensor
-    bias: tf.Tensor
 
 
 def point_wise_feed_forward_network(
@@ -202,7 +189,8 @@ class DecoderLayer(_ResidualLayer):
     boolean masks broadcastable to (B, H, T, T) and (B, H, T, S).
     Returns output (B, T, D), self-attention weights (B, H, T, T) and cross-attention weights (B, H, T, S).
 
-    `step` decodes one token with a cache of keys and values and equals the last position of `call`.
+    Given a `cache`, x are the current tokens of W hypotheses per sentence, (B * W, D), enc_output is left aside, and
+    the output is (B * W, D), the weights (B, H, W, T * W) and (B, H, W, S).
 
     Raises:
         ValueError: as `EncoderLayer`.
@@ -227,70 +215,17 @@ class DecoderLayer(_ResidualLayer):
         training: bool | None = None,
         look_ahead_mask: tf.Tensor | None = None,
         padding_mask: tf.Tensor | None = None,
+        cache: LayerCache | None = None,
     ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        own, source = cache or (None, None)
         entered = self._enter(self.layernorm1, x)
-        attn1, weights1 = self.mha1(entered, entered, entered, mask=look_ahead_mask, training=training)
+        attn1, weights1 = self.mha1(entered, entered, entered, mask=look_ahead_mask, training=training, cache=own)
         x = self._leave(self.layernorm1, self.dropout1, x, attn1, training)
         entered = self._enter(self.layernorm2, x)
-        attn2, weights2 = self.mha2(enc_output, enc_output, entered, mask=padding_mask, training=training)
+        attn2, weights2 = self.mha2(enc_output, enc_output, entered, mask=padding_mask, training=training, cache=source)
         x = self._leave(self.layernorm2, self.dropout2, x, attn2, training)
         return self._feed_forward(self.layernorm3, self.dropout3, x, training), weights1, weights2
 
     def start(self, enc_output: tf.Tensor) -> Memory:
-        """Return what `step` needs of the encoder output (B, S, D)."""
-        return Memory(*self.mha2.project_keys_values(enc_output, enc_output), *self.mha1.joint_projection())
-
-    def step(
-        self,
-        x: tf.Tensor,
-        cache: KeysValues,
-        position: tf.Tensor,
-        memory: Memory,
-        visible: tf.Tensor,
-        padding_mask: tf.Tensor,
-        compiled: bool = False,
-    ) -> tuple[tf.Tensor, KeysValues, tf.Tensor]:
-        """Decode one token of each of W hypotheses per sentence.
-
-        Args:
-            x: (B * W, D), the current token of each hypothesis.
-            cache: keys and values of the tokens so far, (B, H, T * W, K) each; T is the longest output.
-            position: scalar int32, index of the current token.
-            memory: from `start`.
-            visible: bool, broadcastable to (B, H, W, T * W): which cached tokens are a hypothesis' own.
-            padding_mask: (B, 1, 1, S) bool.
-            compiled: whether XLA compiles this, which writes into the cache in its own way.
-
-        Returns:
-            output (B * W, D), the cache with the current token written, and cross-attention weights (B, H, W, S).
-        """
-        batch = tf.shape(cache[0])[0]
-        entered = self._enter(self.layernorm1, x)
-        queries, keys, values = self.mha1.project_all(entered, (memory.kernel, memory.bias), batch)  # (B, H, W, K) each
-        queries, news = self.mha1.turn(queries, position), (self.mha1.turn(keys, position), values)
-        write = _write_compiled if compiled else _write
-        width = visible.shape[2] or tf.shape(visible)[2]
-        cache = tuple(write(old, new, position, width) for old, new in zip(cache, news, strict=True))
-        attn1, _ = self.mha1.attend(queries, *cache, visible, rows=True)
-        x = self._leave(self.layernorm1, self.dropout1, x, attn1, False)
-        entered = self._enter(self.layernorm2, x)
-        # All hypotheses of a sentence look at the same memory, so they stand on the query axis.
-        queries = self.mha2.project_queries(entered, batch)
-        attn2, weights2 = self.mha2.attend(queries, memory.keys, memory.values, padding_mask, rows=True)
-        x = self._leave(self.layernorm2, self.dropout2, x, attn2, False)
-        return self._feed_forward(self.layernorm3, self.dropout3, x, False), cache, weights2
-
-
-def _write(cache: tf.Tensor, new: tf.Tensor, position: tf.Tensor, width: tf.Tensor | int) -> tf.Tensor:
-    """Return the cache (B, H, T * W, K) with new keys or values (B, H, W, K) at a position, written in place."""
-    depth = cache.shape[3]
-    flat = tf.reshape(cache, (-1, tf.shape(cache)[2] // width, width * depth))  # (B * H, T, W * K)
-    rows = tf.range(tf.shape(flat)[0])
-    places = tf.stack([rows, tf.zeros_like(rows) + position], axis=1)
-    written = tf.tensor_scatter_nd_update(flat, places, tf.reshape(new, (-1, width * depth)))
-    return tf.reshape(written, tf.shape(cache))
-
-
-def _write_compiled(cache: tf.Tensor, new: tf.Tensor, position: tf.Tensor, width: tf.Tensor | int) -> tf.Tensor:
-    """Return the same as `_write`, in place where XLA compiles it."""
-    return keras.ops.slice_update(cache, (0, 0, position * width, 0), new)
+        """Return what a cache needs of the encoder output (B, S, D)."""
+        return memorise(self.mha1, self.mha2, enc_output)

@@ -1,8 +1,7 @@
 """Keras' dense, dropout and normalisation layers, with the same weights and results in fewer operations.
 
 A training step on a CPU is bound by memory and by the number of operations almost as much as by products of matrices.
-These layers are Keras' own by weights, arguments and results; only `call` is written anew. `matmul_of_small` does the
-same for `tf.matmul`.
+These layers are Keras' own by weights, arguments and results; only `call` is written anew. `matmul` is `tf.matmul`.
 
 Axes: ... any, N their product, D width.
 """
@@ -105,43 +104,47 @@ def _normalised(x: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor, epsilon: float)
     return forward(x, gamma, beta)
 
 
-def matmul_of_small(work: tf.Tensor) -> Callable[..., tf.Tensor]:
-    """Return a `tf.matmul` for many products of two matrices that take `work` multiplications each.
+def matmul(x: tf.Tensor, y: tf.Tensor, transpose_b: bool = False, training: bool | None = None) -> tf.Tensor:
+    """Return x y or x y^T, as `tf.matmul` does: (..., M, K) by (..., K, N) or (..., N, K) -> (..., M, N).
 
     On x86 processors `tf.matmul` is oneDNN's, which takes almost a microsecond for a product, however small.
     TensorFlow's own kernel, behind `BatchMatMulV3`, is up to twice as fast up to `SMALL` multiplications, and slower
-    above.
-
-    The function returned takes x and y of three axes or more, the leading ones equal, none of them broadcast, and
-    `transpose_a` or `transpose_b`, not both. It is another one than `tf.matmul` for float32, where there is no GPU.
+    above. Training multiplies many small matrices and takes it for float32, where there is no GPU.
 
     Args:
-        work: scalar integer, the multiplications of one product: M N K for (M, K) by (K, N).
+        x, y: the leading axes equal; where they are not, it is `tf.matmul` that multiplies.
+        transpose_b: whether y is transposed.
+        training: whether this is a training step.
     """
-    if tf.config.list_physical_devices("GPU"):
-        return tf.matmul
+    leading = x.shape[:-2] == y.shape[:-2] and x.shape.rank
+    if not training or not leading or x.dtype != tf.float32 or tf.config.list_physical_devices("GPU"):
+        return tf.matmul(x, y, transpose_b=transpose_b)
+    work = tf.reduce_prod(tf.shape(x)[-2:]) * tf.shape(y)[-2 if transpose_b else -1]  # M K N
+    return _small_products(work)(x, y, transpose_b=transpose_b)
+
+
+def _small_products(work: tf.Tensor) -> Callable[..., tf.Tensor]:
+    """Return `matmul` for products of `work` multiplications each, and for those of its gradients."""
 
     def kernel(x: tf.Tensor, y: tf.Tensor, transpose_a: bool, transpose_b: bool) -> tf.Tensor:
-        if x.dtype != tf.float32:
-            return tf.matmul(x, y, transpose_a, transpose_b)
         return tf.cond(
             work <= SMALL,
             lambda: tf.raw_ops.BatchMatMulV3(x=x, y=y, Tout=x.dtype, adj_x=transpose_a, adj_y=transpose_b),
             lambda: tf.matmul(x, y, transpose_a, transpose_b),
         )
 
-    def matmul(x: tf.Tensor, y: tf.Tensor, transpose_a: bool = False, transpose_b: bool = False) -> tf.Tensor:
+    def product_of(x: tf.Tensor, y: tf.Tensor, transpose_a: bool = False, transpose_b: bool = False) -> tf.Tensor:
         @tf.custom_gradient
         def product(x: tf.Tensor, y: tf.Tensor) -> tuple[tf.Tensor, Callable]:
             def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
                 if transpose_a:
-                    return matmul(y, upstream, transpose_b=True), matmul(x, upstream)
+                    return product_of(y, upstream, transpose_b=True), product_of(x, upstream)
                 if transpose_b:
-                    return matmul(upstream, y), matmul(upstream, x, transpose_a=True)
-                return matmul(upstream, y, transpose_b=True), matmul(x, upstream, transpose_a=True)
+                    return product_of(upstream, y), product_of(upstream, x, transpose_a=True)
+                return product_of(upstream, y, transpose_b=True), product_of(x, upstream, transpose_a=True)
 
             return kernel(x, y, transpose_a, transpose_b), gradient
 
         return product(x, y)
 
-    return matmul
+    return product_of

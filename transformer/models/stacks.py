@@ -1,7 +1,7 @@
 """The encoder and the decoder: embeddings, positions and a stack of layers.
 
-Axes: B batch, T target/query, S source/key, H heads, D model width, K head width, V vocabulary,
-W hypotheses per sentence.
+Axes: B batch, T target/query, S source/key, H heads, D model width, K head width, V vocabulary, W hypotheses per
+sentence.
 """
 
 from typing import Any
@@ -11,7 +11,8 @@ import tensorflow as tf
 
 from transformer.config.checks import require_choice
 from transformer.layers.attention import KeysValues
-from transformer.layers.blocks import NORM_EPSILON, DecoderLayer, EncoderLayer, Memory
+from transformer.layers.blocks import NORM_EPSILON, DecoderLayer, EncoderLayer
+from transformer.layers.cache import LayerCache, Memory, OwnTokens, SourceTokens, visible_columns
 from transformer.layers.checks import Shape, check_sizes
 from transformer.layers.embedding import TokenEmbedding
 from transformer.layers.fused import Dropout, LayerNormalization
@@ -243,19 +244,19 @@ class Decoder(_Stack):
         return self.finish(x), attention_weights
 
     def start(
-        self, enc_output: tf.Tensor, hypotheses: int, length: tf.Tensor | int
+        self, enc_output: tf.Tensor, width: tf.Tensor | int, capacity: tf.Tensor | int
     ) -> tuple[list[Memory], list[KeysValues]]:
         """Return what `step` needs before the first token, for each layer: the memory and an empty cache.
 
         Args:
             enc_output: (B, S, D).
-            hypotheses: W, hypotheses per sentence.
-            length: T, the longest output in tokens.
+            width: W, hypotheses per sentence.
+            capacity: T, tokens of each hypothesis that the cache has places for.
 
         Returns:
             What `DecoderLayer.start` returns, and keys and values of no token yet, (B, H, T * W, K) each.
         """
-        shape = (tf.shape(enc_output)[0], self.num_heads, length * hypotheses, self.d_model // self.num_heads)
+        shape = (tf.shape(enc_output)[0], self.num_heads, capacity * width, self.d_model // self.num_heads)
         empty = tf.zeros(shape, enc_output.dtype)
         return [layer.start(enc_output) for layer in self.stack], [(empty, empty) for _ in self.stack]
 
@@ -266,13 +267,12 @@ class Decoder(_Stack):
         position: tf.Tensor,
         memory: list[Memory],
         padding_mask: tf.Tensor,
-        authors: tf.Tensor | None = None,
-        compiled: bool = False,
+        ancestry: tf.Tensor | None = None,
     ) -> tuple[tf.Tensor, list[KeysValues], tf.Tensor]:
         """Decode one token of each of W hypotheses per sentence; equal to `call` at that position.
 
         Each hypothesis writes into its own column of the cache. Where hypotheses branch off from one another, the
-        cache stays as it is and `authors` says who wrote a hypothesis' earlier tokens.
+        cache stays as it is and `ancestry` says in whose column a hypothesis' earlier tokens stand.
 
         Args:
             ids: (B, W), the current token of each hypothesis.
@@ -280,27 +280,21 @@ class Decoder(_Stack):
             position: scalar int32, index of the current token, below the cache's T.
             memory: from `start`.
             padding_mask: (B, 1, 1, S) bool.
-            authors: (B, W, T) int32, the hypotheses that wrote the tokens up to `position`; None: all its own.
-            compiled: whether XLA compiles this.
+            ancestry: (B, W, T) int32, the hypotheses in whose columns the tokens up to `position` stand; None: their
+                own.
 
         Returns:
             output (B, W, D), the new cache, and the last layer's attention over the source (B, H, W, S).
         """
-        batch, hypotheses = tf.shape(ids)[0], ids.shape[1] or tf.shape(ids)[1]
+        batch, width = tf.shape(ids)[0], ids.shape[1] or tf.shape(ids)[1]
         x = self._place(self.embedding(tf.reshape(ids, (-1,))), position)  # (B * W, D); all are at the same position
-        columns, length = tf.range(hypotheses), tf.shape(cache[0][0])[2] // hypotheses
-        visible = (tf.range(length) <= position)[:, tf.newaxis]  # (T, 1)
-        if ids.shape[1] != 1:
-            own = columns[tf.newaxis, :, tf.newaxis] if authors is None else authors
-            visible &= own[..., tf.newaxis] == columns  # (B, W, T, W)
-        visible = tf.reshape(visible, (-1, 1, hypotheses, length * hypotheses))
+        visible = visible_columns(position, width, tf.shape(cache[0][0])[2] // width, ancestry)
         new_cache, weights = [], None
-        for layer, layer_cache, layer_memory in zip(self.stack, cache, memory, strict=True):
-            x, layer_cache, weights = layer.step(
-                x, layer_cache, position, layer_memory, visible, padding_mask, compiled
-            )
-            new_cache.append(layer_cache)
-        return tf.reshape(self.finish(x), (batch, hypotheses, self.d_model)), new_cache, weights
+        for layer, kept, layer_memory in zip(self.stack, cache, memory, strict=True):
+            tokens = LayerCache(OwnTokens(kept, layer_memory, position, width), SourceTokens(layer_memory))
+            x, _, weights = layer(x, None, False, visible, padding_mask, cache=tokens)
+            new_cache.append(tokens.own.kept)
+        return tf.reshape(self.finish(x), (batch, width, self.d_model)), new_cache, weights
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "target_vocab_size": self.vocab_size}

@@ -41,7 +41,7 @@ class Hypotheses(NamedTuple):
 
 
 class State(NamedTuple):
-    """What the loop carries: see `Hypotheses`; `authors` and `caches` are those of `Decoder.step`.
+    """What the loop carries: see `Hypotheses`; `ancestry` and `caches` are those of `Decoder.step`.
 
     T is the room: tokens that there is a place for.
     """
@@ -53,7 +53,7 @@ class State(NamedTuple):
     lengths: tf.Tensor
     finished: tf.Tensor
     coverage: tf.Tensor  # (B, W, S) attention that each source token received, or (B, W, 0)
-    authors: tf.Tensor  # (B, W, T)
+    ancestry: tf.Tensor  # (B, W, T)
     caches: list
 
     @property
@@ -125,13 +125,11 @@ def advance(
     rules: Sequence[Rule],
     coverage: float,
     state: State,
-    compiled: bool = False,
 ) -> State:
     """Return the state when all hypotheses are finished or the room is used up; arguments as of `decode`.
 
     Args:
         memories, state: from `begin`, or the state from an earlier call and `with_room`.
-        compiled: whether XLA compiles this.
     """
     batch, width, vocabulary = tf.shape(source_ids)[0], strategy.width, models[0].decoder.vocab_size
     padding_mask, room = create_padding_mask(source_ids), state.room
@@ -141,10 +139,10 @@ def advance(
         s = State(*parts)
         last = tf.where(s.position == 0, tf.fill((batch, width), START_ID), s.ids[:, :, s.position - 1])
         here = tf.range(room) == s.position  # (T,)
-        authors = None
+        ancestry = None
         if strategy.branches:
-            authors = tf.where(here, tf.range(width)[:, tf.newaxis], s.authors)  # each writes into its own column
-        logits, caches, weights = _step(models, last, s.caches, s.position, memories, padding_mask, authors, compiled)
+            ancestry = tf.where(here, tf.range(width)[:, tf.newaxis], s.ancestry)  # each writes into its own column
+        logits, caches, weights = _step(models, last, s.caches, s.position, memories, padding_mask, ancestry)
         normalisers = tf.reduce_logsumexp(logits, axis=-1, keepdims=True)
         past = Past(s.ids, s.position, vocabulary)
         forbidden = functools.reduce(tf.logical_or, (rule(past) for rule in (never_special, *rules)))
@@ -169,7 +167,7 @@ def advance(
             lengths,
             ended,
             follow(covered) if coverage else covered,
-            follow(authors) if strategy.branches else s.authors,
+            follow(ancestry) if strategy.branches else s.ancestry,
             caches,
         )
 
@@ -210,7 +208,7 @@ def with_room(state: State) -> State:
     def wider(part: tf.Tensor) -> tf.Tensor:
         return tf.pad(part, [[0, tf.shape(part)[2] if axis == 2 else 0] for axis in range(part.shape.rank)])
 
-    grown = {name: wider(getattr(state, name)) for name in ("ids", "token_log_probabilities", "authors")}
+    grown = {name: wider(getattr(state, name)) for name in ("ids", "token_log_probabilities", "ancestry")}
     return state._replace(**grown, caches=tf.nest.map_structure(wider, state.caches))
 
 
@@ -221,13 +219,12 @@ def _step(
     position: tf.Tensor,
     memories: list,
     padding_mask: tf.Tensor,
-    authors: tf.Tensor | None,
-    compiled: bool,
+    ancestry: tf.Tensor | None,
 ) -> tuple[tf.Tensor, list, tf.Tensor]:
     """Return the logits (B, W, V) after the last tokens, the caches, and the attention (B, W, S) of the last layers."""
     scores, new_caches, weights = [], [], []
     for model, cache, memory in zip(models, caches, memories, strict=True):
-        step = model.decoder.step(last, cache, position, memory, padding_mask, authors, compiled)
+        step = model.decoder.step(last, cache, position, memory, padding_mask, ancestry)
         outputs, cache, attention = step
         scores.append(model.project(outputs))
         new_caches.append(cache)

@@ -173,7 +173,7 @@ class Searcher:
         ) -> _Found:
             rules = [begins_with(prefix)] if prefixed else []
             rules += rules_of(search, least)
-            state = advance(self.models, source_ids, memories, limits, strategy, rules, coverage, state, compiled)
+            state = advance(self.models, source_ids, memories, limits, strategy, rules, coverage, state)
             return tf.reduce_all(state.finished), finish(source_ids, strategy, coverage, state), memories, state
 
         def going_further(

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import contextvars
 from collections.abc import Callable
 from typing import Any
 
 import tensorflow as tf
+
+_compiled = contextvars.ContextVar("compiled", default=False)
+
+
+def being_compiled() -> bool:
+    """Return whether the code that runs now becomes a `Graph` that XLA compiles."""
+    return _compiled.get()
 
 
 class Graph:
@@ -21,7 +29,14 @@ class Graph:
     """
 
     def __init__(self, function: Callable, *signature: Any, compiled: bool = False) -> None:
-        self._function = tf.function(function, input_signature=signature, autograph=False, jit_compile=compiled or None)
+        def traced(*arguments: Any) -> Any:
+            token = _compiled.set(compiled)
+            try:
+                return function(*arguments)
+            finally:
+                _compiled.reset(token)
+
+        self._function = tf.function(traced, input_signature=signature, autograph=False, jit_compile=compiled or None)
 
     @property
     def traces(self) -> int:
