@@ -5,76 +5,8 @@ from transformer.system.interrupts import quiet_start
 if __name__ == "__main__":
     quiet_start()
 
-from transformer.commands.parser import Parser
-from transformer.commands.search_flags import add_search_flags
-from transformer.commands.translate_flags import check_extras, check_usage
-from transformer.config.sections import DEFAULT_RUN
-from transformer.system.interrupts import starting
-from transformer.system.messages import say
-from transformer.system.process import exit_code, leave
-from transformer.system.tensorflow import import_tensorflow
-
-
-def parser() -> Parser:
-    """Return the command line."""
-    p = Parser(
-        prog="translate.py",
-        description="Translate sentences given as arguments, the lines of --input, or those of standard input. "
-        "One line out for each line in, in order; translations go to stdout, warnings to stderr. Without sentences "
-        "on a terminal it asks for them. With --n-best above 1 and without --json, lines are those of Moses and "
-        "Marian: N ||| translation ||| log_probability= L ||| score, where N counts the lines in from 0.",
-    )
-    p.add_argument("sentences", nargs="*", metavar="SENTENCE", help="quote it if it holds spaces")
-    p.add_argument(
-        "--run",
-        action="append",
-        metavar="RUN",
-        help=f"run directory; several, of one vocabulary, translate together (default: {DEFAULT_RUN})",
-    )
-    p.add_argument(
-        "--engine",
-        choices=("tensorflow", "ctranslate2"),
-        default="tensorflow",
-        help="what translates; with ctranslate2, RUN is an export of that format (default: %(default)s)",
-    )
-    p.add_argument("--weights", choices=("best", "last"), default="best", help="which weights (default: %(default)s)")
-    p.add_argument("--input", metavar="F", help="text file, one sentence a line")
-    p.add_argument("--output", metavar="F", help="write here instead of stdout; complete or absent")
-    p.add_argument("--n-best", type=int, default=1, metavar="N", help="hypotheses per sentence (default: 1)")
-    p.add_argument("--scores", action="store_true", help="write score TAB translation")
-    p.add_argument("--json", action="store_true", help="write one JSON object a line")
-    p.add_argument("--attention", metavar="PNG", help="draw the attention of the one sentence")
-    p.add_argument("--attention-heads", action="store_true", help="draw every layer and head of it")
-    p.add_argument("--attention-alignment", action="store_true", help="mark what each token attends to most")
-    p.add_argument("--prefix", default="", metavar="TEXT", help="how every translation has to begin")
-    p.add_argument("--verbose", action="store_true", help="say at the end how many graphs TensorFlow made")
-    add_search_flags(p)
-    return p
-
-
-def main(argv: list[str] | None = None) -> int:
-    """Run the command line; returns the exit code."""
-    p = parser()
-    args = p.parse_args(argv)
-    search = check_usage(p, args)
-
-    def job() -> None:
-        with starting():
-            check_extras(args)
-            import_tensorflow(optimise=False)
-            from transformer.commands.translate import Wanted, open_translator, prompt_of, translate_lines
-
-            translator = open_translator(args.engine, args.run, args.weights, search)
-        if not 1 <= args.n_best <= translator.search.beam_size:
-            p.error(f"--n-best must be from 1 to the beam size {translator.search.beam_size}, got {args.n_best}")
-        picture = args.attention, args.attention_heads, args.attention_alignment
-        shown = Wanted(args.n_best, args.scores, args.json, args.prefix, *picture, prompt_of(args.engine, args.run))
-        translate_lines(translator, args.sentences, args.input, args.output, shown)
-        if args.verbose:
-            say(f"TensorFlow made {translator.traces} graphs")
-
-    return exit_code(job)
-
+from transformer.commands.translate import main
+from transformer.system.process import leave
 
 if __name__ == "__main__":
     leave(main())

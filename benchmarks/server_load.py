@@ -3,7 +3,7 @@ r"""Put load on a translation server and check every answer.
     python benchmarks/server_load.py RUN [--input F] [--requests N] [--clients N] [--rounds N] [--minutes M]
                                       [--attackers N]
 
-Starts `transformer.commands.serve` on a free port of 127.0.0.1 and stops it at the end. Prints JSON lines:
+Starts `transformer serve` on a free port of 127.0.0.1 and stops it at the end. Prints JSON lines:
 
 load: N requests of many clients at a time. One in five is bad, in one of nine ways. Every translation is compared with
     the offline one of the same sentence; a different one counts as a near tie where its score is as good, which the

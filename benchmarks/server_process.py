@@ -32,7 +32,7 @@ class ServerProcess:
     """
 
     def __init__(self, run: str, beam_size: int) -> None:
-        command = [sys.executable, "-m", "transformer.commands.serve", run, "--port", "0"]
+        command = [sys.executable, "-m", "transformer", "serve", run, "--port", "0"]
         environment = {**os.environ, "PYTHONPATH": str(ROOT)}
         self._process = subprocess.Popen(
             [*command, "--beam-size", str(beam_size)], stderr=subprocess.PIPE, text=True, env=environment

@@ -163,7 +163,7 @@ def test_nothing_is_assigned_unless_all_of_it_fits(tmp_path, fault):
         path.write_bytes(stored(full, {"metadata": "{"}))
         words = ["is damaged"]
     elif fault == "missing":
-        words = ["is missing", "train.py"]
+        words = ["is missing", "-m transformer train"]
     else:
         path.mkdir()
         words = ["is damaged"]
@@ -219,7 +219,7 @@ def test_a_run_directory_is_complete_by_itself(run, tokenizers):
 
 
 def test_what_a_run_lacks_is_named(run):
-    assert failure(run.load, LAST).endswith("has no last weights yet; train it with train.py first")
+    assert failure(run.load, LAST).endswith("has no last weights yet; train it with python -m transformer train first")
     run.weights(BEST).replace(run.weights(LAST))
     assert failure(run.load).endswith("until then take those of --weights last")
     run.load(LAST)
@@ -267,14 +267,15 @@ def test_a_place_beside_a_run_or_above_it_names_the_run(run, monkeypatch):
     runs = run.path.parent
     mistyped = failure(RunDirectory(runs / "rnu").load)
     assert mistyped == (
-        f"there is no run directory {runs / 'rnu'}; train it with train.py or name another one. Did you mean 'run'?"
+        f"there is no run directory {runs / 'rnu'}; train it with python -m transformer train or "
+        "name another one. Did you mean 'run'?"
     )
     assert failure(RunDirectory(runs).load) == (
         f"run directory {runs} is incomplete: no config.json; name one of the runs in it: {run.path}"
     )
     monkeypatch.chdir(run.path)  # a relative path is looked for where the command is given
     assert failure(RunDirectory("runs/x").load) == (
-        f"there is no run directory runs/x in {run.path}; train it with train.py or name another one"
+        f"there is no run directory runs/x in {run.path}; train it with python -m transformer train or name another one"
     )
 
 

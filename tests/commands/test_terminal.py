@@ -14,8 +14,8 @@ import pytest
 from conftest import ROOT
 from tiny_run import save_run, spread_parts
 
-import translate
-from transformer.commands import translate as commands
+from transformer.commands import translate
+from transformer.commands import translate_lines as commands
 from transformer.inference.live_input import LiveInput
 from transformer.inference.translator import Translator
 

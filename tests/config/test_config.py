@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-import train
 import transformer.config.tasks
+from transformer.commands import train
 from transformer.config.flags import resolve
-from transformer.config.presets import PRESETS, preset, read_config
+from transformer.config.presets import DEFAULT_CONFIG, PRESETS, preset, read_config
 from transformer.config.run import Config
 from transformer.config.sections import DEFAULT_RUN, DataConfig, ModelConfig, SearchConfig, TextConfig, TrainingConfig
 from transformer.config.tasks import SETTINGS, TranslationSettings, register_settings
@@ -51,7 +51,13 @@ def test_defaults_are_those_of_the_papers():
 def test_presets_have_the_published_sizes(name, sizes):
     model = preset(name).model
     assert (model.num_layers, model.d_model, model.num_heads, model.dff, model.dropout_rate) == sizes
-    assert preset(name).training == Config().training
+
+
+def test_presets_carry_task_and_training():
+    for name, steps in (("tiny", 20_000), ("tutorial", 20_000), ("base", 100_000), ("big", 300_000)):  # Table 3
+        config = preset(name)
+        assert config.training == dataclasses.replace(Config().training, max_steps=steps)
+        assert PRESETS[name]["task"] == {"name": "translation"} and config.task == TranslationSettings()
 
 
 def test_every_preset_is_covered_and_the_default_is_the_tutorial():
@@ -259,9 +265,9 @@ def test_what_flags_ask_for(tmp_path):
     path = written(tmp_path, '[model]\ndff = 1024\n[data]\ntrain = ["mine.tsv"]\n')
 
     def asked(*words):
-        return resolve(train.parser().parse_args(words), path)
+        return resolve(train.parser().parse_args(words))
 
-    assert asked() == (read_config(path), Path(DEFAULT_RUN).parent / "mine")  # what stands for the phrasebook's config
+    assert asked() == (read_config(DEFAULT_CONFIG), Path(DEFAULT_RUN))
     config, run = asked("--tsv", "a/pairs.tsv.gz", "--seed", "5")  # another corpus, with the default sizes
     assert config == Config().override({"data": {"train": ["a/pairs.tsv.gz"]}, "training": {"seed": 5}})
     assert run == Path("runs/pairs")
@@ -289,12 +295,83 @@ def test_what_flags_ask_for(tmp_path):
     ],
 )
 def test_contradicting_flags_of_a_corpus(flags, message):
-    assert failure(resolve, train.parser().parse_args(flags), Path("unused")).startswith(message)
+    assert failure(resolve, train.parser().parse_args(flags)).startswith(message)
+
+
+def set_by(*words):
+    return resolve(train.parser().parse_args([part for word in words for part in ("--set", word)]))[0]
+
+
+@pytest.mark.parametrize(
+    ("word", "section", "key", "value"),
+    [
+        ("training.seed=3", "training", "seed", 3),
+        ("training.peak_learning_rate=1e-3", "training", "peak_learning_rate", 0.001),
+        ("training.peak_learning_rate = 2", "training", "peak_learning_rate", 2.0),
+        ("model.norm_first=true", "model", "norm_first", True),
+        ("model.positions=rotary", "model", "positions", "rotary"),  # a bare word is text
+        ("model.positions='rotary'", "model", "positions", "rotary"),
+        ('model.positions="rotary"', "model", "positions", "rotary"),
+        ("data.cache=/a b=c", "data", "cache", "/a b=c"),
+        ("data.cache=", "data", "cache", ""),
+        ("data.cache=1\nb = 2", "data", "cache", "1\nb = 2"),  # which TOML takes for two keys
+        ('data.train=["a.en", "a.de"]', "data", "train", ("a.en", "a.de")),
+        ("task.source_language=en", "task", "source_language", "en"),
+    ],
+)
+def test_set_gives_any_setting(word, section, key, value):
+    assert getattr(getattr(set_by(word), section), key) == value
+
+
+def test_set_stands_above_file_and_preset_and_its_last_word_counts(tmp_path):
+    path = written(tmp_path, 'preset = "base"\n[training]\nseed = 5\nwarmup_steps = 7\n')
+    words = ["--config", str(path), "--set", "training.seed=6", "--set", "training.seed=8", "--set", "model.dff=96"]
+    config, _ = resolve(train.parser().parse_args(words))
+    assert (config.training.seed, config.training.warmup_steps) == (8, 7)
+    assert (config.model.dff, config.training.max_steps) == (96, 100_000)
+
+
+def test_set_of_a_corpus_replaces_that_of_the_config_wholly(tmp_path):
+    config = set_by('data.train=["a.tsv"]')  # not the phrasebook, whose config would be read
+    assert config == Config().override({"data": {"train": ["a.tsv"]}})
+    path = written(tmp_path, '[data]\ntrain = ["mine.tsv"]\nvalid = ["valid.tsv"]\n')
+    words = ["--config", str(path), "--set", "data.dataset=phrasebook/en_to_pt"]
+    data = resolve(train.parser().parse_args(words))[0].data
+    assert (data.dataset, data.train, data.valid) == ("phrasebook/en_to_pt", (), ())
+    data = resolve(train.parser().parse_args(["--config", str(path), "--set", "data.valid=[]"]))[0].data
+    assert (data.train, data.valid) == ((str(tmp_path / "mine.tsv"),), ())
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--set", "training.peak_lr=1"], "--set: unknown key 'peak_lr' in [training]. Did you mean 'peak_learning_ra"),
+        (["--set", "trainng.seed=1"], "--set: unknown section 'trainng'. Did you mean 'training'?"),
+        (["--set", "training.seed=x"], "--set: training.seed must be of type int, got 'x'"),
+        (["--set", "training.seed=-1"], "--set: [training] seed must be at least 0"),
+        (["--set", "data.train=a.tsv"], '--set: data.train must be a list of texts such as ["a", "b"], got'),
+        (
+            ["--set", "warmup_steps=1"],
+            "--set takes SECTION.KEY=VALUE, such as training.seed=2, got 'warmup_steps=1'. Did "
+            "you mean training.warmup_steps?",
+        ),
+        (["--set", "training.seed"], "--set takes SECTION.KEY=VALUE, such as training.seed=2, got 'training.seed'."),
+        (["--set", "training.seed=1", "--seed", "1"], "--set training.seed and a flag of its own give one setting tw"),
+        (["--set", "data.train=['a']", "--tsv", "b"], "--set data.train and a flag of its own give one setting twice"),
+        (["--set", "task.name=translatoin"], "--set: unknown task 'translatoin'. Did you mean 'translation'?"),
+        (["--task", "translatoin"], "command line: unknown task 'translatoin'. Did you mean 'translation'?"),
+        (["--set", "training.seed=" + "[" * 9000], "--set: training.seed must be of type int"),
+    ],
+)
+def test_what_is_wrong_with_set_is_one_line_and_wrong_usage(words, message, capsys):
+    assert train.main(words) == 2
+    err = capsys.readouterr().err
+    assert err.startswith(f"error: {message}") and err.count("\n") == 1
 
 
 def test_flags_of_files_fill_the_lists_and_the_task():
     words = "--source a.pt --target a.en --valid-source b.pt --valid-target b.en --source-language pt"
-    config, _ = resolve(train.parser().parse_args(words.split()), Path("unused"))
+    config, _ = resolve(train.parser().parse_args(words.split()))
     assert (config.data.train, config.data.valid) == (("a.pt", "a.en"), ("b.pt", "b.en"))
     assert config.task == TranslationSettings(source_language="pt")
 

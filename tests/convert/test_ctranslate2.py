@@ -11,8 +11,7 @@ import pytest
 from reference import randomised
 from tiny_run import pairs, shipping_example, tiny_config, write_run
 
-import translate
-from transformer.commands import export
+from transformer.commands import export, translate
 from transformer.commands.selfcheck import token_log_probabilities
 from transformer.convert.ctranslate2 import ACTIVATIONS
 from transformer.convert.ctranslate2_engine import CTranslate2Translator, compute_type

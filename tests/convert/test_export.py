@@ -403,8 +403,8 @@ def test_mistakes_in_directories(tiny, tmp_path, capsys):
 
 def test_help_needs_no_tensorflow():
     code = (
-        "import sys, runpy; sys.argv = ['export', '--help']\n"
-        "try: runpy.run_module('transformer.commands.export', run_name='__main__')\n"
+        "import sys, runpy; sys.argv = ['transformer', 'export', '--help']\n"
+        "try: runpy.run_module('transformer', run_name='__main__')\n"
         "finally: print('tensorflow' in sys.modules)"
     )
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}

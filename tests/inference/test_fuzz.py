@@ -17,8 +17,8 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from tiny_run import spread_parts
 
-from transformer.commands import translate as commands
-from transformer.commands.translate import Wanted, groups, translate_lines
+from transformer.commands import translate_lines as commands
+from transformer.commands.translate_lines import Wanted, groups, translate_lines
 from transformer.config.sections import SearchConfig
 from transformer.data.cleaning import META_SPACE, SPACES, normalise_text
 from transformer.data.examples import text_files

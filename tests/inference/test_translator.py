@@ -15,8 +15,8 @@ from tiny_run import pairs, save_run, spread_parts, tiny_config
 
 from transformer.checkpoints.arrays import model_variables, save_arrays
 from transformer.checkpoints.run import BEST, RunDirectory
-from transformer.commands import translate as commands
-from transformer.commands.translate import Wanted, translate_lines
+from transformer.commands import translate_lines as commands
+from transformer.commands.translate_lines import Wanted, translate_lines
 from transformer.config.sections import DEFAULT_RUN, CleaningConfig, SearchConfig
 from transformer.data.tokenizers.learning import train_tokenizers
 from transformer.ids import END_ID, START_ID
@@ -455,7 +455,7 @@ def test_runs_of_one_vocabulary_translate_together(saved, parts, translator, tmp
 def test_without_a_translator_the_default_run_is_taken(saved, translator, tmp_path, monkeypatch):
     default_translator.cache_clear()
     monkeypatch.chdir(tmp_path.parent)
-    with pytest.raises(UserError, match=f"there is no run directory {DEFAULT_RUN} in .*; train it with train.py"):
+    with pytest.raises(UserError, match=f"there is no run directory {DEFAULT_RUN} in .*; train it with python -m"):
         translate("sol")
     monkeypatch.chdir(tmp_path)
     assert translate("sol") == translate("sol", translator)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from tiny_run import spread_parts
 
-from transformer.commands.translate import Wanted, translate_lines
+from transformer.commands.translate_lines import Wanted, translate_lines
 from transformer.config.sections import SearchConfig
 from transformer.ids import END_ID
 from transformer.inference.translator import Translator

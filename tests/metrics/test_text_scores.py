@@ -228,7 +228,7 @@ def test_wrong_usage_is_one_line_and_code_2(capsys, words):
 
 def test_as_a_module(tmp_path):
     one = write(tmp_path / "one", "a b c d")
-    command = [sys.executable, "-m", "transformer.commands.evaluate", one, one, "--target-language", "en"]
+    command = [sys.executable, "-m", "transformer", "evaluate", one, one, "--target-language", "en"]
     done = subprocess.run(command, capture_output=True, encoding="utf-8")
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith("sacreBLEU 100.00  ")

@@ -15,9 +15,8 @@ from conftest import ROOT
 from fontTools.fontBuilder import FontBuilder
 from fontTools.pens.ttGlyphPen import TTGlyphPen
 
-import translate
 from transformer import plots
-from transformer.commands import plot
+from transformer.commands import plot, translate
 from transformer.inference.result import Translation
 from transformer.plots import fonts
 from transformer.plots.style import COLOURS, DASHES, HATCHES, MAP, MARKERS
@@ -131,9 +130,9 @@ def test_the_command_writes_a_png(tmp_path, monkeypatch, capsys):
 
 
 def test_the_module_is_a_command():
-    done = subprocess.run([sys.executable, "-m", "transformer.commands.plot", "--help"], capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-m", "transformer", "plot", "--help"], capture_output=True, text=True)
     assert done.returncode == 0
-    assert "python -m transformer.commands.plot" in done.stdout
+    assert "python -m transformer plot" in done.stdout
 
 
 @pytest.fixture
@@ -525,7 +524,7 @@ def test_plain_text_needs_no_note(translation):
 
 def test_a_user_whose_folder_cannot_be_written_gets_a_picture_and_no_notes(tmp_path):
     write_metrics(tmp_path / "run")
-    command = [sys.executable, "-m", "transformer.commands.plot", "run", "--output", "curves.png"]
+    command = [sys.executable, "-m", "transformer", "plot", "run", "--output", "curves.png"]
     environment = {**os.environ, "HOME": "/dev/null/x", "PYTHONPATH": str(ROOT)}
     environment = {
         name: value for name, value in environment.items() if name not in ("MPLCONFIGDIR", "XDG_CONFIG_HOME")

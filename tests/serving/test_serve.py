@@ -1,4 +1,4 @@
-"""`python -m transformer.commands.serve` and the benchmark that puts load on it."""
+"""`python -m transformer serve` and the benchmark that puts load on it."""
 
 import importlib.util
 import json

@@ -12,11 +12,11 @@ from transformer.system.interrupts import Terminated, end_at_once, end_cleanly, 
 SCRIPTS = {
     "train.py": ["train.py"],
     "translate.py": ["translate.py", "Bom dia."],
-    "selfcheck": ["-m", "transformer.commands.selfcheck", "run"],
-    "export": ["-m", "transformer.commands.export", "run", "out", "--format", "savedmodel"],
-    "serve": ["-m", "transformer.commands.serve", "run", "--port", "0"],
-    "evaluation": ["-m", "transformer.commands.evaluate", "a", "b", "--target-language", "en"],
-    "plots": ["-m", "transformer.commands.plot", "run", "--sentence", "Bom dia."],
+    "selfcheck": ["-m", "transformer", "selfcheck", "run"],
+    "export": ["-m", "transformer", "export", "run", "out", "--format", "savedmodel"],
+    "serve": ["-m", "transformer", "serve", "run", "--port", "0"],
+    "evaluation": ["-m", "transformer", "evaluate", "a", "b", "--target-language", "en"],
+    "plots": ["-m", "transformer", "plot", "run", "--sentence", "Bom dia."],
 }
 # A module that is interrupted while it is imported, and makes another error of it.
 INTERRUPTED = """

@@ -19,6 +19,7 @@ from safetensors.numpy import save as serialise
 
 from transformer.system.errors import UserError
 from transformer.system.files import parse_json, write_atomically
+from transformer.system.messages import called
 from transformer.system.panics import panics_as_errors
 
 MOST_HEADER = 2**23  # bytes of a file's header; 64 layers with Adam's two moments and an average need 2.4 million
@@ -65,7 +66,7 @@ def _opened(path: Path) -> Iterator[safetensors.safe_open]:
             with safetensors.safe_open(str(path), framework="numpy") as file:
                 yield file
     except FileNotFoundError:
-        raise UserError(f"{path} is missing; train the run with train.py first") from None
+        raise UserError(f"{path} is missing; train the run with {called('train')} first") from None
     except (safetensors.SafetensorError, OSError, KeyError, TypeError, ValueError, RuntimeError) as error:
         raise DamagedError(f"{path} is damaged ({error}); restore it or train the run again") from None
 

@@ -23,17 +23,17 @@ from pathlib import Path
 from transformer.checkpoints.arrays import PREFIX, check_shapes, load_arrays, model_variables
 from transformer.checkpoints.loading import weight_shapes
 from transformer.config.run import Config
-from transformer.config.stored import stored_config
+from transformer.config.stored import EXPORT, stored_config
 from transformer.data.tokenizers.vocabularies import TokenizerPair
 from transformer.models.transformer import Transformer
 from transformer.system.errors import UserError
 from transformer.system.files import hold, own_path, parse_json, read_own, write_atomically
+from transformer.system.messages import called
 from transformer.tasks.sequence_to_sequence import build_model
 
 BEST, LAST, PREVIOUS = "best", "last", "previous"
 MOST_METRICS = 2**28  # bytes of metrics.jsonl: more than a million records
 LONGEST_RECORD = 10_000  # bytes of a line in it
-EXPORT = "export.json"  # the file that marks a directory as an export of a run, see convert/directory.py
 
 
 def _step_of(line: bytes) -> float:
@@ -209,9 +209,9 @@ class RunDirectory:
         config = self.config()
         tokenizers = self.tokenizers()
         if not self.weights(which).exists():
-            way_out = "train it with train.py first"
+            way_out = f"train it with {called('train')} first"
             if self.weights(LAST).exists():  # the best are chosen at validations
-                way_out = "the first validation of train.py makes them; until then take those of --weights last"
+                way_out = "the first validation makes them; until then take those of --weights last"
             raise UserError(f"run directory {self.path} has no {which} weights yet; {way_out}")
         check_shapes(self.weights(which), weight_shapes(config.model, tokenizers), PREFIX)  # before it takes memory
         model = build_model(config.model, tokenizers)
@@ -219,7 +219,7 @@ class RunDirectory:
         return config, tokenizers, model
 
 
-# Changing these between two calls of train.py continues the same run: its length, its reports, and where files lie.
+# Changing these between two calls of `train` continues the same run: its length, its reports, and where files lie.
 FREE_TO_CHANGE = {
     "training": {"max_steps", "max_minutes", "patience", "validate_every", "save_every"}
     | {"score_examples", "log_every", "tensorboard"},

@@ -1,14 +1,8 @@
-"""BLEU and chrF of files: `python -m transformer.commands.evaluate HYP REF [REF ...] --target-language L`."""
+"""BLEU and chrF of files: `transformer evaluate HYP REF [REF ...] --target-language L`."""
 
 from __future__ import annotations
 
-from transformer.system.interrupts import quiet_start
-
-if __name__ == "__main__":
-    quiet_start()
-
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -25,7 +19,7 @@ from transformer.metrics.text import (
 )
 from transformer.system.errors import UserError
 from transformer.system.interrupts import starting
-from transformer.system.messages import say
+from transformer.system.messages import called, say
 from transformer.system.process import exit_code
 from transformer.system.tensorflow import import_tensorflow
 
@@ -42,7 +36,7 @@ def _read(path: Path) -> list[str]:
 def parser() -> Parser:
     """Return the command line."""
     p = Parser(
-        prog="python -m transformer.commands.evaluate",
+        prog=called("evaluate"),
         description="Score translations: sacreBLEU and chrF with their signatures, on standard output.",
         epilog="Files are UTF-8, plain or .gz; line n of HYP is the translation that line n of each "
         "REF is compared with.",
@@ -116,7 +110,3 @@ def _warn_of_tokenised(paths: Sequence[Path], texts: Sequence[Sequence[str]]) ->
             "as people write it, or tokenised text on both sides with --tokenizer none"
         )
         say(f"warning: {message}")
-
-
-if __name__ == "__main__":
-    sys.exit(main())

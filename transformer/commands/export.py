@@ -1,28 +1,21 @@
 r"""Export a trained run for other programs.
 
-    python -m transformer.commands.export RUN OUT --format savedmodel
-    python -m transformer.commands.export RUN OUT --format ctranslate2 --quantization int8
-
-What the directory OUT then holds and how to call it stands in docs/shipping.md.
+transformer export RUN OUT --format savedmodel
+transformer export RUN OUT --format ctranslate2 --quantization int8
 """
 
 from __future__ import annotations
 
-from transformer.system.interrupts import quiet_start
-
-if __name__ == "__main__":
-    quiet_start()
-
 import argparse
-import sys
 from pathlib import Path
 from typing import Any
 
 from transformer.commands.parser import Parser
 from transformer.commands.search_flags import add_search_flags, given_search
+from transformer.commands.task_flag import add_task_flag, load_own_task
 from transformer.convert.directory import EXPORT_FORMATS, EXPORTED_BEAM, QUANTIZATIONS
 from transformer.system.interrupts import starting
-from transformer.system.messages import one_line, say
+from transformer.system.messages import called, one_line, say
 from transformer.system.process import exit_code
 from transformer.system.tensorflow import import_tensorflow
 
@@ -30,11 +23,12 @@ from transformer.system.tensorflow import import_tensorflow
 def parser() -> Parser:
     """Return the command line."""
     p = Parser(
-        prog="python -m transformer.commands.export",
+        prog=called("export"),
         description="Export a run as SavedModels or as a CTranslate2 model. The search settings go with it: the run's, "
         "or those given here.",
     )
     p.add_argument("run", metavar="RUN", help="run directory")
+    add_task_flag(p)
     p.add_argument("out", metavar="OUT", type=Path, help="directory to write; complete or absent")
     p.add_argument("--format", choices=EXPORT_FORMATS, required=True, help="what to write")
     p.add_argument("--weights", choices=("best", "last"), default="best", help="which weights (default: %(default)s)")
@@ -77,6 +71,7 @@ def export(p: Parser, args: argparse.Namespace, search: dict[str, Any]) -> None:
     """
     with starting():
         import_tensorflow()
+        load_own_task(args.task)
         from transformer.checkpoints.run import RunDirectory
         from transformer.convert import ctranslate2, savedmodel
         from transformer.convert.directory import check_target, describe, draft_of
@@ -105,8 +100,4 @@ def export(p: Parser, args: argparse.Namespace, search: dict[str, Any]) -> None:
         }
         describe(draft, {"format": args.format, **metadata})
     size = sum(path.stat().st_size for path in args.out.rglob("*") if path.is_file())
-    print(one_line(f"{args.out}: {args.format}, {size / 1e6:.1f} MB; docs/shipping.md tells how to call it"))
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    print(one_line(f"{args.out}: {args.format}, {size / 1e6:.1f} MB"))

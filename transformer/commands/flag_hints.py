@@ -6,10 +6,11 @@ from collections.abc import Collection, Mapping
 
 from transformer.config.run import Config
 from transformer.system.errors import nearest
+from transformer.system.messages import called
 
 GPU = (
-    " A GPU is used by itself where TensorFlow sees one: pip install -e '.[gpu]'; docs/scaling.md tells how to check "
-    "and to choose"
+    " A GPU is used by itself where TensorFlow sees one: pip install 'transformer-reference[gpu]'; "
+    "$CUDA_VISIBLE_DEVICES chooses among several"
 )
 RUN = ("--run", "RUN")
 # Names in OpenNMT, fairseq, Marian, Sockeye and Hugging Face: flags and arguments of ours in whose place they stand (a
@@ -72,8 +73,8 @@ def meaning(flag: str, known: Collection[str]) -> str:
     typo = nearest(name, [other for other in known if other.startswith("--") and other not in HELP])
     setting = next((other for other in offered if "." in other), "") or _settings().get(name, "")
     if setting:
-        where = "" if "--config" in known else " for train.py"
-        return f" Set {setting} in a --config file{where}."
+        command = "" if "--set" in known else f"{called('train')} "
+        return f" Give {command}--set {setting}=VALUE."
     return typo
 
 

@@ -1,25 +1,21 @@
 """Pictures of runs.
 
-python -m transformer.commands.plot runs/one runs/two              # their training curves, in curves.png
-python -m transformer.commands.plot runs/one --sentence "Bom dia." --output attention.png
+transformer plot runs/one runs/two              # their training curves, in curves.png
+transformer plot runs/one --sentence "Bom dia." --output attention.png
 """
 
 from __future__ import annotations
 
-from transformer.system.interrupts import quiet_start
-
-if __name__ == "__main__":
-    quiet_start()
-
 import sys
 
 from transformer.commands.parser import Parser
+from transformer.commands.task_flag import add_task_flag, load_own_task
 from transformer.plots.heat_maps import attention_map
 from transformer.plots.runs import training_curves
 from transformer.plots.style import need_matplotlib
 from transformer.system.errors import UserError
 from transformer.system.interrupts import starting
-from transformer.system.messages import for_terminal, say, utf8
+from transformer.system.messages import called, for_terminal, say, utf8
 from transformer.system.process import exit_code
 from transformer.system.tensorflow import import_tensorflow
 
@@ -27,10 +23,11 @@ from transformer.system.tensorflow import import_tensorflow
 def parser() -> Parser:
     """Return the command line."""
     p = Parser(
-        prog="python -m transformer.commands.plot",
+        prog=called("plot"),
         description="Draw the training curves of runs or, with --sentence, the attention map of a translation.",
     )
     p.add_argument("runs", nargs="+", metavar="RUN")
+    add_task_flag(p)
     p.add_argument("--sentence", metavar="TEXT", help="translate it with the one RUN and draw its attention")
     p.add_argument("--heads", action="store_true", help="draw every layer and head instead of the last layer's mean")
     p.add_argument("--alignment", action="store_true", help="mark the source token that each token attends to most")
@@ -64,6 +61,7 @@ def main(argv: list[str] | None = None) -> int:
             return
         with starting():
             import_tensorflow()
+            load_own_task(args.task)
             from transformer.inference.translator import Translator
 
         translator = Translator.load(args.runs[0])
@@ -74,7 +72,3 @@ def main(argv: list[str] | None = None) -> int:
         print(for_terminal(best.text, sys.stdout))
 
     return exit_code(job)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

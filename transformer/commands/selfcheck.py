@@ -1,30 +1,25 @@
 r"""Check a trained run: ways to compute the same thing must agree.
 
-    python -m transformer.commands.selfcheck RUN [--input F]
+    transformer selfcheck RUN [--input F]
 
 Prints a table with the largest difference seen in each check, and leaves with code 1 where one is too large.
 """
 
 from __future__ import annotations
 
-from transformer.system.interrupts import quiet_start
-
-if __name__ == "__main__":
-    quiet_start()
-
 import dataclasses
-import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from transformer.commands.parser import Parser
+from transformer.commands.task_flag import add_task_flag, load_own_task
 from transformer.config.sections import SearchConfig
 from transformer.ids import END_ID, PAD_ID, START_ID, UNKNOWN_ID
 from transformer.system.errors import UserError
 from transformer.system.interrupts import starting
-from transformer.system.messages import say
+from transformer.system.messages import called, say
 from transformer.system.process import exit_code
 from transformer.system.tensorflow import import_tensorflow
 
@@ -218,10 +213,11 @@ def run_checks(
 def parser() -> Parser:
     """Return the command line."""
     p = Parser(
-        prog="python -m transformer.commands.selfcheck",
+        prog=called("selfcheck"),
         description="Check a trained run: ways to compute the same thing must agree.",
     )
     p.add_argument("run", metavar="RUN")
+    add_task_flag(p)
     p.add_argument(
         "--input",
         metavar="F",
@@ -243,6 +239,7 @@ def main(argv: list[str] | None = None) -> int:
     def job() -> None:
         with starting():
             import_tensorflow()
+            load_own_task(args.task)
             from transformer.data.examples import text_files
             from transformer.inference.translator import Translator
 
@@ -262,7 +259,3 @@ def main(argv: list[str] | None = None) -> int:
             raise UserError(f"{args.run} does not agree with itself; the table says where")
 
     return exit_code(job)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

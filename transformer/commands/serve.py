@@ -1,24 +1,19 @@
-"""Serve translations over HTTP: `python -m transformer.commands.serve RUN`. Needs the extra `[serve]`."""
+"""Serve translations over HTTP: `transformer serve RUN`. Needs the extra `[serve]`."""
 
 from __future__ import annotations
 
-from transformer.system.interrupts import quiet_start
-
-if __name__ == "__main__":
-    quiet_start()
-
 import dataclasses
 import gc
-import sys
 from pathlib import Path
 
 from transformer.commands.parser import Parser
+from transformer.commands.task_flag import add_task_flag, load_own_task
 from transformer.config.run import Config
 from transformer.serving.config import ServeConfig
 from transformer.serving.hosts import ANY_HOST, allowed_host
 from transformer.system.errors import UserError
 from transformer.system.interrupts import starting
-from transformer.system.messages import say
+from transformer.system.messages import called, say
 from transformer.system.process import exit_code
 from transformer.system.tensorflow import import_tensorflow
 
@@ -48,11 +43,12 @@ WARNING_OF_ANY_HOST = (
 def parser() -> Parser:
     """Return the command line."""
     p = Parser(
-        prog="python -m transformer.commands.serve",
+        prog=called("serve"),
         description="Serve translations: POST /translate, a page at /, the documentation at /docs, GET /health. "
         "It answers this machine alone unless --host says otherwise; there is neither encryption nor a password.",
     )
     p.add_argument("runs", nargs="+", metavar="RUN", help="run directory; several, of one vocabulary, work together")
+    add_task_flag(p)
     p.add_argument("--weights", choices=("best", "last"), default="best", help="which weights (default: %(default)s)")
     p.add_argument("--beam-size", type=int, metavar="N", help="of requests that name none (default: the run's)")
     p.add_argument(
@@ -93,12 +89,14 @@ def main(argv: list[str] | None = None) -> int:
             with starting():
                 from transformer.serving.server import listen, serve
         except ImportError as error:
-            raise UserError(f"serving needs {error.name}; install it with: pip install -e '.[serve]'") from None
+            how = "pip install 'transformer-reference[serve]'"
+            raise UserError(f"serving needs {error.name}; install it with: {how}") from None
         if ANY_HOST in hosts:
             say(f"warning: {WARNING_OF_ANY_HOST}")
         with listen(limits.host, limits.port) as listener:
             with starting():
                 import_tensorflow()
+                load_own_task(args.task)
 
                 from transformer.checkpoints.run import RunDirectory
                 from transformer.inference.translator import Translator
@@ -124,7 +122,3 @@ def main(argv: list[str] | None = None) -> int:
         say("stopped")
 
     return exit_code(job)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,289 +1,119 @@
-"""What `translate.py` does with a translator: lines in, as many lines out."""
+"""`transformer translate`: sentences in, as many translations out."""
 
 from __future__ import annotations
 
-import contextlib
-import dataclasses
-import io
-import json
-import os
-import stat
-import sys
-import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
-from typing import Any, BinaryIO, TextIO
+import argparse
+from typing import Any
 
-from transformer.checkpoints.run import RunDirectory
+from transformer.commands.parser import Parser
+from transformer.commands.search_flags import add_search_flags, given_search
+from transformer.commands.task_flag import add_task_flag, load_own_task
 from transformer.config.sections import DEFAULT_RUN
-from transformer.data.examples import text_files
-from transformer.inference.live_input import LiveInput
-from transformer.inference.result import Translation, described
-from transformer.inference.translator import Translator
-from transformer.system.errors import UserError
-from transformer.system.messages import for_terminal, one_line, say, utf8
-from transformer.system.threads import share_cores
-
-LINES_TOGETHER = 2048  # sorted by length and translated together
-CHARACTERS_TOGETHER = 500_000  # no line is added to as many; both bound the memory
-SECONDS_TOGETHER = 0.2  # from a line of a pipe till it is translated, though more lines come
-MOST_TOLD = 20  # lines whose warnings are told one by one
+from transformer.system.interrupts import starting
+from transformer.system.messages import called, say, utf8
+from transformer.system.process import exit_code
+from transformer.system.tensorflow import import_tensorflow
 
 
-def groups(lines: Iterable[str], most: int, idle: Callable[[], bool] | None = None) -> Iterator[list[str]]:
-    """Yield up to `most` lines at a time, fewer where they are long.
+def parser() -> Parser:
+    """Return the command line."""
+    p = Parser(
+        prog=called("translate"),
+        description="Translate sentences given as arguments, the lines of --input, or those of standard input. "
+        "One line out for each line in, in order; translations go to stdout, warnings to stderr. Without sentences "
+        "on a terminal it asks for them. With --n-best above 1 and without --json, lines are those of Moses and "
+        "Marian: N ||| translation ||| log_probability= L ||| score, where N counts the lines in from 0.",
+    )
+    p.add_argument("sentences", nargs="*", metavar="SENTENCE", help="quote it if it holds spaces")
+    p.add_argument(
+        "--run",
+        action="append",
+        metavar="RUN",
+        help=f"run directory; several, of one vocabulary, translate together (default: {DEFAULT_RUN})",
+    )
+    p.add_argument(
+        "--engine",
+        choices=("tensorflow", "ctranslate2"),
+        default="tensorflow",
+        help="what translates; with ctranslate2, RUN is an export of that format (default: %(default)s)",
+    )
+    p.add_argument("--weights", choices=("best", "last"), default="best", help="which weights (default: %(default)s)")
+    add_task_flag(p)
+    p.add_argument("--input", metavar="F", help="text file, one sentence a line")
+    p.add_argument("--output", metavar="F", help="write here instead of stdout; complete or absent")
+    p.add_argument("--n-best", type=int, default=1, metavar="N", help="hypotheses per sentence (default: 1)")
+    p.add_argument("--scores", action="store_true", help="write score TAB translation")
+    p.add_argument("--json", action="store_true", help="write one JSON object a line")
+    p.add_argument("--attention", metavar="PNG", help="draw the attention of the one sentence")
+    p.add_argument("--attention-heads", action="store_true", help="draw every layer and head of it")
+    p.add_argument("--attention-alignment", action="store_true", help="mark what each token attends to most")
+    p.add_argument("--prefix", default="", metavar="TEXT", help="how every translation has to begin")
+    p.add_argument("--verbose", action="store_true", help="say at the end how many graphs TensorFlow made")
+    add_search_flags(p)
+    return p
 
-    Args:
-        lines: the lines.
-        most: as many at most.
-        idle: says whether the next line has to be waited for; then those that came are yielded. None: none has.
-    """
-    group: list[str] = []
-    characters, begun = 0, 0.0
-    for line in lines:
-        begun = begun if group else time.monotonic()
-        group.append(line)
-        characters += len(line)
-        full = len(group) == most or characters >= CHARACTERS_TOGETHER
-        if full or (idle and (idle() or time.monotonic() - begun > SECONDS_TOGETHER)):
-            yield group
-            group, characters = [], 0
-    if group:
-        yield group
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command line; returns the exit code."""
+    p = parser()
+    args = p.parse_args(argv)
+    search = _check_usage(p, args)
+
+    def job() -> None:
+        with starting():
+            _check_extras(args)
+            import_tensorflow(optimise=False)
+            load_own_task(args.task)
+            from transformer.commands.translate_lines import Wanted, open_translator, prompt_of, translate_lines
+
+            translator = open_translator(args.engine, args.run, args.weights, search)
+        if not 1 <= args.n_best <= translator.search.beam_size:
+            p.error(f"--n-best must be from 1 to the beam size {translator.search.beam_size}, got {args.n_best}")
+        picture = args.attention, args.attention_heads, args.attention_alignment
+        shown = Wanted(args.n_best, args.scores, args.json, args.prefix, *picture, prompt_of(args.engine, args.run))
+        translate_lines(translator, args.sentences, args.input, args.output, shown)
+        if args.verbose:
+            say(f"TensorFlow made {translator.traces} graphs")
+
+    return exit_code(job)
 
 
-def arguments(sentences: Iterable[str]) -> Iterator[str]:
-    """Yield sentences of the command line, each on one line.
-
-    Raises:
-        UserError: a sentence is not UTF-8.
-    """
-    for number, sentence in enumerate(sentences, start=1):
-        try:
-            text = utf8(sentence)
-        except UnicodeError:
-            raise UserError(f"sentence {number} is not UTF-8; convert it first") from None
-        yield text.replace("\n", " ")
-
-
-@contextlib.contextmanager
-def output(path: str | None) -> Iterator[TextIO]:
-    """Open stdout, or a file that appears under its name only when it is complete.
-
-    A device or a named pipe is written to and never replaced, and a link stays a link.
-
-    Raises:
-        UserError: the file cannot be written.
-    """
-    if path is None:
-        yield sys.stdout
-        return
-    if os.path.isdir(path):
-        raise UserError(f"cannot write {path}: it is a directory; name a file with --output")
-    replaced = os.path.isfile(path) or not os.path.exists(path)
-    target = Path(os.path.realpath(path) if replaced else path)
-    draft = target.with_name(f".{target.name[:50]}.{os.getpid()}") if replaced else target  # at most 255 bytes
+def _check_usage(p: Parser, args: argparse.Namespace) -> dict[str, Any]:
+    """Return the search settings that were given; leave the process where flags exclude or need each other."""
+    if args.sentences and args.input:
+        p.error("give sentences or --input, not both")
+    if args.attention and len(args.sentences) != 1:
+        p.error("--attention draws one sentence; give it as an argument")
+    for flag in ("attention_heads", "attention_alignment"):
+        if getattr(args, flag) and not args.attention:
+            p.error(f"--{flag.replace('_', '-')} needs --attention PNG")
     try:
-        with open(draft, "w", encoding="utf-8", newline="\n") as file:
-            yield file
-        if replaced:
-            os.replace(draft, target)
-    except OSError as error:
-        raise UserError(f"cannot write {path}: {error.strerror}; name another file with --output") from None
-    finally:
-        if replaced:
-            with contextlib.suppress(OSError):  # renamed, or never made
-                draft.unlink()
+        args.prefix = utf8(args.prefix)
+    except UnicodeError:
+        p.error("--prefix is not UTF-8; convert it first")
+    if args.engine == "ctranslate2":
+        _check_for_ctranslate2(p, args)
+    return given_search(p, args)
 
 
-@dataclasses.dataclass(frozen=True)
-class Wanted:
-    """What the user wants to see.
-
-    Attributes:
-        n_best: hypotheses of a sentence, at most the beam size.
-        scores: write score TAB translation.
-        as_json: write one JSON object a line.
-        prefix: how every translation has to begin.
-        picture: PNG file for the attention of the one sentence, or None.
-        heads: draw every layer and head in it.
-        alignment: mark in it what each token attends to most.
-        prompt: what a terminal is asked with.
-    """
-
-    n_best: int = 1
-    scores: bool = False
-    as_json: bool = False
-    prefix: str = ""
-    picture: str | None = None
-    heads: bool = False
-    alignment: bool = False
-    prompt: str = "> "
-
-
-def open_translator(
-    engine: str,
-    runs: Sequence[str] | None,
-    which: str,
-    search: Mapping[str, Any],
-) -> Translator:
-    """Return the translator that flags name; it divides the cores of this process among its streams.
-
-    Args:
-        engine: 'tensorflow' or 'ctranslate2'.
-        runs: run directories, or one export; None: the default run.
-        which: `best` or `last` weights, of runs.
-        search: settings that override those of the first.
+def _check_extras(args: argparse.Namespace) -> None:
+    """Ask for what is not installed before any work is done.
 
     Raises:
-        UserError: it cannot be loaded.
+        UserError: an attention map is wanted, and matplotlib is missing.
     """
-    share_cores()
-    if runs and engine == "ctranslate2":
-        from transformer.convert.ctranslate2_engine import CTranslate2Translator
+    if args.attention:
+        from transformer.plots.style import need_matplotlib
 
-        return CTranslate2Translator.load(runs[0], **search)
-    return Translator.load(runs or DEFAULT_RUN, which, **search)
+        need_matplotlib()
 
 
-def prompt_of(engine: str, runs: Sequence[str] | None) -> str:
-    """Return the prompt: the languages of a run, such as 'pt > en: ', where it knows them.
-
-    Raises:
-        UserError: the run is incomplete.
-    """
-    if engine != "tensorflow":  # an export does not say what it translates to
-        return "> "
-    corpus = RunDirectory((runs or [DEFAULT_RUN])[0]).corpus()
-    languages = [str(corpus[side]) for side in ("source_language", "target_language")]
-    return one_line(f"{' > '.join(languages)}: ") if all(languages) else "> "
-
-
-def render(source: str, hypotheses: list[Translation], wanted: Wanted, number: int = 0) -> list[str]:
-    """Return the output lines of one sentence: one or, of several hypotheses without JSON, one for each.
-
-    Moses and Marian write several so: the sentence's number, counted from 0, the text, named features, the score.
-    """
-    best = hypotheses[0]
-    if wanted.as_json:
-        return [json.dumps(described(source, hypotheses), ensure_ascii=False)]
-    if wanted.n_best > 1:
-        return [
-            f"{number} ||| {each.text} ||| log_probability= {each.log_probability:.4f} ||| {each.score:.4f}"
-            for each in hypotheses
-        ]
-    return [f"{best.score:.4f}\t{best.text}" if wanted.scores else best.text]
-
-
-def prompted(prompt: str) -> Iterator[str]:
-    """Yield what is typed after a prompt, with the line editing and history of `readline`, until Ctrl-D.
-
-    Raises:
-        UserError: a line is not UTF-8.
-    """
-    with contextlib.suppress(ImportError):
-        import readline  # noqa: F401 - gives `input` arrow keys and history
-    if isinstance(sys.stdin, io.TextIOWrapper):
-        sys.stdin.reconfigure(encoding="utf-8", errors="surrogateescape")  # as the command line does
-    say("Type a sentence and press Enter; Ctrl-D ends.")
-    with contextlib.suppress(EOFError):
-        while True:
-            yield from arguments([input(prompt)])
-    say("")  # the shell's own prompt on a line of its own
-
-
-def standard_input() -> tuple[Iterator[str], Callable[[], bool] | None]:
-    """Return the lines of standard input and, for a pipe, the `idle` of `groups`.
-
-    The lines raise UserError where one is not UTF-8.
-    """
-    stream: BinaryIO | io.BufferedIOBase = sys.stdin.buffer
-    idle = None
-    with contextlib.suppress(io.UnsupportedOperation):  # something else stands for it
-        descriptor = sys.stdin.fileno()
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            stream = LiveInput(descriptor)
-            idle = stream.idle
-    return _standard_input(stream), idle
-
-
-def _standard_input(stream: BinaryIO | io.BufferedIOBase) -> Iterator[str]:
-    try:
-        yield from text_files.decoded(stream, "standard input")
-    except OSError as error:
-        raise UserError(f"cannot read standard input: {error.strerror}; name a file with --input") from None
-
-
-def _warn_of_arguments(sentences: Sequence[str]) -> None:
-    """Say what sentences on the command line may have been meant for."""
-    files = list(filter(os.path.isfile, sentences))
-    for name in files:
-        say(f"warning: {name} is a file; for its lines: --input {name}")
-    if len(sentences) > 1 and not files and all(len(sentence.split()) == 1 for sentence in sentences):
-        whole = " ".join(sentences)
-        say(f'warning: {len(sentences)} sentences of one word each; if they are one sentence, quote it: "{whole}"')
-
-
-def translate_lines(
-    translator: Translator,
-    sentences: list[str],
-    input_path: str | None,
-    output_path: str | None,
-    wanted: Wanted,
-) -> None:
-    """Translate sentences, a file, or standard input, and write what `render` returns for each.
-
-    Lines typed at a terminal are answered one by one; others in groups of `LINES_TOGETHER`, those of a pipe when no
-    more are at hand. Of each line all warnings are told together, of not more than `MOST_TOLD` lines.
-
-    Raises:
-        UserError: the input cannot be read or the output cannot be written.
-    """
-    lines: Iterable[str]
-    idle = None
-    typed = not (sentences or input_path) and sys.stdin.isatty()
-    if sentences:
-        lines = arguments(sentences)
-        _warn_of_arguments(sentences)
-    elif input_path:
-        lines = text_files.lines(Path(input_path))
-    elif typed and sys.stdout.isatty():
-        lines = prompted(wanted.prompt)
-    else:
-        lines, idle = standard_input()
-    done, told, with_attention, in_place = 0, 0, wanted.as_json or bool(wanted.picture), False
-    with output(output_path) as file:
-        for group in groups(lines, 1 if typed else LINES_TOGETHER, idle):
-            prefixes = [wanted.prefix] * len(group)
-            results = translator.translate(
-                group, wanted.n_best, with_attention, prefixes=prefixes, with_heads=wanted.heads
-            )
-            for number, (line, hypotheses) in enumerate(zip(group, results, strict=True), start=done + 1):
-                warnings = hypotheses[0].warnings
-                told += bool(warnings)
-                if warnings and (typed or told <= MOST_TOLD):
-                    if in_place:  # leave the line of the progress
-                        say("")
-                    in_place = False
-                    say(f"warning: line {number}: {'; '.join(warnings)}")
-                for row in render(line, hypotheses, wanted, number - 1):
-                    print(for_terminal(row, file), file=file)
-            file.flush()
-            done += len(group)
-            if output_path:
-                say(f"{done:,} lines translated", in_place=True)
-                in_place = True
-            if wanted.picture:
-                _draw(results[0][0], wanted)
-    if output_path:
-        say("")
-    if told > MOST_TOLD and not typed:
-        say(f"warning: {told - MOST_TOLD:,} more lines have warnings; with --json each line holds its own")
-
-
-def _draw(translation: Translation, wanted: Wanted) -> None:
-    from transformer.plots import attention_map
-
-    if translation.attention is None:
-        raise UserError("an empty text, or one that is longer than the model reads, has no attention map")
-    attention_map(translation, wanted.picture, wanted.heads, wanted.alignment)
+def _check_for_ctranslate2(p: Parser, args: argparse.Namespace) -> None:
+    if len(args.run or ()) != 1:
+        p.error("--engine ctranslate2 translates with one export; name it with --run EXPORT")
+    if args.weights != "best":
+        p.error("--weights does not go with --engine ctranslate2: an export holds one set of weights")
+    if args.attention_heads:
+        p.error("--attention-heads does not go with --engine ctranslate2, which returns the mean over the heads alone")
+    if args.finished == "compete":
+        p.error("--finished compete does not go with --engine ctranslate2, whose finished hypotheses stand aside")

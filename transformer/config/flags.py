@@ -2,47 +2,52 @@
 
 from __future__ import annotations
 
+import tomllib
 from argparse import Namespace
+from collections.abc import Sequence
 from pathlib import Path
 
-from transformer.config.presets import preset, read_config
+from transformer.config.presets import DEFAULT_CONFIG, preset, read_config
 from transformer.config.run import Config
 from transformer.config.sections import DEFAULT_DATASET, FILES
 from transformer.config.stored import stored_config
-from transformer.system.errors import UserError
+from transformer.system.errors import UserError, brief
 
+CORPUS = ("dataset", "train")  # keys of [data] of which one names the whole corpus
+TASK_FLAGS = ("source_language", "target_language")
+TRAINING_FLAGS = ("seed", "max_steps", "max_minutes", "precision", "init_from")
 PAIRED = (("source", "target"), ("valid_source", "valid_target"))  # flags that go together
 
 
-def resolve(args: Namespace, phrasebook: Path) -> tuple[Config, Path]:
+def resolve(args: Namespace) -> tuple[Config, Path]:
     """Return the config and the run directory that the flags of `train` ask for.
-
-    Args:
-        args: the flags.
-        phrasebook: config file for the embedded phrasebook, where they name neither sizes nor another corpus.
 
     Raises:
         UserError: flags that contradict each other, or a config that cannot be read.
     """
     if args.data and not args.config:
         raise UserError("--data names the folder of a config's files and needs --config beside it")
-    corpus = _corpus(args)
-    embedded = corpus.keys() <= {"dataset"} and (args.dataset or DEFAULT_DATASET).startswith("phrasebook/")
+    flags = {"task": _given(args, TASK_FLAGS), "data": _corpus(args), "training": _given(args, TRAINING_FLAGS)}
+    if args.task:
+        flags["task"]["name"] = args.task
+    settings = _settings(args.set)
+    for section, values in settings.items():
+        if both := sorted(values.keys() & flags.get(section, {}).keys()):
+            raise UserError(f"--set {section}.{both[0]} and a flag of its own give one setting twice; leave one out")
+    corpus = {key: value for key, value in (settings.get("data", {}) | flags["data"]).items() if key in CORPUS}
+    embedded = "train" not in corpus and str(corpus.get("dataset", DEFAULT_DATASET)).startswith("phrasebook/")
     if args.init_from and not (args.config or args.preset):  # the sizes must fit the weights
         stored = stored_config(args.init_from).to_dict()
         config = Config().override({"model": stored["model"], "text": stored["text"]})
     elif args.config or (embedded and not args.preset):
-        config = read_config(args.config or phrasebook, args.data)
+        config = read_config(args.config or DEFAULT_CONFIG, args.data)
     else:
         config = preset(args.preset) if args.preset else Config()
     if corpus:  # the flags name another corpus than the config, wholly
         config = config.override({"data": {"dataset": "", **dict.fromkeys(FILES, ())}})
     elif not (config.data.dataset or any(getattr(config.data, name) for name in FILES)):
-        corpus = {"dataset": DEFAULT_DATASET}
-    task = {n: getattr(args, n) for n in ("source_language", "target_language") if getattr(args, n)}
-    settings = ("seed", "max_steps", "max_minutes", "precision", "init_from")
-    training = {n: getattr(args, n) for n in settings if getattr(args, n) is not None}
-    config = config.override({"task": task, "data": corpus, "training": training}, "command line")
+        flags["data"]["dataset"] = DEFAULT_DATASET
+    config = config.override(flags, "command line").override(settings, "--set")
     corpus_name = config.data.dataset.replace("/", "_") or Path((*config.data.train, "run")[0]).name.split(".")[0]
     name = Path(args.config).stem if args.config else corpus_name
     return config, Path(args.run or Path("runs") / name)
@@ -65,3 +70,30 @@ def _corpus(args: Namespace) -> dict[str, object]:
     valid = [args.valid_source, args.valid_target]
     corpus = {"dataset": args.dataset, "train": list(filter(None, train)), "valid": list(filter(None, valid))}
     return {name: value for name, value in corpus.items() if value}
+
+
+def _given(args: Namespace, names: tuple[str, ...]) -> dict[str, object]:
+    return {name: getattr(args, name) for name in names if getattr(args, name) is not None}
+
+
+def _settings(words: Sequence[str]) -> dict[str, dict[str, object]]:
+    """Return the changes that the words of --set ask for, each SECTION.KEY=VALUE; the last of one setting counts."""
+    changes: dict[str, dict[str, object]] = {}
+    for word in words:
+        name, equals, text = word.partition("=")
+        section, dot, key = name.strip().partition(".")
+        if not (equals and dot and section and key):
+            full = [f"{part}.{name.strip()}" for part, keys in Config().to_dict().items() if name.strip() in keys]
+            hint = f" Did you mean {' or '.join(full)}?" if full else ""
+            raise UserError(f"--set takes SECTION.KEY=VALUE, such as training.seed=2, got {brief(word)}.{hint}")
+        changes.setdefault(section, {})[key] = _value(text)
+    return changes
+
+
+def _value(text: str) -> object:
+    """Return what a text means as TOML or, where it is none, the text itself."""
+    try:
+        values = tomllib.loads(f"value = {text}")
+    except (ValueError, RecursionError):
+        return text
+    return values["value"] if values.keys() == {"value"} else text

@@ -10,12 +10,20 @@ from transformer.config.sections import FILES
 from transformer.system.errors import UserError, brief, nearest
 from transformer.system.files import read_bounded
 
-# Sizes only: what a preset leaves out keeps its default.
+DEFAULT_CONFIG = Path(__file__).with_name("phrasebook.toml")  # what a training without arguments reads
+
+# Sections of model, task and training; what a preset leaves out keeps its default.
+TRANSLATION: dict[str, object] = {"name": "translation"}
 PRESETS: dict[str, dict[str, dict[str, object]]] = {
-    "tiny": {"model": {"num_layers": 4, "d_model": 128, "num_heads": 4, "dff": 256}},
-    "tutorial": {"model": {"num_layers": 4, "d_model": 128, "num_heads": 8, "dff": 512}},
-    "base": {"model": {"num_layers": 6, "d_model": 512, "num_heads": 8, "dff": 2048, "embeddings": "shared"}},
+    "tiny": {"task": TRANSLATION, "model": {"num_layers": 4, "d_model": 128, "num_heads": 4, "dff": 256}},
+    "tutorial": {"task": TRANSLATION, "model": {"num_layers": 4, "d_model": 128, "num_heads": 8, "dff": 512}},
+    "base": {
+        "task": TRANSLATION,
+        "model": {"num_layers": 6, "d_model": 512, "num_heads": 8, "dff": 2048, "embeddings": "shared"},
+        "training": {"max_steps": 100_000},
+    },
     "big": {
+        "task": TRANSLATION,
         "model": {
             "num_layers": 6,
             "d_model": 1024,
@@ -23,15 +31,18 @@ PRESETS: dict[str, dict[str, dict[str, object]]] = {
             "dff": 4096,
             "dropout_rate": 0.3,
             "embeddings": "shared",
-        }
+        },
+        "training": {"max_steps": 300_000},
     },
 }
 
 
 def preset(name: str) -> Config:
-    """Return the default config with the sizes of a preset (`tiny`, `tutorial`, `base`, `big`).
+    """Return the default config with the settings of a preset (`tiny`, `tutorial`, `base`, `big`).
 
-    Source: `tiny` Wu et al. 2021; `tutorial` the TensorFlow tutorial; `base` and `big` Vaswani et al. 2017, Table 3.
+    Source: `tiny` Wu et al. 2021; `tutorial` the TensorFlow tutorial; `base` and `big` Vaswani et al. 2017, Table 3,
+        whose dropout of `base`, label smoothing and schedule are the defaults.
+    Deviation: batches are those of `[data] batch_tokens`, not the paper's 25,000 tokens (section 5.1).
 
     Raises:
         UserError: unknown name; the nearest one is suggested.

@@ -1,6 +1,6 @@
 """The whole config of a run, which a run directory stores as `config.json`.
 
-Precedence, lowest first: the defaults of `config/sections.py`, a preset, a config file (`configs/*.toml`), flags.
+Precedence, lowest first: the defaults of `config/sections.py`, a preset, a config file, flags (`--set` among them).
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ PRECISIONS = ("float32", "bfloat16", "float16")
 FINISHED = ("compete", "aside")
 CUTS = ("sentences", "long")
 SMALLEST_TOP_P = 1e-6  # the likeliest of a million tokens has more; float32 takes the smallest numbers for 0
-STRATEGIES = ("single", "mirrored", "multiworker")  # how many devices and machines train, see docs/scaling.md
+STRATEGIES = ("single", "mirrored", "multiworker")  # how many devices and machines train
 
 
 @dataclass(frozen=True)

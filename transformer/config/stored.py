@@ -7,6 +7,9 @@ from pathlib import Path
 from transformer.config.run import Config
 from transformer.system.errors import UserError, nearest
 from transformer.system.files import read_own
+from transformer.system.messages import called
+
+EXPORT = "export.json"  # the file that marks a directory as an export of a run, see convert/directory.py
 
 
 def _runs_in(folder: Path) -> list[str]:
@@ -18,7 +21,8 @@ def _instead_of(run: Path) -> str:
     if run.exists():
         return ": it is a file; name the directory of a run"
     where = "" if run.is_absolute() else f" in {Path.cwd()}"
-    return f"{where}; train it with train.py or name another one.{nearest(run.name, _runs_in(run.parent))}".rstrip(".")
+    other = nearest(run.name, _runs_in(run.parent))
+    return f"{where}; train it with {called('train')} or name another one.{other}".rstrip(".")
 
 
 def stored_config(run: str | Path) -> Config:

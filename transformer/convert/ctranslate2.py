@@ -48,7 +48,8 @@ def library() -> ModuleType:
     try:
         import ctranslate2
     except ImportError:
-        raise UserError("CTranslate2 is not installed; install it with: pip install -e '.[ctranslate2]'") from None
+        how = "pip install 'transformer-reference[ctranslate2]'"
+        raise UserError(f"CTranslate2 is not installed; install it with: {how}") from None
     return ctranslate2
 
 

@@ -17,9 +17,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from transformer.checkpoints.run import EXPORT
+from transformer.config.stored import EXPORT
 from transformer.system.errors import UserError
 from transformer.system.files import hold, own_path, parse_json, read_own
+from transformer.system.messages import called
 
 EXPORT_FORMATS = ("savedmodel", "ctranslate2")
 QUANTIZATIONS = ("float32", "int16", "int8")  # of an exported CTranslate2 model's weights; the first is the default
@@ -144,7 +145,7 @@ def read_description(export: Path) -> dict[str, Any]:
     except OSError:
         raise UserError(
             f"{export} is no export (it has no {EXPORT}); make one with: "
-            "python -m transformer.commands.export RUN OUT --format ctranslate2"
+            f"{called('export')} RUN OUT --format ctranslate2"
         ) from None
     except ValueError:
         description = None

@@ -27,7 +27,7 @@ def evaluate(sentence: str, translator: Translator | None = None) -> tuple[tf.Te
 
     Args:
         sentence: the text.
-        translator: None means that of the default run, `python train.py`.
+        translator: None means that of the default run, which training without arguments makes.
 
     Returns:
         ids (T,) int32, start token first, and the attention weights of every decoder layer as `Decoder` returns them,

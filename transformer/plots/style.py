@@ -38,7 +38,7 @@ def need_matplotlib() -> None:
     Where it is, it need not tell that its cache is temporary, because the user's folder cannot be written.
     """
     if find_spec("matplotlib") is None:
-        raise UserError("pictures need matplotlib; install it with: pip install -e '.[plots]'")
+        raise UserError("pictures need matplotlib; install it with: pip install 'transformer-reference[plots]'")
     logging.getLogger("matplotlib").setLevel(logging.ERROR)
 
 

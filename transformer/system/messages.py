@@ -6,7 +6,20 @@ import re
 import sys
 from typing import Any
 
+SCRIPTS = ("train.py", "translate.py")  # of the repository
 CUT_AT = 1200  # characters of a message
+
+
+def called(command: str) -> str:
+    """Return a command of this package as the user types it, by how this process was begun.
+
+    `python train.py` and `python translate.py` stand for `transformer train` and `transformer translate`. What another
+    program begins, such as a notebook, may not find `transformer`, but always `python -m transformer`.
+    """
+    script = os.path.basename(sys.argv[0]) if sys.argv else ""
+    if script in SCRIPTS and f"{command}.py" in SCRIPTS:
+        return f"python {command}.py"
+    return f"transformer {command}" if script == "transformer" else f"python -m transformer {command}"
 
 
 def one_line(message: str) -> str:

@@ -81,7 +81,7 @@ def _told(error: Exception) -> str:
         if (error.name or "transformer").partition(".")[0] != "transformer":
             told = (
                 f"{sys.executable} has no package {error.name}; run the Python of the environment where this "
-                "package is installed, such as .venv/bin/python, or install it with: pip install -e ."
+                "package is installed, such as .venv/bin/python, or install it with: pip install transformer-reference"
             )
     elif isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError":  # the latter TensorFlow's
         reason = (str(error).splitlines() or [""])[0]

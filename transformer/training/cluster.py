@@ -56,10 +56,7 @@ def cluster_resolver() -> tf.distribute.cluster_resolver.ClusterResolver:
         json.loads(os.environ["TF_CONFIG"])["cluster"]["worker"]
         return tf.distribute.cluster_resolver.TFConfigClusterResolver()
     if "SLURM_PROCID" not in os.environ:
-        raise UserError(
-            "--strategy multiworker needs to know the machines: set TF_CONFIG, or start it with srun; "
-            "see docs/scaling.md"
-        )
+        raise UserError("--strategy multiworker needs to know the machines: set TF_CONFIG, or start it with srun")
     if tf.config.list_physical_devices("GPU"):
         return tf.distribute.cluster_resolver.SlurmClusterResolver()
     # Without GPUs the resolver would divide 0 of them by the tasks; this gives each task one that it never uses.

@@ -19,7 +19,7 @@ def check_tensorboard() -> None:
         import tensorboard  # noqa: F401
     except ImportError:
         raise UserError(
-            "training.tensorboard needs TensorBoard; install it with: pip install -e '.[tensorboard]'"
+            "training.tensorboard needs TensorBoard; install it with: pip install 'transformer-reference[tensorboard]'"
         ) from None
 
 
