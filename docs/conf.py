@@ -52,6 +52,7 @@ myst_heading_anchors = 4  # as on GitHub
 
 default_role = "literal"  # docstrings quote code as `code`
 autodoc_inherit_docstrings = False  # of Keras: the class docstring owns the behaviour
+autodoc_preserve_defaults = True
 autodoc_member_order = "bysource"
 autodoc_typehints_format = "short"
 napoleon_numpy_docstring = False
@@ -61,15 +62,15 @@ autosummary_generate = False  # `write_api_pages` does
 
 # Files that a page includes whole.
 INCLUDED = {
-    "README": "/readme",
-    "README.zh": "/readme_zh",
-    "CONTRIBUTING": "/contributing",
-    "CHANGELOG": "/changelog",
-    "RESULTS": "/results",
+    "README": "/readme.md",
+    "README.zh": "/readme_zh.md",
+    "CONTRIBUTING": "/contributing.md",
+    "CHANGELOG": "/changelog.md",
+    "RESULTS": "/results.md",
 }
-# What the links of files name, and the pages made of it.
+# What the links of files name, and the pages made of it. Where a folder is a link, MyST finds pages by name alone.
 PAGES = {
-    path.resolve(): f"/{path.relative_to(DOCS).with_suffix('')}"
+    path.resolve(): f"/{path.relative_to(DOCS) if folder == DOCS else path.relative_to(DOCS).with_suffix('')}"
     for folder in (DOCS, DOCS / "notebooks")
     for path in folder.iterdir()
     if path.suffix in (".md", ".ipynb")
@@ -81,8 +82,6 @@ The package, module by module
 =============================
 
 What ``from transformer import ...`` gives:
-
-.. currentmodule:: transformer
 
 .. autosummary::
    :nosignatures:
@@ -100,7 +99,7 @@ The packages, with every module that stands in them:
 
 def write_api_pages(app) -> None:
     """Write `docs/api/`: a page for each package, with the docstrings of its modules, and their index."""
-    pages: dict[str, list[str]] = {}
+    pages: dict[str, list[str]] = {"transformer": ["transformer"]}
     for found in pkgutil.walk_packages(transformer.__path__, "transformer."):
         if not found.name.endswith("__main__"):
             package = found.name if found.ispkg else found.name.rpartition(".")[0]
@@ -110,16 +109,22 @@ def write_api_pages(app) -> None:
     for old in folder.glob("*.rst"):
         if old.stem not in {"index", *pages}:
             old.unlink()
-    lists = {"names": transformer.__all__, "packages": pages}
+    names = [f"~{getattr(transformer, name).__module__}.{name}" for name in transformer.__all__]
+    lists = {"names": names, "packages": sorted(pages)}
     write_changed(folder / "index.rst", API_INDEX.format(**{key: "\n   ".join(value) for key, value in lists.items()}))
     for package, modules in pages.items():
-        text = f"{package}\n{'=' * len(package)}\n\n"
+        text = heading(package, "=")
         for module in sorted(modules, key=lambda name: (name != package, name)):
             if module != package:
-                title = module.removeprefix("transformer.")
-                text += f"{title}\n{'-' * len(title)}\n\n"
+                text += heading(module, "-")
             text += f".. automodule:: {module}\n{own_members(module)}\n"
         write_changed(folder / f"{package}.rst", text)
+
+
+def heading(name: str, line: str) -> str:
+    """Return the heading of a package or a module."""
+    title = name.removeprefix("transformer.")
+    return f"{title}\n{line * len(title)}\n\n"
 
 
 def own_members(module: str) -> str:
