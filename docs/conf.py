@@ -88,7 +88,7 @@ What ``from transformer import ...`` gives:
 
    {names}
 
-The packages, with every module that stands in them:
+The packages and their modules:
 
 .. toctree::
    :maxdepth: 1
@@ -173,7 +173,7 @@ def mark_fields(app, what: str, name: str, thing, options, lines: list[str]) -> 
 
 
 def skip_fields_of_tuples(app, what: str, name: str, thing, skip: bool, options) -> bool:
-    """Leave out `Alias for field number 0`: the class says what its fields are."""
+    """Leave out `Alias for field number 0`: the docstring of the class describes the fields."""
     return skip or type(thing).__name__ == "_tuplegetter"
 
 
@@ -184,7 +184,7 @@ def write_formula(self, node) -> None:
 
 
 def setup(app) -> None:
-    """Tell Sphinx of the above."""
+    """Register the functions above."""
     app.add_html_math_renderer("mathml", (write_formula, None), (write_formula, None))
     app.connect("builder-inited", write_api_pages)
     app.connect("source-read", follow_page_links)
