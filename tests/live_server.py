@@ -33,7 +33,7 @@ class Live:
 
     def __init__(self, server, batcher, port):
         self.server, self.batcher, self.port = server, batcher, port
-        self.arrivals = server.config.app.state.arrivals
+        self.body_reader = server.config.app.state.body_reader
 
     def request(self, method, path, body=None, headers=None):
         """Return status, headers and the body, as text unless it is JSON."""

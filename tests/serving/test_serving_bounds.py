@@ -56,11 +56,11 @@ def test_slow_bodies_take_no_place_of_requests_that_are_here():
         slow = []
         for number in range(3):
             slow.append(opened.enter_context(connected(live, HEAD + b"Content-Length: 9\r\n\r\n{")))
-            until(lambda expected=number + 1: len(live.arrivals) == expected)
+            until(lambda expected=number + 1: len(live.body_reader) == expected)
         assert live.post({"sentences": "good"}) == (200, ANSWER)
         status, answer = reply(slow[0])  # the one that had taken longest gave way, and it alone
         assert status == 408 and "3 other requests are arriving" in answer["error"]
-        assert len(live.arrivals) == 2
+        assert len(live.body_reader) == 2
         slow[1].sendall(b'"a": 1} ')
         assert reply(slow[1])[0] == 422
 
@@ -91,7 +91,7 @@ def test_an_answer_that_nobody_reads_is_not_kept():
 def test_slow_bodies_do_not_delay_the_end():
     with serving(echo, timeout=600.0, arrival_timeout=600.0) as live, contextlib.ExitStack() as opened:
         slow = [opened.enter_context(connected(live, HEAD + b"Content-Length: 9\r\n\r\n{")) for _ in range(4)]
-        until(lambda: len(live.arrivals) == 4)
+        until(lambda: len(live.body_reader) == 4)
         live.server.should_exit = True
         for raw in slow:
             assert reply(raw) == (503, {"error": "the server is stopping"})

@@ -1,26 +1,25 @@
 """The web application: translations, health, the OpenAPI document, and two pages."""
 
-# Annotations stay objects here: FastAPI reads those of functions inside `make_app`.
+from __future__ import annotations
 
 import asyncio
 import dataclasses
 import email.message
 import importlib.resources
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
-from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, RedirectResponse
-from fastapi.routing import APIRoute
+from pydantic import ValidationError
+from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 
-from transformer.serving.arrivals import AGAIN, Arrivals
 from transformer.serving.batcher import Batcher, Busy, Failed, Late, Stopped
-from transformer.serving.bodies import Bodies
 from transformer.serving.config import ServeConfig
-from transformer.serving.guard import HEADERS, HEALTH, Guard, refusal, sendable, short
+from transformer.serving.guard import HEADERS, HEALTH, Guard, refusal, sendable
 from transformer.serving.hosts import LOCAL_HOSTS
+from transformer.serving.request_bodies import RETRY_LATER, BodyParser, BodyReader, short
 from transformer.serving.schemas import Health, Kind, Problem, TranslationAnswer, request_model
 
 FILES = {  # path: file in `pages`, media type
@@ -46,46 +45,25 @@ PROBLEMS = {
 }
 
 
-class JsonRequest(Request):
-    """A request whose JSON the application's `Bodies` read."""
-
-    async def json(self) -> Any:
-        """Return the value of the body."""
-        return await self.app.state.bodies.read(await self.body())
-
-
-class JsonRoute(APIRoute):
-    """A route that takes JSON and nothing else.
-
-    Browsers let any web page send other types here without asking, so this is also what keeps those pages out.
-    """
-
-    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        handler = super().get_route_handler()
-
-        async def check_type(request: Request) -> Response:
-            given = email.message.Message()
-            given["content-type"] = request.headers.get("content-type", "")
-            encoding = request.headers.get("content-encoding", "identity")
-            charset = str(given.get_param("charset", "utf-8")).lower()
-            if given.get_content_type() != "application/json" or charset != "utf-8":
-                raise HTTPException(415, "the body must be JSON in UTF-8: send Content-Type: application/json")
-            if encoding.lower() != "identity":
-                raise HTTPException(415, f"the body must not be compressed, got Content-Encoding: {short(encoding)}")
-            return await handler(JsonRequest(request.scope, request.receive))
-
-        return check_type
+def _check_type(headers: Headers) -> None:
+    """Refuse what is not JSON. Browsers let any web page send other types without asking, so this keeps those out."""
+    content_type = email.message.Message()
+    content_type["content-type"] = headers.get("content-type", "")
+    charset = str(content_type.get_param("charset", "utf-8")).lower()
+    if content_type.get_content_type() != "application/json" or charset != "utf-8":
+        raise HTTPException(415, "the body must be JSON in UTF-8: send Content-Type: application/json")
+    encoding = headers.get("content-encoding", "identity")
+    if encoding.lower() != "identity":
+        raise HTTPException(415, f"the body must not be compressed, got Content-Encoding: {short(encoding)}")
 
 
-def _reason(errors: Iterable[Mapping]) -> str:
-    """Return what FastAPI found wrong with a request; the input itself is not repeated."""
-    told = []
-    for error in errors:
-        place = ".".join(map(str, error["loc"][1:]))
-        text = error["msg"].removeprefix("Value error, ")
-        told.append(f"{place}: {text}" if place else text)
-    more = f"; and {len(told) - 3} more" if len(told) > 3 else ""
-    return "; ".join(told[:3]) + more
+def _reason(errors: Sequence[Mapping]) -> str:
+    """Return what pydantic found wrong with a request; the input itself is not repeated."""
+    reasons = []
+    for error in errors[:3]:
+        field = ".".join(map(str, error["loc"]))
+        reasons.append(f"{field and f'{field}: '}{error['msg'].removeprefix('Value error, ')}")
+    return "; ".join(reasons) + (f"; and {len(errors) - 3} more" if len(errors) > 3 else "")
 
 
 async def _wait(request: Request, answer: asyncio.Future) -> bool:
@@ -134,9 +112,9 @@ def make_app(
         redoc_url=None,
         redirect_slashes=False,  # Starlette's redirects name scheme and host, which a proxy's client does not know
     )
-    app.state.arrivals = arrivals = Arrivals(limits)
+    app.state.body_reader = body_reader = BodyReader(limits)
     bound = f"[{limits.host}]" if ":" in limits.host else limits.host
-    app.add_middleware(Guard, hosts=(*LOCAL_HOSTS, bound, *hosts), arrivals=arrivals, limits=limits)
+    app.add_middleware(Guard, hosts=(*LOCAL_HOSTS, bound, *hosts), body_reader=body_reader, limits=limits)
     about = {name: sendable(value) for name, value in about.items()}
     public = {name: value for name, value in dataclasses.asdict(limits).items() if name not in ("host", "port")}
 
@@ -144,42 +122,45 @@ def make_app(
     async def problem(request: Request, error: HTTPException) -> Response:
         return refusal(error.status_code, error.detail, error.headers)
 
-    @app.exception_handler(RequestValidationError)
-    async def invalid(request: Request, error: RequestValidationError) -> Response:
-        return refusal(422, _reason(error.errors()))
-
     @app.exception_handler(Exception)  # which is then raised again, for the log
     async def failure(request: Request, error: Exception) -> Response:
         return refusal(500, "the server failed; its log says why", HEADERS)
 
-    Wanted = request_model(limits, beam_size)
-    app.state.bodies = Bodies(limits, Wanted.model_fields)
+    TranslationRequest = request_model(limits, beam_size)
+    parser = BodyParser(limits, TranslationRequest.model_fields)
 
-    async def translate(wanted: Wanted, request: Request) -> Response:  # type: ignore[valid-type]  # for FastAPI to read
-        """Translate one sentence or many. Requests that wait are translated together."""
-        asked: Any = wanted
-        kind = Kind(asked.beam_size, asked.n_best, asked.attention)
-        try:
-            answer = asyncio.wrap_future(batcher.submit(kind, asked.sentences))
-            if not await _wait(request, answer):
-                return Response()  # nobody is there to read it
-            return Response(answer.result(), media_type="application/json")
-        except Busy as busy:
-            raise HTTPException(503, str(busy), {"Retry-After": str(busy.seconds)}) from None
-        except (Stopped, Late) as error:
-            raise HTTPException(503, str(error), AGAIN) from None
-        except Failed as error:
-            raise HTTPException(500, str(error)) from None
-
-    app.router.add_api_route(
+    @app.post(
         "/translate",
-        translate,
-        methods=["POST"],
         response_model=TranslationAnswer,
         response_description="the translations",
         responses={status: {"model": Problem, "description": text} for status, text in PROBLEMS.items()},
-        route_class_override=JsonRoute,
+        openapi_extra={
+            "requestBody": {
+                "content": {"application/json": {"schema": TranslationRequest.model_json_schema()}},
+                "required": True,
+            }
+        },
     )
+    async def translate(request: Request) -> Response:
+        """Translate one sentence or many. Requests that wait are translated together."""
+        _check_type(request.headers)
+        try:
+            value = await parser.parse(await request.body())
+            asked: Any = TranslationRequest.model_validate(value, from_attributes=True)
+            kind = Kind(asked.beam_size, asked.n_best, asked.attention)
+            answer = asyncio.wrap_future(batcher.submit(kind, asked.sentences))
+            if not await _wait(request, answer):
+                return Response()  # which the client does not read
+            return Response(answer.result(), media_type="application/json")
+        except ValidationError as error:
+            errors = error.errors(include_url=False, include_context=False, include_input=False)
+            raise HTTPException(422, _reason(errors)) from None
+        except Busy as busy:
+            raise HTTPException(503, str(busy), {"Retry-After": str(busy.seconds)}) from None
+        except (Stopped, Late) as error:
+            raise HTTPException(503, str(error), RETRY_LATER) from None
+        except Failed as error:
+            raise HTTPException(500, str(error)) from None
 
     @app.head(HEALTH, include_in_schema=False)
     @app.get(
@@ -191,8 +172,8 @@ def make_app(
     async def health() -> Response:
         """Say whether translations are to be had. The server listens before its model is loaded, and answers after."""
         status = "ok" if batcher.works else "stopping"
-        told = {"status": status, **about, "beam_size": beam_size, "waiting": batcher.waiting, "limits": public}
-        return JSONResponse(told, *((200, None) if batcher.works else (503, AGAIN)))
+        content = {"status": status, **about, "beam_size": beam_size, "waiting": batcher.waiting, "limits": public}
+        return JSONResponse(content) if status == "ok" else JSONResponse(content, 503, RETRY_LATER)
 
     folder = importlib.resources.files("transformer.serving") / "pages"
     for path, (name, media_type) in FILES.items():

@@ -1,4 +1,4 @@
-"""Requests that wait are put together and answered as one batch by one thread."""
+"""Waiting requests are put together and answered as one batch by one thread."""
 
 from __future__ import annotations
 
@@ -13,36 +13,32 @@ from typing import Any
 
 
 class Busy(Exception):
-    """So much waits already that no more may.
-
-    Args:
-        seconds: after which it is worth trying again.
-    """
+    """The queue is full; it is worth trying again after so many `seconds`."""
 
     def __init__(self, seconds: int) -> None:
         super().__init__(f"too much is waiting; try again in {seconds} s")
         self.seconds = seconds
 
 
-class Stopped(Exception):
-    """The batcher takes and begins nothing more."""
+class Unanswered(Exception):
+    """A job that gets no result; `reason` is told to the client."""
 
-    def __init__(self) -> None:
-        super().__init__("the server is stopping")
+    reason: str
 
-
-class Failed(Exception):
-    """A job could not be answered; the log says why."""
-
-    def __init__(self) -> None:
-        super().__init__("the translator failed; the server's log says why")
+    def __str__(self) -> str:
+        return self.reason
 
 
-class Late(Exception):
-    """Nobody waits for the result any more."""
+class Stopped(Unanswered):
+    reason = "the server is stopping"
 
-    def __init__(self) -> None:
-        super().__init__("no translation in time")
+
+class Failed(Unanswered):
+    reason = "the translator failed; the server's log says why"
+
+
+class Late(Unanswered):
+    reason = "no translation in time"
 
 
 @dataclasses.dataclass(eq=False)
@@ -54,36 +50,32 @@ class _Job:
 
 
 class Batcher:
-    """Answers jobs, the oldest first, together with those of the same kind that wait beside it.
+    """Answers jobs, the oldest first, together with waiting jobs of the same kind.
 
-    A job whose future is cancelled before it is begun is forgotten at once and makes room. Where a batch fails, each of
-    its jobs is tried alone, so that one cannot spoil the others' answers. One that fails alone is told `Failed`,
-    whatever was raised.
+    A job whose future is cancelled before it is begun leaves the queue at once. Where a batch fails, each of its jobs
+    is tried alone, so that one cannot spoil the others' answers. One that fails alone gets `Failed`, whatever was
+    raised.
 
     Args:
-        answer: called in the batcher's thread with a kind, the items of each job, and the time on the monotonic clock
-            until which any of them is waited for; returns a result for each job, or raises `Late`.
+        answer: called in the batcher's thread with a kind, the items of each job, and the latest deadline among them,
+            on the monotonic clock; returns a result for each job, or raises `Late`.
         max_waiting: items that may wait; those being answered are not counted.
         max_together: items of several jobs that may be answered together; one job may hold more.
-        timeout: seconds that a job is waited for.
+        timeout: seconds until a job's deadline.
 
     Attributes:
-        died: whether the thread has ended although nobody stopped it.
+        died: whether the thread has ended without `stop`.
     """
 
     def __init__(
-        self,
-        answer: Callable[[Any, list, float], Sequence],
-        max_waiting: int,
-        max_together: int,
-        timeout: float,
+        self, answer: Callable[[Any, list, float], Sequence], max_waiting: int, max_together: int, timeout: float
     ) -> None:
         self._answer, self._timeout = answer, timeout
         self._max_waiting, self._max_together = max_waiting, max_together
         self._changed = threading.Condition()
-        self._jobs: dict[_Job, None] = {}  # in the order of their coming
+        self._jobs: dict[_Job, None] = {}  # the oldest first
         self._stopped = self.died = False
-        self._seconds_per_item = 0.0  # of late
+        self._seconds_per_item = 0.0  # moving average
         self._thread = threading.Thread(target=self._work, name="batcher", daemon=True)
         self._thread.start()
 
@@ -99,10 +91,10 @@ class Batcher:
         return self._thread.is_alive() and not self._stopped
 
     def submit(self, kind: Hashable, items: Sequence) -> Future:
-        """Let a job wait; returns the future of its result, which can be cancelled until it is begun.
+        """Queue a job; returns the future of its result, which can be cancelled until it is begun.
 
         Raises:
-            Busy: it would make more items wait than may.
+            Busy: more items would wait than may.
             Stopped: after `stop`.
         """
         job = _Job(kind, items, time.monotonic() + self._timeout)
@@ -114,11 +106,11 @@ class Batcher:
                 raise Busy(max(1, math.ceil(size * self._seconds_per_item)))
             self._jobs[job] = None
             self._changed.notify()
-        job.future.add_done_callback(lambda _: self._forget(job))
+        job.future.add_done_callback(lambda _: self._remove(job))
         return job.future
 
     def stop(self) -> None:
-        """Finish what was begun; refuse what waits and what comes."""
+        """Finish what was begun; refuse the waiting and all later jobs."""
         with self._changed:
             self._stopped = True
             refused, self._jobs = list(self._jobs), {}
@@ -134,12 +126,12 @@ class Batcher:
     def _size(self) -> int:
         return sum(len(job.items) for job in self._jobs)
 
-    def _forget(self, job: _Job) -> None:
+    def _remove(self, job: _Job) -> None:
         with self._changed:
             self._jobs.pop(job, None)
 
     def _take(self) -> list[_Job]:
-        """Wait for jobs and return those to answer together; none at the end."""
+        """Wait for jobs and return those to answer together; none after `stop`."""
         with self._changed:
             self._changed.wait_for(lambda: self._jobs or self._stopped)
             taken: list[_Job] = []
@@ -163,7 +155,7 @@ class Batcher:
                     self._finish(jobs)
                     seconds = (time.monotonic() - begun) / max(1, sum(len(job.items) for job in jobs))
                     self._seconds_per_item += 0.2 * (seconds - self._seconds_per_item)
-        except BaseException:  # a mistake of ours; the server sees that the thread is gone and ends
+        except BaseException:  # a mistake of ours; the server notices `died` and ends
             self.died = True
             logging.getLogger(__name__).critical("the thread that translates has died", exc_info=True)
             for job in jobs:

@@ -19,7 +19,7 @@ class ServeConfig:
     max_beam: int = 8  # largest beam_size of a request, and so the most hypotheses
     max_attention: int = 500_000  # attention weights in an answer, some 7 bytes each
     max_requests: int = 256  # that are being answered at one time
-    max_arriving: int = 256  # more, whose body is still coming; beyond them the one that has come longest gives way
+    max_arriving: int = 256  # more, whose body is not complete; beyond them the oldest is refused
     max_chunks: int = 128  # pieces of a body that is sent in pieces (Transfer-Encoding: chunked)
     max_waiting: int = 1024  # sentences that wait to be translated
     max_together: int = 256  # sentences of several requests that are translated together
@@ -28,23 +28,11 @@ class ServeConfig:
 
     def __post_init__(self) -> None:
         require(0 <= self.port < 65536, "port", "from 0 to 65535", self.port)
-        for name in (
-            "max_sentences",
-            "max_characters",
-            "max_body",
-            "max_attention",
-            "max_requests",
-            "max_arriving",
-            "max_chunks",
-            "max_together",
-        ):
-            require_positive(name, getattr(self, name))
         require(1 <= self.max_beam <= 64, "max_beam", "from 1 to 64", self.max_beam)
-        for name in ("timeout", "arrival_timeout"):
-            require(0 < getattr(self, name) <= 3600, name, "above 0 and at most 3600", getattr(self, name))
-        require(
-            self.max_waiting >= self.max_sentences,
-            "max_waiting",
-            f"at least max_sentences={self.max_sentences}, or a full request could never wait",
-            self.max_waiting,
-        )
+        rule = f"at least max_sentences={self.max_sentences}, or a full request could never wait"
+        require(self.max_waiting >= self.max_sentences, "max_waiting", rule, self.max_waiting)
+        for name, value in vars(self).items():
+            if name.startswith("max_"):
+                require_positive(name, value)
+            if name.endswith("timeout"):
+                require(0 < value <= 3600, name, "above 0 and at most 3600", value)

@@ -1,4 +1,4 @@
-"""What stands between the network and the application: which hosts, how many requests, how long, which headers."""
+"""Middleware that bounds what reaches the application: which hosts, how many requests, how long; and the headers."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from transformer.serving.arrivals import AGAIN, Arrivals
 from transformer.serving.config import ServeConfig
 from transformer.serving.hosts import ANY_HOST, host_name
+from transformer.serving.request_bodies import RETRY_LATER, BodyReader, short
 from transformer.system.messages import one_line
 
 # The pages load their own files and ask their own server; nothing else, and nobody may frame them.
@@ -27,12 +27,6 @@ HEADERS = {
     "Cache-Control": "no-store",
 }
 HEALTH = "/health"
-LONGEST = 60  # characters of a stranger's name that an error repeats
-
-
-def short(name: str) -> str:
-    """Return a stranger's name for an error: in quotes, short, without characters that cannot be printed or sent."""
-    return one_line(repr(name if len(name) <= LONGEST else f"{name[:LONGEST]}..."))
 
 
 def refusal(status: int, error: str, headers: Mapping[str, str] | None = None) -> JSONResponse:
@@ -45,20 +39,20 @@ class Guard:
 
     Host names other than the allowed ones: a name that an attacker controls and points at this machine would let his
     page read the answers (DNS rebinding). `HEALTH`, which tells no secret, is answered under every name, since load
-    balancers ask for it by address. Bodies beyond `Arrivals`. More requests at one time than allowed. Requests without
-    an answer in time: their work is cancelled.
+    balancers ask for it by address. Bodies that `BodyReader` refuses. More requests at one time than allowed. Requests
+    without an answer in time: their work is cancelled.
 
     Args:
         app: the application.
         hosts: allowed in the Host header; `ANY_HOST` allows all.
-        arrivals: reads the bodies.
+        body_reader: of all requests.
         limits: of requests.
     """
 
-    def __init__(self, app: ASGIApp, hosts: Iterable[str], arrivals: Arrivals, limits: ServeConfig) -> None:
-        self.app, self.arrivals, self.limits = app, arrivals, limits
+    def __init__(self, app: ASGIApp, hosts: Iterable[str], body_reader: BodyReader, limits: ServeConfig) -> None:
+        self.app, self.body_reader, self.limits = app, body_reader, limits
         self.hosts = {host.lower() for host in hosts}
-        self.requests = 0  # those being answered, pages and the health report aside
+        self.requests = 0  # being answered, pages and the health report not counted
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -81,14 +75,14 @@ class Guard:
             if scope["method"] != "POST":
                 async with asyncio.timeout_at(end):
                     await self.app(scope, receive, send_with_headers)
-            elif (body := await self.arrivals.body(receive)) is not None:
+            elif (body := await self.body_reader.read(receive)) is not None:
                 async with asyncio.timeout_at(end):
                     await self._answer_body(body, scope, receive, send_with_headers)
         except (HTTPException, TimeoutError) as error:
             if started:  # the client does not read; uvicorn closes its connection
                 return
             if isinstance(error, TimeoutError):
-                error = HTTPException(503, f"no translation within {self.limits.timeout:g} s", AGAIN)
+                error = HTTPException(503, f"no translation within {self.limits.timeout:g} s", RETRY_LATER)
             await refusal(error.status_code, error.detail, error.headers)(scope, receive, send_with_headers)
 
     def _check_headers(self, scope: Scope) -> None:
@@ -100,19 +94,19 @@ class Guard:
                 421, f"this server does not answer to the host {short(host)}; start it with --allow-host NAME"
             )
         if length.isdecimal() and int(length) > self.limits.max_body:
-            raise HTTPException(413, self.arrivals.too_large)
+            raise HTTPException(413, self.body_reader.too_large)
 
     async def _answer_body(self, body: bytes, scope: Scope, receive: Receive, send: Send) -> None:
         if self.requests >= self.limits.max_requests:
-            raise HTTPException(503, f"{self.requests} requests are being served already; try again", AGAIN)
+            raise HTTPException(503, f"{self.requests} requests are being served already; try again", RETRY_LATER)
         messages = iter([{"type": "http.request", "body": body, "more_body": False}])
 
-        async def again() -> Message:
+        async def receive_again() -> Message:
             return next(messages, None) or await receive()
 
         self.requests += 1
         try:
-            await self.app(scope, again, send)
+            await self.app(scope, receive_again, send)
         finally:
             self.requests -= 1
 

@@ -14,14 +14,7 @@ def host_name(host: str) -> str:
 
 
 def allowed_host(name: str) -> str:
-    """Return a host that is to be answered, as a browser names it in the Host header.
-
-    Args:
-        name: host name or address, or `ANY_HOST`.
-
-    Raises:
-        ValueError: it is none.
-    """
+    """Return a host's name or address as a browser writes it in the Host header, or `ANY_HOST`; else a ValueError."""
     if name == ANY_HOST:
         return name
     host = f"[{name}]" if name.count(":") > 1 and not name.startswith("[") else name

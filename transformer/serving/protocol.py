@@ -12,28 +12,20 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from transformer.serving.config import ServeConfig
 
-PIECE = 2**14  # bytes that are parsed before it is looked again whether they should be
-DEAF_SECONDS = 0.05  # between looks at what is only thrown away
+PIECE = 2**14  # bytes that are parsed before it is checked again whether they should be
+DISCARD_SECONDS = 0.05  # between two reads of what is only discarded
 SPARE_SECONDS = 5  # for clients to read the last answer before their connection is cut
 
 
 class BoundedConnection(h11.Connection):
-    """Counts the chunks of each body: each costs more than ten microseconds, though it may hold a single byte.
-
-    Args:
-        max_chunks: of a body.
-    """
+    """Counts the chunks of each body: each costs more than ten microseconds, though it may hold a single byte."""
 
     def __init__(self, max_chunks: int) -> None:
         super().__init__(h11.SERVER)
         self._max_chunks, self._chunks = max_chunks, 0
 
     def next_event(self) -> Any:
-        """Return the next event, as h11 defines it.
-
-        Raises:
-            h11.RemoteProtocolError: the client does not speak HTTP, or in too many chunks.
-        """
+        """Return the next event, as h11 defines it; a body in too many chunks is a RemoteProtocolError."""
         event = super().next_event()
         if isinstance(event, h11.Request):
             self._chunks = 0
@@ -45,7 +37,7 @@ class BoundedConnection(h11.Connection):
 
 
 class BoundedProtocol(H11Protocol):
-    """Cuts connections that are slow to say what they want or to read what they asked for, and those that are costly.
+    """Closes connections that send or read too slowly, and those whose requests cost too much.
 
     Args:
         limits: of requests.
@@ -57,39 +49,37 @@ class BoundedProtocol(H11Protocol):
         self.conn = BoundedConnection(limits.max_chunks)
         self._limits = limits
         self._unread = bytearray()
-        self._deaf = False  # what comes is thrown away: a connection cut at once could lose the client our last answer
-        self._asking: asyncio.TimerHandle | None = None  # how long the next request may take to be told
-        self._answering: asyncio.TimerHandle | None = None  # how long the client may read nothing
+        self._discarding = False  # what comes: the client could lose our last answer if the connection closed at once
+        self._request_timer: asyncio.TimerHandle | None = None  # how long the next request may take to arrive
+        self._write_timer: asyncio.TimerHandle | None = None  # how long the client may read nothing
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Begin to wait for a request."""
         super().connection_made(transport)
         self._wait_for_request()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Wait for nothing more."""
-        for timer in (self._asking, self._answering):
+        for timer in (self._request_timer, self._write_timer):
             _stop(timer)
         self._unread.clear()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Take what came; it is parsed piece by piece, and only up to the end of a request."""
+        """Receive bytes, which are parsed piece by piece, and only up to the end of a request."""
         self._unset_keepalive_if_required()
-        if self._deaf:  # at a leisurely pace, which keeps the sender from making work
+        if self._discarding:  # slowly, so that the client cannot cause work
             self.flow.pause_reading()
-            self.loop.call_later(DEAF_SECONDS, self.flow.resume_reading)
+            self.loop.call_later(DISCARD_SECONDS, self.flow.resume_reading)
             return
         self._unread += data
         self.handle_events()
 
     def handle_events(self) -> None:
-        """Parse what is here of a request."""
-        if self._deaf or self.transport.is_closing():
+        """Parse what has arrived of a request."""
+        if self._discarding or self.transport.is_closing():
             return
         super().handle_events()
         # h11 bounds headers that are incomplete, but reads complete ones of any length: so it gets them in pieces.
-        while self._unread and self.conn.their_state in (h11.IDLE, h11.SEND_BODY) and not self._deaf:
+        while self._unread and self.conn.their_state in (h11.IDLE, h11.SEND_BODY) and not self._discarding:
             self.conn.receive_data(bytes(self._unread[:PIECE]))
             del self._unread[:PIECE]
             super().handle_events()
@@ -99,24 +89,22 @@ class BoundedProtocol(H11Protocol):
             self.flow.pause_reading()
 
     def on_response_complete(self) -> None:
-        """Wait for the next request; what still comes of this one's body is passed over for as long."""
+        """Wait for the next request; what still comes of this one's body is discarded meanwhile."""
         self._wait_for_request()
         super().on_response_complete()
 
     def pause_writing(self) -> None:
-        """Begin to wait for the client to read."""
         super().pause_writing()
-        self._answering = self.loop.call_later(self._limits.timeout, self.transport.abort)
+        self._write_timer = self.loop.call_later(self._limits.timeout, self.transport.abort)
 
     def resume_writing(self) -> None:
-        """Go on."""
         super().resume_writing()
-        _stop(self._answering)
+        _stop(self._write_timer)
         self._wait_for_request()
 
     def shutdown(self) -> None:
-        """Close the connection, at the latest a little after its request is answered."""
-        if self._deaf:
+        """Close the connection, at the latest `SPARE_SECONDS` after its request is answered."""
+        if self._discarding:
             self.transport.close()
         else:
             super().shutdown()
@@ -124,10 +112,10 @@ class BoundedProtocol(H11Protocol):
             self.loop.call_later(SPARE_SECONDS, self.transport.abort)
 
     def send_400_response(self, msg: str) -> None:
-        """Say what is wrong with what cannot be parsed, unless it has its answer already; listen to no more of it."""
+        """Answer what cannot be parsed, unless it has its answer already; discard the rest."""
         if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
-            self._tell_mistake()
-        self._deaf = True
+            self._send_error()
+        self._discarding = True
         self._unread.clear()
         if self.cycle is not None:  # its body will never be complete
             self.cycle.disconnected = True
@@ -135,7 +123,7 @@ class BoundedProtocol(H11Protocol):
         self.transport.write_eof()
         self._wait_for_request()  # that is, for the end of the connection
 
-    def _tell_mistake(self) -> None:
+    def _send_error(self) -> None:
         status, error = 400, "this is not HTTP, or its headers are too long"
         if self.conn.their_state is not h11.ERROR:  # h11 itself sees no error in it
             status, error = 413, f"the body must come in at most {self._limits.max_chunks} chunks; send it whole"
@@ -149,13 +137,13 @@ class BoundedProtocol(H11Protocol):
             self.transport.write(self.conn.send(event) or b"")
 
     def _unsupported_upgrade_warning(self) -> None:
-        """Say nothing: a stranger's wish for another protocol is passed over, as HTTP allows."""
+        """Log nothing: a client's wish for another protocol is ignored, as HTTP allows."""
 
     def _wait_for_request(self) -> None:
-        _stop(self._asking)
-        self._asking = self.loop.call_later(self._limits.arrival_timeout, self._give_up_asking)
+        _stop(self._request_timer)
+        self._request_timer = self.loop.call_later(self._limits.arrival_timeout, self._request_is_late)
 
-    def _give_up_asking(self) -> None:
+    def _request_is_late(self) -> None:
         being_answered = bool(self.cycle) and not (self.cycle.response_complete or self.cycle.disconnected)
         if not (being_answered or self.flow.write_paused):  # these have limits of their own
             self.transport.abort()

@@ -1,4 +1,4 @@
-"""What goes over the wire, as pydantic checks it and as the OpenAPI document shows it."""
+"""Requests and answers, as pydantic checks them and as the OpenAPI document shows them."""
 
 # Annotations stay objects here: those of the request hold limits that are known only when the server starts.
 
@@ -10,7 +10,7 @@ from transformer.serving.config import ServeConfig
 
 
 class Kind(NamedTuple):
-    """What requests have to agree in to be translated together."""
+    """Settings that requests must share to be translated together."""
 
     beam_size: int
     n_best: int
@@ -25,12 +25,7 @@ Integer = Annotated[int, BeforeValidator(_whole)]  # 2.0 is an integer in JSON, 
 
 
 def request_model(limits: ServeConfig, default_beam: int) -> type[BaseModel]:
-    """Return the model of a request within the limits.
-
-    Args:
-        limits: of the server.
-        default_beam: beam size of a request that names none.
-    """
+    """Return the model of a request within the server's limits; its beam size is `default_beam` where it names none."""
     most = limits.max_characters
     one = {"type": "string", "maxLength": most, "pattern": "^[^\\x00]*$"}
     schema = {

@@ -12,15 +12,15 @@ import sys
 import uvicorn
 from fastapi import FastAPI
 
-from transformer.serving.arrivals import Arrivals
 from transformer.serving.batcher import Batcher
 from transformer.serving.config import ServeConfig
 from transformer.serving.protocol import SPARE_SECONDS, BoundedProtocol
+from transformer.serving.request_bodies import BodyReader
 from transformer.system.errors import UserError
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """Return a socket that listens, so that nobody else can take the port while the model is loaded.
+    """Return a listening socket, so that no other process can take the port while the model is loaded.
 
     Raises:
         UserError: the port is in use or not allowed, or the address is not one of this machine.
@@ -46,11 +46,10 @@ def listen(host: str, port: int) -> socket.socket:
 class Server(uvicorn.Server):
     """Serves an application until a signal; then finishes what is being translated and refuses the rest.
 
-    It ends by itself where the batcher's thread has died: nothing would be answered any more.
+    It ends by itself where the batcher's thread has ended with an error: nothing would be answered any more.
 
     Args:
-        app: the application, of `make_app`.
-        batcher: that of the application; stopped at the end.
+        app: of `make_app`, with its batcher, which is stopped at the end.
         limits: of requests.
         access_log: write a line for each request, which never holds its text.
     """
@@ -69,10 +68,10 @@ class Server(uvicorn.Server):
         )
         super().__init__(config)
         self._batcher = batcher
-        self._arrivals: Arrivals = app.state.arrivals
+        self._body_reader: BodyReader = app.state.body_reader
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Say where the server is to be found once it answers."""
+        """Start, and say at which address."""
         await super().startup(sockets)
         for listener in sockets or ():
             host, port = listener.getsockname()[:2]
@@ -86,16 +85,12 @@ class Server(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Refuse what waits and what is still coming, then let uvicorn finish the rest."""
         self._batcher.stop()
-        self._arrivals.stop()
+        self._body_reader.stop()
         await super().shutdown(sockets)
 
 
 def serve(app: FastAPI, batcher: Batcher, limits: ServeConfig, listener: socket.socket, access_log: bool) -> None:
-    """Serve until Ctrl-C, SIGTERM or, of a closed terminal, SIGHUP; a second Ctrl-C does not wait for clients.
-
-    Raises:
-        UserError: the batcher's thread has died.
-    """
+    """Serve until Ctrl-C, SIGTERM or, of a closed terminal, SIGHUP; a second Ctrl-C does not wait for clients."""
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
     logging.getLogger("uvicorn.access").setLevel(logging.INFO)
     # Not its warnings: they tell that somebody sent what is no HTTP, who can do so until the disk is full.

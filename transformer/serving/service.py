@@ -1,14 +1,13 @@
-"""What the translation server does with requests that were put together: translate them and write the answers' JSON."""
+"""Translating requests that were put together, and writing the answers' JSON."""
 
 from __future__ import annotations
 
+import collections
 import dataclasses
-import itertools
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from time import monotonic
-from typing import Any
 
 import numpy as np
 
@@ -23,6 +22,8 @@ DIGITS = 4  # of attention weights after the point
 WITHOUT_ATTENTION = (
     "no attention: too long a sentence, or more than the {:,} weights of one answer; ask for less at once"
 )
+Place = tuple[int, int]  # of a request, and of a sentence in it
+Batch = dict[Place, str]
 
 
 class Service:
@@ -49,65 +50,70 @@ class Service:
     def translator(self, beam_size: int) -> Translator:
         """Return the translator of a beam size; the first use of each takes seconds, while TensorFlow traces it."""
         if beam_size not in self._translators:
-            first = self._translators[self.default.beam_size]
-            self._translators[beam_size] = first.with_search(beam_size=beam_size)
+            default = self._translators[self.default.beam_size]
+            self._translators[beam_size] = default.with_search(beam_size=beam_size)
         return self._translators[beam_size]
 
     def warm_up(self) -> None:
-        """Make the graphs of the two searches that are asked for most, the default and greedy, whatever the length."""
+        """Make the graphs of the two most frequent searches, the default and greedy, for all lengths."""
         for beam_size in {self.default.beam_size, 1}:
             self.translator(beam_size).searcher.warm_up()
         self.answer(Kind(self.default.beam_size, self.default.beam_size, attention=True), [["a"]])
 
     def answer(self, kind: Kind, requests: Sequence[Sequence[str]], deadline: float = math.inf) -> list[bytes]:
-        """Return the answer of each request, JSON in UTF-8.
-
-        Args:
-            kind: how to translate.
-            requests: a list of sentences each.
-            deadline: on the monotonic clock.
+        """Return the answer of each request, a list of sentences, as JSON in UTF-8.
 
         Raises:
-            Late: the deadline passed; it is looked at between the batches of the translator.
+            Late: the deadline on the monotonic clock passed, which is checked between the translator's batches.
         """
 
         def progress(done: int) -> None:
             if monotonic() > deadline:
                 raise Late
 
-        def translate(sentences: Sequence[str], with_attention: bool) -> list[list[Translation]]:
-            return self.translator(kind.beam_size).translate(sentences, kind.n_best, with_attention, progress)
+        def translate(batch: Batch, with_attention: bool) -> Iterator[tuple[Place, list[Translation]]]:
+            translator = self.translator(kind.beam_size)
+            found = translator.translate(list(batch.values()), kind.n_best, with_attention, progress)
+            return zip(batch, found, strict=True)
 
+        sentences = {(r, s): text for r, texts in enumerate(requests) for s, text in enumerate(texts)}
         if kind.attention:
-            found = iter(self._with_attention(kind, requests, translate))
+            with_attention, without = self._divided(sentences, kind.n_best)
+            found = {place: each for batch in with_attention for place, each in translate(batch, True)}
+            found |= {place: self._warned(each) for place, each in translate(without, False)}
         else:
-            found = iter(translate([sentence for sentences in requests for sentence in sentences], False))
-        return [_to_json([(sentence, next(found)) for sentence in sentences]) for sentences in requests]
+            found = dict(translate(sentences, False))
+        return [_to_json([(text, found[r, s]) for s, text in enumerate(texts)]) for r, texts in enumerate(requests)]
 
-    def _with_attention(
-        self, kind: Kind, requests: Sequence[Sequence[str]], translate: Callable
-    ) -> list[Sequence[Translation]]:
-        """Translate in groups whose weights are no more than one answer may hold, which bounds the memory."""
-        sentences = [sentence for group in requests for sentence in group]
-        weights = [kind.n_best * number for number in self._most_weights(sentences)]
-        places = range(len(sentences))
-        too_many = _beyond([len(group) for group in requests], weights, self._max_attention)
-        found: dict[int, Sequence[Translation]] = {}
-        for group in _groups([place for place in places if place not in too_many], weights, self._max_attention):
-            results = translate([sentences[place] for place in group], True)
-            found.update(zip(group, results, strict=True))
-        if too_many:
-            plain = translate([sentences[place] for place in too_many], False)
-            found.update(zip(too_many, (self._warned(group) for group in plain), strict=True))
-        return [found[place] for place in places]
+    def _divided(self, sentences: Batch, n_best: int) -> tuple[list[Batch], Batch]:
+        """Return the batches to translate with attention, and the sentences that get none.
 
-    def _most_weights(self, sentences: Sequence[str]) -> list[float]:
+        Neither an answer nor a batch holds more weights than the limit, which bounds the memory.
+        """
+        batches: list[Batch] = [{}]
+        without: Batch = {}
+        in_answer: dict[int, float] = collections.defaultdict(float)
+        in_batch = 0.0
+        for (place, text), weights in zip(sentences.items(), self._most_weights(sentences.values()), strict=True):
+            weights *= n_best
+            if in_answer[place[0]] + weights > self._max_attention:
+                without[place] = text
+                continue
+            in_answer[place[0]] += weights
+            in_batch += weights
+            if in_batch > self._max_attention:
+                batches.append({})
+                in_batch = weights
+            batches[-1][place] = text
+        return batches, without
+
+    def _most_weights(self, sentences: Iterable[str]) -> list[float]:
         """Return how many attention weights a hypothesis of each sentence has at most.
 
         One that is longer than the model reads has none to return, but those of its parts would be computed.
         """
         translator, found = self.translator(self.default.beam_size), []
-        for parts in translator.reader.parts(sentences, with_attention=True):
+        for parts in translator.reader.parts(list(sentences), with_attention=True):
             lengths = np.array([len(part.row) for part in parts])
             most, _ = translator.limits(lengths)
             found.append(float(lengths.sum() * most.sum()) if parts[0].shown else math.inf)
@@ -118,44 +124,13 @@ class Service:
         return [dataclasses.replace(found, warnings=(*found.warnings, warning)) for found in hypotheses]
 
 
-def _beyond(sizes: Sequence[int], weights: Sequence[float], limit: int) -> list[int]:
-    """Return the places that make an answer hold more than `limit` weights; `sizes` are the answers' sentences."""
-    beyond, places = [], iter(range(len(weights)))
-    for size in sizes:
-        total = 0.0
-        for place in itertools.islice(places, size):
-            if total + weights[place] > limit:
-                beyond.append(place)
-            else:
-                total += weights[place]
-    return beyond
-
-
-def _groups(places: Sequence[int], weights: Sequence[float], limit: int) -> list[list[int]]:
-    """Return places in groups, in order; a group's weights are `limit` at most in all."""
-    groups: list[list[int]] = []
-    total = 0.0
-    for place in places:
-        total += weights[place]
-        if not groups or total > limit:
-            groups.append([])
-            total = weights[place]
-        groups[-1].append(place)
-    return groups
-
-
-def _to_json(sentences: Sequence[tuple[str, Sequence[Translation]]]) -> bytes:
-    # One by one: a thread that writes JSON lets no other run meanwhile, and all weights together take it too long.
-    entries = (
-        json.dumps(_with_weights(sentence, hypotheses), ensure_ascii=False, allow_nan=False)
-        for sentence, hypotheses in sentences
-    )
+def _to_json(translations: Iterable[tuple[str, Sequence[Translation]]]) -> bytes:
+    entries = []
+    for sentence, hypotheses in translations:
+        entry = described(sentence, hypotheses)
+        for found, hypothesis in zip(entry["hypotheses"], hypotheses, strict=True):
+            weights = hypothesis.attention
+            found["attention"] = None if weights is None else weights.astype(float).round(DIGITS).tolist()
+        # One by one: a thread that writes JSON lets no other run meanwhile, and all weights together take it too long.
+        entries.append(json.dumps(entry, ensure_ascii=False, allow_nan=False))
     return f'{{"translations": [{", ".join(entries)}]}}'.encode()
-
-
-def _with_weights(sentence: str, hypotheses: Sequence[Translation]) -> dict[str, Any]:
-    entry = described(sentence, hypotheses)
-    for found, hypothesis in zip(entry["hypotheses"], hypotheses, strict=True):
-        weights = hypothesis.attention
-        found["attention"] = None if weights is None else weights.astype(float).round(DIGITS).tolist()
-    return entry

@@ -64,9 +64,8 @@ function example(method, path, body) {
   return element("pre", {}, words.map(quoted).join(" "));
 }
 
-function operation(path, method, described, schemas, sentences) {
-  const reference = described.requestBody?.content["application/json"].schema.$ref;
-  const request = reference && schemas[name(reference)];
+function operation(path, method, described, sentences) {
+  const request = described.requestBody?.content["application/json"].schema;
   const body = request && { sentences: sentences.length ? sentences : request.properties.sentences.examples[0] };
   const answers = Object.entries(described.responses).map(([status, answer]) => {
     const schema = answer.content?.["application/json"]?.schema;
@@ -97,7 +96,7 @@ async function begin() {
   const { schemas } = api.components;
   for (const [path, methods] of Object.entries(api.paths)) {
     for (const [method, described] of Object.entries(methods)) {
-      main.append(...operation(path, method, described, schemas, sentences));
+      main.append(...operation(path, method, described, sentences));
     }
   }
   for (const [key, schema] of Object.entries(schemas)) {
