@@ -272,7 +272,7 @@ def test_a_live_stream_reads_as_any_other(chunks):
         "lines": lambda stream: list(iter(stream.readline, b"")),
         "at most two bytes of a line": lambda stream: list(iter(lambda: stream.readline(2), b"")),
         "all": lambda stream: [stream.read()],
-        "some": lambda stream: [stream.peek(), stream.read(1), stream.read(3), stream.read1(), stream.read()],
+        "some": lambda stream: [stream.peek(), stream.read(1), stream.read(3), stream.read()],
     }
     for way in ways.values():
         reader, writer = os.pipe()

@@ -17,10 +17,9 @@ import numpy as np
 import safetensors
 from safetensors.numpy import save as serialise
 
-from transformer.system.errors import UserError
+from transformer.system.errors import UserError, panics_as_errors
 from transformer.system.files import parse_json, write_atomically
 from transformer.system.messages import called
-from transformer.system.panics import panics_as_errors
 
 MOST_HEADER = 2**23  # bytes of a file's header; 64 layers with Adam's two moments and an average need 2.4 million
 PREFIX = "model/"  # of the names of a model's weights in a file

@@ -12,7 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO, TextIO
+from typing import Any, TextIO
 
 from transformer.checkpoints.run import RunDirectory
 from transformer.config.sections import DEFAULT_RUN
@@ -197,7 +197,7 @@ def standard_input() -> tuple[Iterator[str], Callable[[], bool] | None]:
 
     The lines raise UserError where one is not UTF-8.
     """
-    stream: BinaryIO | io.BufferedIOBase = sys.stdin.buffer
+    stream: text_files.Stream = sys.stdin.buffer
     idle = None
     with contextlib.suppress(io.UnsupportedOperation):  # something else stands for it
         descriptor = sys.stdin.fileno()
@@ -207,7 +207,7 @@ def standard_input() -> tuple[Iterator[str], Callable[[], bool] | None]:
     return _standard_input(stream), idle
 
 
-def _standard_input(stream: BinaryIO | io.BufferedIOBase) -> Iterator[str]:
+def _standard_input(stream: text_files.Stream) -> Iterator[str]:
     try:
         yield from text_files.decoded(stream, "standard input")
     except OSError as error:

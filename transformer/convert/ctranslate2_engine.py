@@ -1,7 +1,4 @@
-"""Translating with an exported CTranslate2 model instead of TensorFlow.
-
-Axes: S source tokens, T output tokens.
-"""
+"""Translating with an exported CTranslate2 model instead of TensorFlow. Axes: S source tokens, T output tokens."""
 
 from __future__ import annotations
 
@@ -13,7 +10,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import tensorflow as tf
 
 from transformer.config.sections import SMALLEST_TOP_P, CleaningConfig, SearchConfig
 from transformer.config.stored import stored_config
@@ -23,44 +19,33 @@ from transformer.convert.directory import check_digest, check_intact, read_descr
 from transformer.data.tokenizers.vocabularies import TokenizerPair
 from transformer.ids import END_ID, PAD_ID, START_ID
 from transformer.inference.reading import Part, Reader
-from transformer.inference.result import Translation, one_line
+from transformer.inference.result import Translation
 from transformer.inference.translator import Translator
 from transformer.search.loop import Hypotheses
 from transformer.search.strategy import coverage_penalty, length_penalty
 from transformer.system.errors import UserError
 from transformer.system.files import own_path
-from transformer.system.threads import STREAMS, cores_of_a_stream, refuse_fork
+from transformer.system.threads import PARALLEL, cores_each, refuse_fork
 
 
 class _Found(NamedTuple):
-    """A hypothesis of the library.
+    """A hypothesis of the library."""
 
-    Attributes:
-        ids: T, the end token included.
-        score: by which hypotheses are ordered.
-        attention: (T, S), the mean over the heads of the last layer, or None.
-        logs: log-probabilities of the tokens (T,); none as long as they are not known.
-    """
-
-    ids: list[int]
-    score: float
-    attention: np.ndarray | None
-    logs: np.ndarray = np.zeros(0, np.float32)
+    ids: list[int]  # T, the end token included
+    score: float  # by which hypotheses are ordered
+    attention: np.ndarray | None  # (T, S), the mean over the heads of the last layer
+    log_probabilities: np.ndarray = np.zeros(0, np.float32)  # of the tokens (T,), once they are known
 
 
-@functools.cache  # drawing opens the model for each batch
+@functools.cache  # sampling opens the model for each batch
 def compute_type(flags: Path = Path("/proc/cpuinfo")) -> str:
-    """Return the type in which this processor shall calculate with an export's weights, whatever theirs is.
+    """Return the type in which this processor calculates: 'default', that of an export's weights, or 'float32'.
 
     On x86 the library has two engines: Intel's MKL, which alone has 'int16', and oneDNN, its choice on other makers'
     processors. Without VNNI instructions oneDNN adds products of 8 bits in pairs, and cuts sums that 16 bits cannot
     hold. There quantised weights are turned into float32 when they are loaded.
 
-    Args:
-        flags: file that lists the processor's abilities; where there is none, VNNI counts as missing.
-
-    Returns:
-        'default', the weights' own, or 'float32'.
+    `flags` is the file that lists the processor's abilities; where there is none, VNNI counts as missing.
 
     Source: oneDNN's guide, "Nuances of int8 Computations".
     """
@@ -77,20 +62,17 @@ class CTranslate2Translator(Translator):
     """`Translator.translate` on an export of format 'ctranslate2': the same sentences, parts, warnings and results.
 
     What differs: beam search goes by the rule of `SearchConfig.finished` = 'aside', whatever that says; the coverage
-    penalty and the form 'gnmt' of the length penalty order the finished hypotheses and decide nothing before; drawn
+    penalty and the form 'gnmt' of the length penalty order the finished hypotheses and change nothing before; sampled
     tokens are others for the same seed; `Translation.heads` is None. Scores and log-probabilities are those of the
     whole vocabulary, as everywhere in this package (the library's own are of the tokens that were allowed).
 
-    Nothing but `translate` and `with_search` works: there is no Keras model behind it.
+    Only `translate` and `with_search` work: there is no Keras model.
 
     Args:
         model: the directory that CTranslate2 reads.
         tokenizers: the pair that the model was trained with.
-        search: how to search or draw, and limits.
-        max_positions: longest sequence of the model, in tokens.
-        source_language: code, by which sentences are told apart; empty: as in English.
+        search, max_positions, source_language, cleaning: see `Translator`.
         cached: numbers that the model keeps of each token that it writes, see `ModelConfig.cached`.
-        cleaning: see `Translator`.
 
     Use: `CTranslate2Translator.load(export).translate(["a sentence"])`.
     """
@@ -105,15 +87,13 @@ class CTranslate2Translator(Translator):
         cached: int = 1,
         cleaning: CleaningConfig | None = None,
     ) -> None:
-        self.model, self._kept = model, cached
-        self.tokenizers, self.search, self.max_positions = tokenizers, search, max_positions
-        self.reader = Reader(tokenizers.source, max_positions, search.cut, source_language, cleaning)
+        self.model, self._cached = model, cached
+        self.tokenizers, self.max_positions = tokenizers, max_positions
         self._pieces = [
             tokenizer.pieces(range(tokenizer.vocabulary_size)) for tokenizer in (tokenizers.source, tokenizers.target)
         ]
         self._ids = {piece: index for index, piece in enumerate(self._pieces[1])}
-        self._penalty = functools.cache(lambda n: float(length_penalty(n, search.length_penalty, search.penalty)))
-        self._engine = self._open()
+        self._use(search, Reader(tokenizers.source, max_positions, search.cut, source_language, cleaning))
 
     @classmethod
     def load(  # type: ignore[override]  # an export holds one set of weights
@@ -140,25 +120,22 @@ class CTranslate2Translator(Translator):
         language, cached = str(description["source_language"]), config.model.cached
         return cls(own_path(path, MODEL), tokenizers, config.search, positions, language, cached, config.cleaning)
 
-    def _searching(self, search: SearchConfig) -> CTranslate2Translator:
-        language, cleaning, positions = self.reader.language, self.reader.cleaning, self.max_positions
-        return CTranslate2Translator(self.model, self.tokenizers, search, positions, language, self._kept, cleaning)
-
-    @property
-    def _cached(self) -> int:
-        return self._kept
+    def _use(self, search: SearchConfig, reader: Reader) -> None:
+        self.search, self.reader = search, reader
+        self._penalty = functools.cache(lambda n: float(length_penalty(n, search.length_penalty, search.penalty)))
+        self._engine = self._open()
 
     def _open(self) -> Any:
-        """Open the model with as many workers as there are streams, or one, newly seeded, where tokens are drawn."""
+        """Open the model for as many batches side by side as ours; for one, newly seeded, where tokens are sampled."""
         library().set_random_seed(self.search.seed)  # of workers that are yet to start
-        workers = 1 if self.search.temperature else STREAMS
+        workers = 1 if self.search.temperature else PARALLEL
         try:
             return library().Translator(
                 str(self.model),
                 device="cpu",
                 compute_type=compute_type(),
                 inter_threads=workers,
-                intra_threads=cores_of_a_stream(),
+                intra_threads=cores_each(),
             )
         except (RuntimeError, ValueError, IndexError, MemoryError) as error:
             raise UserError(f"CTranslate2 cannot read {self.model} ({error}); export the run again") from None
@@ -169,34 +146,23 @@ class CTranslate2Translator(Translator):
         return 0
 
     def _translate_batch(self, batch: Sequence[Part], n_best: int, with_heads: bool) -> list[list[Translation]]:
+        return super()._translate_batch(batch, n_best, False)
+
+    def _hypotheses(self, batch: Sequence[Part], n_best: int) -> list[list[tuple[Hypotheses, np.ndarray | None]]]:
         rows, starts = [part.row for part in batch], [part.start for part in batch]
         try:
             found = self._found(rows, starts, n_best, any(part.shown for part in batch))
-        except (RuntimeError, LookupError, ValueError, MemoryError) as error:  # `check` has not foreseen it
+        except (RuntimeError, LookupError, ValueError, MemoryError) as error:  # which `check` has not foreseen
             raise UserError(
                 f"{self.model} does not go with the config.json and the tokenizer beside it ({error}); export again"
             ) from None
-        ids = tf.ragged.constant(
-            [hypothesis.ids for candidates in found for hypothesis in candidates], tf.int32, ragged_rank=1
-        )
-        texts = iter(self.tokenizers.target.detokenize(ids).numpy())
-        return [
-            [
-                self._as_translation(part, one_line(next(texts).decode("utf-8", "replace")), hypothesis)
-                for hypothesis in candidates
-            ]
-            for part, candidates in zip(batch, found, strict=True)
-        ]
 
-    def _as_translation(self, part: Part, text: str, found: _Found) -> Translation:
-        ended = found.ids[-1] == END_ID
-        numbers = Hypotheses(
-            np.array(found.ids), found.score, found.logs.sum(), found.logs, np.array(len(found.ids)), np.array(ended)
-        )
-        mean = None
-        if part.shown and found.attention is not None:
-            mean = found.attention[np.newaxis, np.newaxis]  # of one layer and head
-        return self._translation(part, text, numbers, mean, False)
+        def as_ours(one: _Found) -> tuple[Hypotheses, np.ndarray | None]:
+            ids, logs = np.array(one.ids), one.log_probabilities
+            mean = None if one.attention is None else one.attention[np.newaxis, np.newaxis]
+            return Hypotheses(ids, one.score, logs.sum(), logs, len(ids), ids[-1] == END_ID), mean
+
+        return [list(map(as_ours, best)) for best in found]
 
     def _found(
         self, rows: Sequence[Sequence[int]], starts: Sequence[Sequence[int]], n_best: int, with_attention: bool
@@ -207,7 +173,7 @@ class CTranslate2Translator(Translator):
         groups = defaultdict(list)  # the library takes one limit for all
         for place, bounds in enumerate(zip(limits.tolist(), least.tolist(), strict=True)):
             groups[bounds].append(place)
-        engine = self._open() if self.search.temperature else self._engine  # the same batch draws the same
+        engine = self._open() if self.search.temperature else self._engine  # a batch is always sampled alike
         found: list[list[_Found]] = [[] for _ in rows]
         for (most, fewest), places in groups.items():
             source = [[self._pieces[0][index] for index in rows[place]] for place in places]
@@ -286,7 +252,8 @@ class CTranslate2Translator(Translator):
 
         def scored(one: _Found) -> _Found:
             logs = np.array(next(results).log_probs[: len(one.ids)], np.float32)
-            return one._replace(score=self._score(float(logs.sum()), len(one.ids), one.attention), logs=logs)
+            score = self._score(float(logs.sum()), len(one.ids), one.attention)
+            return one._replace(score=score, log_probabilities=logs)
 
         return [sorted(map(scored, candidates), key=lambda one: one.score, reverse=True) for candidates in found]
 

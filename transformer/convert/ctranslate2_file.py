@@ -1,8 +1,8 @@
 """The files that CTranslate2 reads, compared beforehand with what an export of the same config writes.
 
-The library is native code that trusts them: where a weight has another shape than its layer, or a model no heads, it
-reads foreign memory or ends the process. So every name, shape and setting must be that of the config and the tokenizer
-beside the model, whose own sizes have bounds, before the library opens anything.
+The library is native code that does not check them: where a weight has another shape than its layer, or a model no
+heads, it reads foreign memory or ends the process. So every name, shape and setting must be that of the config and the
+tokenizer beside the model, whose own sizes have bounds, before the library opens anything.
 
 Axes: D model width, F feed-forward width, V vocabulary.
 """
@@ -49,26 +49,15 @@ MOST: dict[str, int] = {
 
 
 class _Entry(NamedTuple):
-    """Where an array of a file lies, and what it is.
+    """Where an array of a file lies, and what it is."""
 
-    Attributes:
-        dtype: number in `DTYPES`.
-        shape: of the array.
-        start: its place in the file, in bytes.
-    """
-
-    dtype: int
+    dtype: int  # number in `DTYPES`
     shape: Shape
-    start: int
+    start: int  # in the file, in bytes
 
 
 def check(folder: Path, config: ModelConfig, tokenizers: TokenizerPair) -> int:
     """Compare the library's files in an export with the config and the tokenizer beside them.
-
-    Args:
-        folder: the export.
-        config: of the model.
-        tokenizers: of the export.
 
     Returns:
         the length of the file of weights, in bytes.
@@ -154,7 +143,9 @@ def _check_weights(file: BinaryIO, spec: Any, scalars: Mapping[str, bytes], shap
     length = file.tell()
     for name, setting in scalars.items():
         scalar = entries.pop(name, None)
-        if scalar is None or scalar.shape or bytes([scalar.dtype]) + _raw(file, scalar) != setting:
+        if scalar:
+            file.seek(scalar.start)
+        if not scalar or scalar.shape or bytes([scalar.dtype]) + file.read(len(setting) - 1) != setting:
             raise ValueError(f"{name!r} is another")
     for name, wanted in shapes.items():
         entry, alias = entries.get(name), aliases.get(name)
@@ -198,8 +189,7 @@ def _entries(file: BinaryIO, most: int) -> Iterator[tuple[str, _Entry]]:
         dtype, size = _number(file, "B"), _number(file, "I")
         if rank > 2 or dtype >= len(DTYPES):
             raise ValueError(f"{name[:40]!r} is no weight")
-        width = 2 if DTYPES[dtype].endswith("16") else 1 if DTYPES[dtype] == "int8" else 4
-        if math.prod(shape) * width != size:
+        if math.prod(shape) * int(re.sub(r"\D", "", DTYPES[dtype])) != 8 * size:
             raise ValueError(f"{name[:40]!r} has another length than its shape")
         yield name, _Entry(dtype, shape, file.tell())
         file.seek(size, 1)
@@ -224,12 +214,6 @@ def _text(file: BinaryIO) -> str:
     if content[-1:] != b"\0" or b"\0" in content[:-1]:
         raise ValueError("a name in it has no end")
     return content[:-1].decode()
-
-
-def _raw(file: BinaryIO, entry: _Entry) -> bytes:
-    """Return the bytes of a scalar."""
-    file.seek(entry.start)
-    return file.read(np.dtype(DTYPES[entry.dtype]).itemsize)
 
 
 def _check_finite(file: BinaryIO, name: str, entry: _Entry) -> None:

@@ -28,12 +28,7 @@ EXPORTED_BEAM = 8  # largest beam that an exported SavedModel can be asked for, 
 
 
 def check_target(target: Path, overwrite: bool) -> None:
-    """Refuse to write where something else lies.
-
-    Raises:
-        UserError: `target` is a file, an export that may not be overwritten, or a directory that is not, or not only,
-            an export.
-    """
+    """Raise a UserError where `target` is something else than a new directory, or an export that may be overwritten."""
     if not target.exists():
         return
     if not target.is_dir():
@@ -54,7 +49,7 @@ def check_target(target: Path, overwrite: bool) -> None:
 
 @contextlib.contextmanager
 def draft_of(target: Path, overwrite: bool) -> Iterator[Path]:
-    """Give a directory to write an export into; it gets its name when all is written.
+    """Yield a directory to write an export into; it gets its name when all is written.
 
     A draft that a killed process left is cleared, and a former export that it had moved away is put back.
 
@@ -68,33 +63,24 @@ def draft_of(target: Path, overwrite: bool) -> Iterator[Path]:
             raise UserError(f"{path} is a link, where the export is written first; remove it")
     try:
         draft.mkdir(parents=True, exist_ok=True)
-        with _held(draft, target):
-            try:
-                _put_back(old, target)
-                check_target(target, overwrite)
-                _clear(draft)
-                yield draft
-                if target.exists():
-                    target.rename(old)
-                draft.rename(target)
-            finally:
-                _put_back(old, target)
-                shutil.rmtree(draft, ignore_errors=True)  # gone where all went well
-    except OSError as error:
-        raise UserError(f"cannot write {target}: {error.strerror}; free space or name another directory") from None
-
-
-@contextlib.contextmanager
-def _held(draft: Path, target: Path) -> Iterator[None]:
-    """Hold a draft for this process alone."""
-    try:
         handle = hold(draft)
+        try:
+            _put_back(old, target)
+            check_target(target, overwrite)
+            for entry in draft.iterdir():
+                shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
+            yield draft
+            if target.exists():
+                target.rename(old)
+            draft.rename(target)
+        finally:
+            _put_back(old, target)
+            shutil.rmtree(draft, ignore_errors=True)  # gone where all went well
+            os.close(handle)
     except BlockingIOError:
         raise UserError(f"another process is exporting to {target}; wait for it or name another directory") from None
-    try:
-        yield
-    finally:
-        os.close(handle)
+    except OSError as error:
+        raise UserError(f"cannot write {target}: {error.strerror}; free space or name another directory") from None
 
 
 def _put_back(old: Path, target: Path) -> None:
@@ -103,21 +89,11 @@ def _put_back(old: Path, target: Path) -> None:
         shutil.rmtree(old) if target.exists() else old.rename(target)
 
 
-def _clear(folder: Path) -> None:
-    for entry in folder.iterdir():
-        shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
-
-
 def _files(folder: Path) -> Iterator[str]:
-    """Yield the paths of all below a folder that is no directory, relative to it: files, and links, not followed."""
-    waiting = [folder]
-    while waiting:
-        with os.scandir(waiting.pop()) as entries:
-            for entry in entries:
-                if entry.is_dir(follow_symlinks=False):
-                    waiting.append(Path(entry.path))
-                else:
-                    yield Path(entry.path).relative_to(folder).as_posix()
+    """Yield the paths of all files and links below a folder, relative to it; links are not followed."""
+    for path, folders, files in os.walk(folder):
+        for name in [*files, *(each for each in folders if os.path.islink(os.path.join(path, each)))]:
+            yield Path(path, name).relative_to(folder).as_posix()
 
 
 def _digest(path: Path, flush: bool = False) -> str:
@@ -167,30 +143,27 @@ def check_intact(export: Path, most: Mapping[str, int]) -> None:
         UserError: one is missing, changed, too long, not of the export, or a link out of it.
     """
     wanted = read_description(export)["files"]
-    found = set()
-    for name in _files(export):
+    found = set(_files(export)) - {EXPORT}
+    for name in sorted(found):
         path = own_path(export, name)  # links and devices first: they are named as such
-        if name == EXPORT:
-            continue
         if name not in wanted or name not in most:
-            raise UserError(f"{path} is missing, truncated or changed; export the run again")
+            raise _damaged(path)
         if most[name]:
             check_digest(export, name, most[name])
-        found.add(name)
     for name in sorted(set(wanted) - found):
-        raise UserError(f"{export / name} is missing, truncated or changed; export the run again")
+        raise _damaged(export / name)
 
 
 def check_digest(export: Path, name: str, most: int) -> None:
-    """Compare a file of an export with the SHA-256 that the description gives.
-
-    Raises:
-        UserError: it is missing, changed, longer than `most` bytes, or a link out of the export.
-    """
+    """Raise a UserError where a file is missing, changed, longer than `most` bytes, or a link out of the export."""
     path = own_path(export, name)
     try:
         intact = path.stat().st_size <= most and _digest(path) == read_description(export)["files"].get(name)
     except OSError:
         intact = False
     if not intact:
-        raise UserError(f"{path} is missing, truncated or changed; export the run again")
+        raise _damaged(path)
+
+
+def _damaged(path: Path) -> UserError:
+    return UserError(f"{path} is missing, truncated or changed; export the run again")

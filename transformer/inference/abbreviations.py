@@ -84,21 +84,13 @@ _TABLES = (ONWARD, NUMBER, AND_SO_ON)
 
 
 class Abbreviations(NamedTuple):
-    """Patterns of a language.
+    """Patterns of a language, the first three of texts that end with an abbreviation and spaces."""
 
-    Attributes:
-        onward: a text that ends with an abbreviation after which its sentence goes on.
-        number: one that ends with an abbreviation before a number.
-        numbered: one that ends with such an abbreviation, a small number and a stop.
-        ends: an abbreviation that may end a sentence, with its stop and the spaces behind it, before a word.
-        with_ordinals: whether "3." is "third".
-    """
-
-    onward: re.Pattern[str]
-    number: re.Pattern[str]
-    numbered: re.Pattern[str]
-    ends: re.Pattern[str]
-    with_ordinals: bool
+    onward: re.Pattern[str]  # after which a sentence goes on
+    number: re.Pattern[str]  # before a number
+    numbered: re.Pattern[str]  # before a number, and with that number, a small one, and a stop
+    ends: re.Pattern[str]  # an abbreviation that may end a sentence, with its stop and spaces, before a word
+    with_ordinals: bool  # whether "3." is "third"
 
 
 @functools.cache

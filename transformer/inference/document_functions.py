@@ -14,11 +14,7 @@ from transformer.system.messages import say
 
 @lru_cache(maxsize=1)
 def default_translator() -> Translator:
-    """Load the translator of the default run once.
-
-    Raises:
-        UserError: the default run was not trained yet.
-    """
+    """Load the translator of the default run once."""
     return Translator.load(DEFAULT_RUN)
 
 
@@ -34,7 +30,7 @@ def evaluate(sentence: str, translator: Translator | None = None) -> tuple[tf.Te
         (1, H, T, T or S).
 
     Raises:
-        UserError: `translator` is None and the default run was not trained yet.
+        UserError: the default run was not trained yet.
 
     Source: document 000, section 5.3.3.
     Deviation: the document's greedy loop computes every position anew at each token; here the configured search with a

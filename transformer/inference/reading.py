@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -15,23 +16,16 @@ from transformer.inference.sentence_splitting import most_characters, sentences_
 
 
 class Part(NamedTuple):
-    """A sentence, or a part of one, that the model can read.
+    """A sentence, or a part of one, that the model can read."""
 
-    Attributes:
-        text: as the model was to read it, cleaned as its training text was.
-        row: its ids, with start and end tokens.
-        start: ids that its translation has to begin with.
-        shown: whether attention is wanted.
-        broken: whether the sentence was too long to be read.
-    """
-
-    text: str
-    row: list[int]
-    start: Sequence[int] = ()
-    shown: bool = False
-    broken: bool = False
+    text: str  # cleaned as the training text was
+    row: list[int]  # its ids, with start and end tokens
+    start: Sequence[int] = ()  # ids that its translation has to begin with
+    shown: bool = False  # whether attention is wanted
+    broken: bool = False  # whether it is a piece of a sentence that is longer than the model reads
 
 
+@dataclasses.dataclass(frozen=True)
 class Reader:
     """Cuts texts into parts that a model reads.
 
@@ -43,24 +37,15 @@ class Reader:
         cleaning: what was changed in the training text and is changed in each text here; None: nothing.
     """
 
-    def __init__(
-        self,
-        tokenizer: Tokenizer,
-        max_positions: int,
-        cut: str,
-        language: str,
-        cleaning: CleaningConfig | None = None,
-    ) -> None:
-        self.tokenizer, self.max_positions, self.cut, self.language = tokenizer, max_positions, cut, language
-        self.cleaning = cleaning
+    tokenizer: Tokenizer
+    max_positions: int
+    cut: str
+    language: str
+    cleaning: CleaningConfig | None = None
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
         """Return the source ids of texts, with start and end tokens."""
         return self._encode(self._cleaned(texts))
-
-    def with_cut(self, cut: str) -> Reader:
-        """Return a reader that differs in what it cuts."""
-        return Reader(self.tokenizer, self.max_positions, cut, self.language, self.cleaning)
 
     def _cleaned(self, texts: Sequence[str]) -> Sequence[str]:
         return [cleaned(text, self.cleaning) for text in texts] if self.cleaning else texts
@@ -69,7 +54,7 @@ class Reader:
         return [[START_ID, *row, END_ID] for row in self.tokenizer.tokenize(utf8(texts)).to_list()]
 
     def parts(self, texts: Sequence[str], with_attention: bool = False) -> list[list[Part]]:
-        """Return what each text is cut into; attention is wanted of none that is longer than the model reads."""
+        """Return what each text is cut into; of one that is longer than the model reads no attention is wanted."""
         most = most_characters(self.max_positions - 2)
         texts = self._cleaned(texts)
         pieces = [(self.cut == "sentences" and sentences_of(text, self.language)) or [text] for text in texts]

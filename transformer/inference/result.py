@@ -17,32 +17,21 @@ FULL_STOPS = ("\u3002", "\uff01", "\uff1f")  # after these no space stands befor
 class Translation:
     """One hypothesis for one sentence.
 
-    Where a text was translated sentence by sentence, the end and start tokens between them stand among the tokens.
-
-    Attributes:
-        text: the translation, on one line.
-        score: penalised log-probability, by which hypotheses are ordered.
-        log_probability: summed over tokens, in nats.
-        tokens: the pieces of the translation, without the last end token.
-        source_tokens: the pieces of the sentence, with start and end, as the attention sees them.
-        attention: (tokens + end, source_tokens) weights of the last decoder layer, mean over heads, or None; 0 between
-            a sentence and the translation of another one.
-        finished: False where the longest length cut the translation off.
-        warnings: what a reader should know about this line.
-        token_log_probabilities: of each token, the end token included, in nats.
-        heads: (layers, heads, tokens + end, source_tokens) weights of all layers and heads, or None.
+    Where a text was translated sentence by sentence, the end and start tokens between them are among the tokens.
     """
 
-    text: str
-    score: float
-    log_probability: float
-    tokens: tuple[str, ...] = ()
-    source_tokens: tuple[str, ...] = ()
+    text: str  #: on one line
+    score: float  #: penalised log-probability, by which hypotheses are ordered
+    log_probability: float  #: summed over tokens, in nats
+    tokens: tuple[str, ...] = ()  #: the pieces of the translation, without the last end token
+    source_tokens: tuple[str, ...] = ()  #: the pieces of the sentence, with start and end, as the attention sees them
+    #: (tokens + end, source_tokens) weights of the last decoder layer, mean over heads, or None; 0 between a sentence
+    #: and the translation of another one
     attention: np.ndarray | None = None
-    finished: bool = True
-    warnings: tuple[str, ...] = ()
-    token_log_probabilities: tuple[float, ...] = ()
-    heads: np.ndarray | None = None
+    finished: bool = True  #: False where the longest length cut the translation off
+    warnings: tuple[str, ...] = ()  #: what a reader should know about this line
+    token_log_probabilities: tuple[float, ...] = ()  #: of each token, the end token included, in nats
+    heads: np.ndarray | None = None  #: (layers, heads, tokens + end, source_tokens) weights, or None
 
     def __repr__(self) -> str:
         """Return text and score, for people; there is more to it."""
@@ -72,17 +61,15 @@ def one_line(text: str) -> str:
 def joined(parts: Sequence[list[Translation]], warning: str = "") -> list[Translation]:
     """Return the hypotheses of a sentence from those of its parts: the k-th of each make the k-th of all.
 
-    Args:
-        parts: the hypotheses of each part; one part is returned as it is.
-        warning: what to say of several, with {} for their number; empty: nothing.
+    Several parts get a `warning`, if it is not empty, with their number in place of {}.
     """
     if len(parts) == 1:
         return parts[0]
-    told = [warning.format(len(parts))] if warning else []
-    return [_in_a_row(group, told) for group in zip(*parts, strict=True)]
+    warnings = [warning.format(len(parts))] if warning else []
+    return [_concatenated(hypotheses, warnings) for hypotheses in zip(*parts, strict=True)]
 
 
-def _in_a_row(parts: Sequence[Translation], told: Sequence[str]) -> Translation:
+def _concatenated(parts: Sequence[Translation], warnings: Sequence[str]) -> Translation:
     """Return one translation of several, with warnings before theirs."""
     *others, last = parts
     tokens = [token for part in others for token in (*part.tokens, *[END] * part.finished)]
@@ -95,14 +82,14 @@ def _in_a_row(parts: Sequence[Translation], told: Sequence[str]) -> Translation:
         tuple(token for part in parts for token in part.source_tokens) if shown else (),
         _block_diagonal([part.attention for part in parts]),
         all(part.finished for part in parts),
-        (*told, *_kinds(warning for part in parts for warning in part.warnings)),
+        (*warnings, *_distinct(warning for part in parts for warning in part.warnings)),
         tuple(gain for part in parts for gain in part.token_log_probabilities),
         _block_diagonal([part.heads for part in parts]),
     )
 
 
 def _block_diagonal(blocks: Sequence[np.ndarray | None]) -> np.ndarray | None:
-    """Return arrays (..., T, S) as the blocks of one whose other places are 0; None where one is missing."""
+    """Return arrays (..., T, S) as the blocks of one that is 0 elsewhere; None where one is missing."""
     given = [block for block in blocks if block is not None]
     if len(given) < len(blocks):
         return None
@@ -116,8 +103,8 @@ def _block_diagonal(blocks: Sequence[np.ndarray | None]) -> np.ndarray | None:
     return whole
 
 
-def _kinds(warnings: Iterable[str]) -> tuple[str, ...]:
-    """Return the first of those warnings that differ in nothing but numbers."""
+def _distinct(warnings: Iterable[str]) -> tuple[str, ...]:
+    """Return the first of those warnings that differ only in numbers."""
     first: dict[str, str] = {}
     for warning in warnings:
         first.setdefault(re.sub(r"\d+", "", warning), warning)

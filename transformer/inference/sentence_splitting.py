@@ -12,7 +12,7 @@ from sentencex import segment
 from transformer.data.cleaning import SPACES
 from transformer.data.languages import language_of
 from transformer.inference.abbreviations import abbreviations
-from transformer.system.panics import panics_as_errors
+from transformer.system.errors import panics_as_errors
 
 TOGETHER = 10_000  # characters; sentencex takes the square of their number for some signs
 LONGEST_TOKEN = 16  # characters; a text that fits only with longer ones, on average, is cut without being counted
@@ -51,9 +51,9 @@ _PLAIN_SPACES = {ord(space): " " for space in SPACES if not space.isascii()}
 
 
 def most_characters(limit: int) -> int:
-    """Return the most characters of a text that is worth counting, where `limit` tokens are allowed.
+    """Return the most characters of a text whose tokens are worth counting, where `limit` tokens are allowed.
 
-    Normalising takes the square of the length of a run of combining marks, so long texts are not looked at as a whole.
+    Normalising takes the square of the length of a run of combining marks, so long texts are not tokenised whole.
     """
     return max(1, LONGEST_TOKEN * limit)
 
@@ -64,10 +64,7 @@ def sentences_of(text: str, language: str = "") -> list[str]:
     They are those of sentencex, with more ends in scripts that it does not know. A sentence holds a letter or a digit.
     It begins after a space, or after a stop that needs none (Chinese, Hindi, Khmer, ...); never with a small letter,
     unless after an empty line; and not after an abbreviation that calls for more, an initial or the number of an item.
-
-    Args:
-        text: any text; one of spaces alone has no sentence.
-        language: code, whose abbreviations are known; empty or unknown: those of English.
+    The abbreviations are those of the language's code; empty or unknown: those of English.
     """
     readable = text.encode("utf-8", "replace").decode("utf-8")  # as long: a lone surrogate becomes a question mark
     cuts = itertools.pairwise([0, *_beginnings(readable, language_of(language)), len(text)])
@@ -117,7 +114,7 @@ def _around(text: str, begun: int, place: int) -> tuple[str, str]:
 
 
 def _goes_on(before: str, after: str, language: str) -> bool:
-    """Return whether what stands before a place is the beginning of something: a name, a number, an item of a list."""
+    """Return whether a sentence goes on after what is before a place: a title, an initial, the number of an item."""
     if before.rstrip()[-1:] != ".":
         return False
     known = abbreviations(language)
@@ -134,10 +131,7 @@ def _goes_on(before: str, after: str, language: str) -> bool:
 
 
 def _segments(text: str, language: str) -> list[str]:
-    """Return what sentencex takes for the sentences of a text; where it fails, the text is one.
-
-    The lengths alone are of interest: spaces of several bytes come back as plain ones.
-    """
+    """Return the sentences of a text by sentencex, with plain spaces; where it fails, the text is one."""
     try:
         with panics_as_errors():
             return segment(language, text.translate(_PLAIN_SPACES))
@@ -155,7 +149,7 @@ def split_text(text: str, language: str, count: Callable[[Sequence[str]], Sequen
     Args:
         text: any text.
         language: its code, or empty.
-        count: returns the number of tokens of several texts.
+        count: returns the numbers of tokens of texts.
         limit: most tokens of a part.
     """
     most, language = most_characters(limit), language_of(language)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import functools
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 import tensorflow as tf
@@ -24,20 +26,20 @@ from transformer.search.loop import Hypotheses
 from transformer.search.searcher import Searchers, padded
 from transformer.system.errors import UserError
 from transformer.system.graphs import Graph
-from transformer.system.threads import STREAMS, in_order, refuse_fork
+from transformer.system.threads import PARALLEL, in_order, refuse_fork
 
 
 class Translator:
-    """A trained model with its tokenizers, or several models with one vocabulary that decide together.
+    """A trained model with its tokenizers, or an ensemble of models with one vocabulary.
 
     Args:
-        transformer: the model, weights loaded, or a list of them: their mean probabilities decide, and the attention is
-            that of the first.
+        transformer: the model, weights loaded, or a list of them: the search goes by their mean probabilities, and the
+            attention is that of the first.
         tokenizers: the pair it was trained with.
-        search: how to search or draw, and limits.
+        search: how to search or sample, and limits.
         max_positions: longest sequence of the model, in tokens.
         source_language: code, by which sentences are told apart; empty: as in English.
-        cleaning: that of the training text, by which HTML goes from the sentences too; None: they are read as they are.
+        cleaning: that of the training text, which removes HTML from the sentences too; None: they are read as they are.
 
     Use: `Translator.load(run).translate(["a sentence"])`.
     """
@@ -53,27 +55,24 @@ class Translator:
     ) -> None:
         self.models = [transformer] if isinstance(transformer, Transformer) else list(transformer)
         self.transformer = self.models[0]
-        self.tokenizers = tokenizers
-        self.search = search
-        self.max_positions = max_positions
-        self.reader = Reader(tokenizers.source, max_positions, search.cut, source_language, cleaning)
+        self.tokenizers, self.max_positions = tokenizers, max_positions
+        # Numbers that the models keep of each token that they write, see `ModelConfig.cached`.
+        self._cached = sum(2 * model.decoder.num_layers * model.decoder.d_model for model in self.models)
         self._searchers = Searchers(self.models)
-        self.searcher = self._searchers.searcher(search)
+        self._use(search, Reader(tokenizers.source, max_positions, search.cut, source_language, cleaning))
         ids, hypotheses = (tf.TensorSpec((None,) * rank, tf.int32) for rank in (2, 3))
         self._attention = Graph(functools.partial(source_attention, self.transformer), ids, hypotheses)
 
     @classmethod
     def load(
-        cls,
-        run: str | Path | Sequence[str | Path] = DEFAULT_RUN,
-        which: str = BEST,
-        **search: float | str,
+        cls, run: str | Path | Sequence[str | Path] = DEFAULT_RUN, which: str = BEST, **search: float | str
     ) -> Translator:
-        """Load the translator of a run directory, or of several together; `search` overrides the first one's settings.
+        """Load the translator of a run directory, or the ensemble of several.
 
         Args:
             run: one or several directories.
             which: `best` or `last` weights.
+            search: overrides settings of the first run.
 
         Raises:
             UserError: a run is missing, incomplete, damaged or of another architecture; two runs have different
@@ -96,7 +95,7 @@ class Translator:
         models = [model for _, _, model in loaded]
         return cls(models, tokenizers, config.search, positions, language, config.cleaning)
 
-    def with_search(self, **search: float | str) -> Translator:
+    def with_search(self, **search: float | str) -> Self:
         """Return a translator with the same weights that searches with other settings; those not named stay.
 
         They share their graphs: none is made again for settings that were used before, or for other limits.
@@ -104,13 +103,14 @@ class Translator:
         Raises:
             UserError: an unknown setting, or a value that is out of range.
         """
-        return self._searching(Config(search=self.search).override({"search": search}, "search").search)
-
-    def _searching(self, search: SearchConfig) -> Translator:
+        config = Config(search=self.search).override({"search": search}, "search").search
         other = copy.copy(self)
-        other.search, other.searcher = search, self._searchers.searcher(search)
-        other.reader = self.reader.with_cut(search.cut)
+        other._use(config, dataclasses.replace(self.reader, cut=config.cut))
         return other
+
+    def _use(self, search: SearchConfig, reader: Reader) -> None:
+        self.search, self.reader = search, reader
+        self.searcher = self._searchers.searcher(search)
 
     @property
     def traces(self) -> int:
@@ -135,7 +135,7 @@ class Translator:
         Sentences are sorted by length and searched in batches of `search.batch_tokens`. An empty one gives an empty
         translation and a warning. Of several in one string each is translated on its own, unless `search.cut` is
         'long', and what is longer than the model reads is translated in parts in any case; the translations are joined.
-        A string that is longer than the model reads has a warning and no attention. Doubts about a translation are
+        A string that is longer than the model reads has a warning and no attention. Signs of a bad translation are
         warnings too.
 
         Args:
@@ -143,7 +143,7 @@ class Translator:
             n_best: at most the beam size.
             with_attention: also return attention weights.
             progress: called with the number of sentences done.
-            prefixes: how each translation has to begin; an empty one asks for nothing.
+            prefixes: how each translation has to begin; it may be empty.
             with_heads: keep the attention of every layer and head too, which takes that many times as much memory.
 
         Raises:
@@ -157,31 +157,31 @@ class Translator:
             raise ValueError(f"n_best must be from 1 to beam_size={self.search.beam_size}, got {n_best!r}")
         if not sentences:
             return []
-        parts = self.reader.parts(sentences, with_attention)
+        cut = self.reader.parts(sentences, with_attention)  # the parts of each sentence
         if prefixes and any(prefixes):  # a prefix begins the first part of its sentence
-            starts = self._prefix_ids(prefixes)
-            parts = [[group[0]._replace(start=start), *group[1:]] for group, start in zip(parts, starts, strict=True)]
-        owners = [owner for owner, group in enumerate(parts) for _ in group]
-        left = [len(group) for group in parts]
+            for parts, start in zip(cut, self._prefix_ids(prefixes), strict=True):
+                parts[0] = parts[0]._replace(start=start)
+        sentence_of = [number for number, parts in enumerate(cut) for _ in parts]
+        left = [len(parts) for parts in cut]
 
-        def tell(done: list[int]) -> None:
+        def report(done: list[int]) -> None:
             for part in done:
-                left[owners[part]] -= 1
+                left[sentence_of[part]] -= 1
             if progress:
                 progress(left.count(0))
 
-        found = iter(self._translate_parts([part for group in parts for part in group], n_best, with_heads, tell))
+        found = iter(self._translate_parts([part for parts in cut for part in parts], n_best, with_heads, report))
         warning = f"longer than the {self.max_positions} tokens that the model reads; translated in {{}} parts"
-        return [joined([next(found) for _ in group], "" if self.reader.fits(group) else warning) for group in parts]
+        return [joined([next(found) for _ in parts], "" if self.reader.fits(parts) else warning) for parts in cut]
 
     def next_token(self, sentence: str, prefix: str = "") -> np.ndarray:
         """Return how likely each token is next, after a sentence and the beginning of its translation.
 
-        It is what the models say, before the rules and the temperature of a search: some of these tokens none chooses.
+        These are the models' probabilities, before the rules and the temperature of a search.
 
         Args:
             sentence: as it is, cut only where it is longer than the model reads.
-            prefix: the beginning; empty: nothing is written yet.
+            prefix: the beginning, which may be empty.
 
         Returns:
             log-probabilities (V,), in nats; `tokenizers.target.pieces` names tokens by their ids.
@@ -194,20 +194,20 @@ class Translator:
         return (tf.reduce_logsumexp(logs, axis=0) - np.log(len(logits))).numpy()
 
     def _translate_parts(
-        self, parts: Sequence[Part], n_best: int, with_heads: bool, tell: Callable
+        self, parts: Sequence[Part], n_best: int, with_heads: bool, report: Callable
     ) -> list[list[Translation]]:
-        """Return the hypotheses of parts; `tell` is given the places of those done."""
+        """Return the hypotheses of parts; `report` is called with the places of those done."""
         results: list[list[Translation]] = [[] for _ in parts]
         lengths = [len(part.row) for part in parts]
         todo = sorted((i for i, length in enumerate(lengths) if length > 2), key=lengths.__getitem__, reverse=True)
         empty = sorted(set(range(len(parts))) - set(todo))
         for i in empty:
             results[i] = [Translation("", 0.0, 0.0, warnings=("empty sentence",))] * n_best
-        tell(empty)
-        batches, place, share = [], 0, -(-len(todo) // STREAMS)
+        report(empty)
+        batches, place, share = [], 0, -(-len(todo) // PARALLEL)
         while place < len(todo):
             size = self.search.batch_tokens // (lengths[todo[place]] * self.search.beam_size)
-            size = max(1, min(size, share, self._most_rows(lengths[todo[place]])))  # no stream without work
+            size = max(1, min(size, share, self._most_rows(lengths[todo[place]])))  # all threads have work
             batches.append(todo[place : place + size])
             place += size
 
@@ -217,18 +217,13 @@ class Translator:
         for batch, found in zip(batches, in_order(search, batches), strict=True):
             for i, hypotheses in zip(batch, found, strict=True):
                 results[i] = hypotheses
-            tell(batch)
+            report(batch)
         return results
 
     def _most_rows(self, length: int) -> int:
         """Return how many sentences of a length can be searched together before the cache exceeds `MOST_CACHE`."""
         most, _ = self.limits(np.array([length]))
         return MOST_CACHE // (int(most[0]) * self.search.beam_size * self._cached)
-
-    @property
-    def _cached(self) -> int:
-        """Numbers that the models keep of each token that they write, see `ModelConfig.cached`."""
-        return sum(2 * model.decoder.num_layers * model.decoder.d_model for model in self.models)
 
     def _warnings(self, row: list[int]) -> list[str]:
         unknown, known = self.tokenizers.source.count_unknown(row[1:-1])
@@ -258,25 +253,24 @@ class Translator:
         return source_ids, self.searcher(source_ids, limits, least, prefix)
 
     def _translate_batch(self, batch: Sequence[Part], n_best: int, with_heads: bool) -> list[list[Translation]]:
-        source_ids, found = self._find([part.row for part in batch], [part.start for part in batch])
-        found = Hypotheses(*(part[:, :n_best] for part in found))
-        texts = self.tokenizers.target.detokenize(tf.constant(found.ids.reshape(-1, found.ids.shape[2])))
-        texts = [one_line(text.decode("utf-8", "replace")) for text in texts.numpy()]
-        shown = any(part.shown for part in batch)
-        heads = self._attention(source_ids, found.ids).numpy() if shown else None
+        found = self._hypotheses(batch, n_best)
+        ids = padded([hypothesis.ids for pairs in found for hypothesis, _ in pairs])
+        texts = (text.decode("utf-8", "replace") for text in self.tokenizers.target.detokenize(ids).numpy())
         return [
-            [
-                self._translation(
-                    part,
-                    texts[b * n_best + w],
-                    Hypotheses(*(group[b, w] for group in found)),
-                    heads[:, b, w] if heads is not None and part.shown else None,
-                    with_heads,
-                )
-                for w in range(n_best)
-            ]
-            for b, part in enumerate(batch)
+            [self._translation(part, one_line(next(texts)), *pair, with_heads) for pair in pairs]
+            for part, pairs in zip(batch, found, strict=True)
         ]
+
+    def _hypotheses(self, batch: Sequence[Part], n_best: int) -> list[list[tuple[Hypotheses, np.ndarray | None]]]:
+        """Return the best hypotheses of each part, with attention (layers, H, T, S) where any part wants it."""
+        source_ids, found = self._find([part.row for part in batch], [part.start for part in batch])
+        found = Hypotheses(*(array[:, :n_best] for array in found))
+        heads = self._attention(source_ids, found.ids).numpy() if any(part.shown for part in batch) else None
+
+        def one(b: int, w: int) -> tuple[Hypotheses, np.ndarray | None]:
+            return Hypotheses(*(array[b, w] for array in found)), None if heads is None else heads[:, b, w]
+
+        return [[one(b, w) for w in range(n_best)] for b in range(len(batch))]
 
     def _translation(
         self, part: Part, text: str, found: Hypotheses, heads: np.ndarray | None, with_heads: bool
@@ -285,17 +279,15 @@ class Translator:
             raise UserError("the model's scores are no numbers, its weights are damaged; restore them")
         row, length, finished = part.row, int(found.lengths), bool(found.finished)
         words = found.ids[: length - finished]
-        if heads is not None:
-            heads = heads[:, :, :length, : len(row)]
-        mean = None if heads is None else heads[-1].mean(axis=0)
-        shown = mean is not None
+        heads = heads[:, :, :length, : len(row)] if heads is not None and part.shown else None
+        shown = heads is not None
         return Translation(
             text,
             float(found.scores),
             float(found.log_probabilities),
             tuple(self.tokenizers.target.pieces(words)) if shown else (),
             (START, *self.tokenizers.source.pieces(row[1:-1]), END) if shown else (),
-            mean,
+            None if heads is None else heads[-1].mean(axis=0),
             finished,
             (*self._warnings(row), *translation_warnings(part.text, text, row[1:-1], words.tolist(), finished)),
             tuple(map(float, found.token_log_probabilities[:length])),

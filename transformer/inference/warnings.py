@@ -1,11 +1,11 @@
-"""What a reader of a translation should be warned of."""
+"""Warnings for the reader of a translation."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-LOOP_TOKENS, LOOP_TIMES = 6, 3  # a stretch that repeats itself so often, and is so long in all, is a loop
-RATIO, RATIO_TOKENS = 3.0, 8  # lengths so far apart are strange, where the longer side has so many tokens
+LOOP_TOKENS, LOOP_TIMES = 6, 3  # in all, and of one stretch: from these on a repetition is a loop
+RATIO, RATIO_TOKENS = 3.0, 8  # of the lengths, and of the longer one: from these on they are strange
 
 
 def is_loop(tokens: Sequence[object]) -> bool:
@@ -22,14 +22,9 @@ def is_loop(tokens: Sequence[object]) -> bool:
 def translation_warnings(
     source: str, text: str, source_ids: Sequence[int], ids: Sequence[int], finished: bool
 ) -> list[str]:
-    """Return the warnings about a translation.
+    """Return the warnings about a translation; the ids are without start and end tokens.
 
-    Args:
-        source: the sentence.
-        text: its translation.
-        source_ids: tokens of the sentence, without start and end.
-        ids: tokens of the translation, without the end.
-        finished: False where the longest length cut it off.
+    `finished` is False where the longest length cut the translation off.
     """
     found = []
     if not finished:

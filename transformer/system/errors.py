@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import reprlib
-import typing
+from collections.abc import Iterable, Iterator
 
 
 class UserError(Exception):
@@ -22,7 +23,7 @@ class UnknownSettingError(UserError):
     """A section or key that this version does not have."""
 
 
-def nearest(name: str, known: typing.Iterable[str]) -> str:
+def nearest(name: str, known: Iterable[str]) -> str:
     """Return ` Did you mean 'x'?` for the known name closest to `name`, or an empty string."""
     match = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
     return f" Did you mean '{match[0]}'?" if match else ""
@@ -34,3 +35,14 @@ def brief(value: object) -> str:
         return reprlib.repr(value)
     except ValueError:  # Python writes no integer of thousands of digits
         return "a number of thousands of digits"
+
+
+@contextlib.contextmanager
+def panics_as_errors() -> Iterator[None]:
+    """Raise a panic of Rust code, a `BaseException` that passes every `except Exception`, as RuntimeError."""
+    try:
+        yield
+    except (Exception, KeyboardInterrupt, SystemExit, GeneratorExit):
+        raise
+    except BaseException as panic:
+        raise RuntimeError(f"{type(panic).__name__}: {panic}") from panic

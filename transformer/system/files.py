@@ -1,6 +1,6 @@
-"""Reading and writing the files of a run directory, which may come from anyone, and holding it for one process.
+"""Reading and writing the files of a run directory, which may come from anyone, and locking it for one process.
 
-A path in such a directory is asked of `own_path` before anything is read or written there.
+Every path in such a directory goes through `own_path` before anything is read or written there.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ MOST_JSON = 1_000_000  # bytes of a JSON file
 
 
 def own_path(folder: str | Path, name: str) -> Path:
-    """Return the path of a file or folder in `folder`, be it there or not, for reading or for writing.
+    """Return the path of a file or folder in `folder`, which need not exist, for reading or for writing.
 
     Raises:
         UserError: it is a link out of the folder, a device or a pipe.
@@ -32,12 +32,10 @@ def own_path(folder: str | Path, name: str) -> Path:
 
 
 def hold(folder: Path) -> int:
-    """Return a handle that holds a folder for this process alone, until it is closed or the process is gone.
+    """Return a handle that locks a folder for this process, until it is closed or the process ends.
 
-    On a file system without locks, such as some network ones, it holds nothing.
-
-    Raises:
-        BlockingIOError: another process holds the folder.
+    On a file system without locks, such as some network ones, it locks nothing. A BlockingIOError means that another
+    process holds the folder.
     """
     handle = os.open(folder, os.O_RDONLY)
     try:
@@ -51,12 +49,7 @@ def hold(folder: Path) -> int:
 
 
 def read_own(folder: str | Path, name: str, most: int = MOST_JSON) -> bytes:
-    """Return the content of a file in `folder`.
-
-    Raises:
-        OSError: it is missing, or cannot be read.
-        UserError: what `own_path` raises, or it is longer than `most` bytes.
-    """
+    """Return the content of a file in `folder`; errors are those of `own_path` and `read_bounded`."""
     return read_bounded(own_path(folder, name), most)
 
 
@@ -78,15 +71,8 @@ def read_bounded(path: Path, most: int = MOST_JSON) -> bytes:
 def write_atomically(path: Path, content: bytes, keep: Path | None = None) -> None:
     """Write beside `path`, flush to disk, then rename: a reader sees the old file or the whole new one.
 
-    A link at `path` is replaced and not followed; where its folder is a link is `own_path`'s to ask.
-
-    Args:
-        path: the file.
-        content: all of it.
-        keep: where the old file goes, instead of away; for a moment in between there is no file at `path`.
-
-    Raises:
-        UserError: the file cannot be written.
+    A link at `path` is replaced and not followed. The old file moves to `keep`, where that is given; for a moment in
+    between there is no file at `path`. A UserError says why the file cannot be written.
     """
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     try:

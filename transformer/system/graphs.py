@@ -17,7 +17,7 @@ def being_compiled() -> bool:
 
 
 class Graph:
-    """A function that is made into one graph, when it is first called, for all shapes that its signature leaves open.
+    """A function as one graph, made when it is first called, for all shapes that its signature leaves open.
 
     It is a `tf.function` that can be made for each of several objects. Called directly, each of them would count as one
     more tracing of the same code, and TensorFlow would warn of the fifth as needless.

@@ -33,7 +33,7 @@ def quiet_start() -> None:
 
 @contextlib.contextmanager
 def starting() -> Iterator[None]:
-    """Let what `end_cleanly` handles end the process at once, for that part of a script's work which only imports."""
+    """Let signals that `end_cleanly` handles end the process at once, while a script only imports."""
     ours = [number for number in signal.valid_signals() if signal.getsignal(number) == end_cleanly]
     for number in ours:
         signal.signal(number, end_at_once)

@@ -32,20 +32,16 @@ def one_line(message: str) -> str:
 def utf8(argument: str, errors: str = "strict") -> str:
     """Return a command-line argument as the UTF-8 text that it is, also where Python takes arguments for ASCII.
 
-    Python hands on what it cannot read in the locale's encoding as lone surrogates, one for each byte.
-
-    Raises:
-        UnicodeError: it is no UTF-8, and `errors` does not keep the bytes that are none as surrogates.
+    Python turns what it cannot read in the locale's encoding into lone surrogates, one for each byte. What is no UTF-8
+    is a UnicodeError, unless `errors` says otherwise.
     """
     return argument.encode("utf-8", "surrogateescape").decode("utf-8", errors)
 
 
 def say(message: str, in_place: bool = False) -> None:
-    """Write a message for a person to stderr as `one_line`; where nobody reads it any more, do nothing.
+    """Write a message to stderr as `one_line`; where stderr is closed, do nothing.
 
-    Args:
-        message: without the end of its line.
-        in_place: stay in the line, to write over what stands in it: for progress.
+    `in_place` writes over the current line and stays in it: for progress.
     """
     line = f"\r{one_line(message)}" if in_place else one_line(message)
     if sys.stderr is not None:  # closed by whoever started us

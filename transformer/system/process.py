@@ -64,46 +64,42 @@ def exit_code(job: Callable[[], None], if_interrupted: str = "interrupted") -> i
     except BrokenPipeError:  # the reader of our output, such as `head`, has seen enough
         pass
     except Exception as error:
-        told = _told(error)
-        if not told:  # a mistake of ours
+        message = _message(error)
+        if not message:  # a mistake of ours
             raise
-        say(f"error: {told}")
+        say(f"error: {message}")
     flush()
     return code
 
 
-def _told(error: Exception) -> str:
+def _message(error: Exception) -> str:
     """Return what to say of an error that is no mistake of ours; of others nothing."""
-    told = ""
+    encoding = sys.getfilesystemencoding()
     if isinstance(error, UserError):
-        told = str(error)
-    elif isinstance(error, ModuleNotFoundError):
-        if (error.name or "transformer").partition(".")[0] != "transformer":
-            told = (
-                f"{sys.executable} has no package {error.name}; run the Python of the environment where this "
-                "package is installed, such as .venv/bin/python, or install it with: pip install transformer-reference"
-            )
-    elif isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError":  # the latter TensorFlow's
+        return str(error)
+    if isinstance(error, ModuleNotFoundError) and (error.name or "transformer").partition(".")[0] != "transformer":
+        return (
+            f"{sys.executable} has no package {error.name}; run the Python of the environment where this package is "
+            "installed, such as .venv/bin/python, or install it with: pip install transformer-reference"
+        )
+    if isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError":  # the latter TensorFlow's
         reason = (str(error).splitlines() or [""])[0]
-        told = (
+        return (
             f"there is not enough memory or space{reason and f' ({reason})'}; give less at a time, or a smaller model"
         )
-    elif isinstance(error, UnicodeEncodeError) and sys.getfilesystemencoding() != "utf-8":
-        encoding = sys.getfilesystemencoding()
-        told = f"file names are {encoding} here, which cannot write {error.object!r}; set PYTHONUTF8=1"
-    elif isinstance(error, OSError):
-        told = _told_of_system(error)
-    return told
+    if isinstance(error, UnicodeEncodeError) and encoding != "utf-8":
+        return f"file names are {encoding} here, which cannot write {error.object!r}; set PYTHONUTF8=1"
+    return _system_message(error) if isinstance(error, OSError) else ""
 
 
-def _told_of_system(error: OSError) -> str:
+def _system_message(error: OSError) -> str:
     reason = error.strerror or str(error) or type(error).__name__
     if error.filename is None:
-        if isinstance(error, FileNotFoundError):  # no stream's; what `tempfile` raises
+        if isinstance(error, FileNotFoundError):  # of `tempfile`
             return f"set $TMPDIR to a folder that can be written: {reason}"
         try:
             sys.stdout.flush()
-        except OSError:  # the same once more: what could not be written is still there
+        except OSError:  # once more: what could not be written is still there
             return f"cannot write standard output: {reason}"
         return f"a file or standard output cannot be used: {reason}; {WAYS_OUT.get(error.errno or 0, 'try again')}"
     name = os.fsdecode(error.filename) if isinstance(error.filename, bytes) else error.filename

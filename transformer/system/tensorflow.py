@@ -11,12 +11,11 @@ def import_tensorflow(optimise: bool = True) -> None:
     `TF_CPP_MIN_LOG_LEVEL` silences the rest, but not the notes written before the log is set up ("Could not find cuda
     drivers on your machine"). An exception during the import is raised, and shown, as ever.
 
-    On x86, TensorFlow takes its products from oneDNN by itself only where the processor has instructions for neural
-    networks. They are faster on others too, so they are asked for, unless the environment says otherwise.
+    On x86, TensorFlow uses oneDNN's matrix multiplication by itself only where the processor has instructions for
+    neural networks. It is faster on others too, so it is asked for, unless the environment says otherwise.
 
-    Args:
-        optimise: whether TensorFlow rewrites graphs before it first runs them. It makes decoding no faster, and keeps a
-            single sentence waiting for 0.3 s.
+    `optimise` says whether TensorFlow rewrites graphs before it first runs them. That makes decoding no faster, and
+    delays a single sentence by 0.3 s.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     if "tensorflow" not in sys.modules and platform.machine() in ("x86_64", "AMD64"):  # later it has no effect here

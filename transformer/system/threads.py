@@ -9,7 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import tensorflow as tf
 
-STREAMS = 2  # pieces of work that a CPU does side by side: halves of a training batch, batches of sentences
+PARALLEL = 2  # batches that a CPU works on side by side: halves of a training batch, batches of sentences
 
 
 def cores() -> int:
@@ -17,21 +17,18 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def cores_of_a_stream() -> int:
-    """Return how many of the cores that this process may use each stream has; at least 1."""
-    return max(1, cores() // STREAMS)
+def cores_each() -> int:
+    """Return how many of the cores that this process may use each of the `PARALLEL` batches has; at least 1."""
+    return max(1, cores() // PARALLEL)
 
 
-_working: list[int] = []  # the process that TensorFlow works in, once a model is loaded
+_working: list[int] = []  # the process in which TensorFlow runs, once a model is loaded
 
 
 def refuse_fork() -> None:
-    """Note the process that works, and refuse to work in one that was forked from it.
+    """Raise a RuntimeError where this process was forked from one that had called this function.
 
     TensorFlow's threads are not in the forked process, which would wait for them for ever.
-
-    Raises:
-        RuntimeError: this process was forked from one that had loaded a model.
     """
     if not _working:
         _working.append(os.getpid())
@@ -43,18 +40,18 @@ def refuse_fork() -> None:
 
 
 def share_cores() -> None:
-    """Divide the cores among the streams; without effect once TensorFlow has begun to work, or on a GPU machine."""
+    """Divide the cores among the parallel batches; no effect once TensorFlow has run anything, or with a GPU."""
     if tf.config.list_physical_devices("GPU"):
         return
     with contextlib.suppress(RuntimeError):
-        tf.config.threading.set_inter_op_parallelism_threads(STREAMS)
-        tf.config.threading.set_intra_op_parallelism_threads(cores_of_a_stream())
+        tf.config.threading.set_inter_op_parallelism_threads(PARALLEL)
+        tf.config.threading.set_intra_op_parallelism_threads(cores_each())
 
 
-def in_order(function: Callable, items: Iterable, threads: int = STREAMS) -> Iterator:
+def in_order(function: Callable, items: Iterable, threads: int = PARALLEL) -> Iterator:
     """Apply a function to items on some threads; yields the results in the items' order.
 
-    At most `threads` + 1 items are taken ahead of the results, so that nothing piles up. A single item needs no thread.
+    At most `threads` + 1 items are read ahead of the results, which bounds the memory. A single item needs no thread.
     """
     items = iter(items)
     some = list(itertools.islice(items, 2))

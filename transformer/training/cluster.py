@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from transformer.config.sections import STRATEGIES
 from transformer.system.errors import UserError
-from transformer.system.threads import STREAMS, share_cores
+from transformer.system.threads import PARALLEL, share_cores
 
 
 def streams_of(strategy: tf.distribute.Strategy) -> int:
@@ -19,7 +19,7 @@ def streams_of(strategy: tf.distribute.Strategy) -> int:
     share every small matrix product. `benchmarks/training_speed.py` has the figures.
     """
     alone_on_cpu = strategy.num_replicas_in_sync == 1 and not tf.config.list_logical_devices("GPU")
-    return STREAMS if alone_on_cpu else 1
+    return PARALLEL if alone_on_cpu else 1
 
 
 def open_strategy(name: str) -> tf.distribute.Strategy:

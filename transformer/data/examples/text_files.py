@@ -20,6 +20,7 @@ from transformer.system.errors import UserError
 
 Reader = Callable[[Path], Iterator[list[str]]]  # of a file of pairs: source, target and perhaps more of each
 Stamp = tuple[int, int] | None
+Stream = BinaryIO | io.BufferedIOBase | io.RawIOBase
 LONGEST_LINE = 4_000_000  # bytes, a million characters of any script: a line is held in memory as a whole
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _LINES_TOGETHER = 1024  # hashed in one go
@@ -52,12 +53,7 @@ def stamp(path: Path) -> Stamp:
 
 
 def lines(path: Path) -> Iterator[str]:
-    """Yield the lines of a file, which may be compressed.
-
-    Raises:
-        UserError: the file cannot be read, its name promises compressed text that it does not hold, or what `decoded`
-            raises.
-    """
+    """Yield the lines of a file, which may be compressed; errors are those of `decoded`, and that it cannot be read."""
     try:
         with open(path, "rb") as stream:
             yield from decoded(stream, str(path), _SUFFIXES.get(path.suffix, ""))
@@ -65,7 +61,7 @@ def lines(path: Path) -> Iterator[str]:
         raise UserError(f"cannot read {path}: {error.strerror or error}") from None
 
 
-def decoded(stream: BinaryIO | io.BufferedIOBase, name: str, expected: str = "") -> Iterator[str]:
+def decoded(stream: Stream, name: str, expected: str = "") -> Iterator[str]:
     """Yield the lines of a stream of bytes as they come.
 
     Text compressed with gzip, bzip2, xz or zstd is recognised by its first bytes. A byte order mark at the start is
@@ -74,7 +70,7 @@ def decoded(stream: BinaryIO | io.BufferedIOBase, name: str, expected: str = "")
     Args:
         stream: of bytes, such as a file or standard input; no byte is waited for that a line does not need.
         name: of the stream, for messages.
-        expected: kind of compression that a file's name promises; empty: none.
+        expected: kind of compression that the file's name announces, or empty.
 
     Raises:
         UserError: a line is not UTF-8, or longer than `LONGEST_LINE`; the text is UTF-16, its lines end at U+000D; what
@@ -95,7 +91,7 @@ def decoded(stream: BinaryIO | io.BufferedIOBase, name: str, expected: str = "")
         raise UserError(f"{name} is not a complete {kind} file ({error}); compress it again") from None
 
 
-def _beginning(stream: BinaryIO | io.BufferedIOBase) -> tuple[bytes, str]:
+def _beginning(stream: Stream) -> tuple[bytes, str]:
     """Read as much of a stream as tells what it is, which of text is a byte; returns that and what it is, or ''."""
     start = b""
     while start not in _BEGINNINGS and any(known.startswith(start) for known in _BEGINNINGS):
@@ -109,7 +105,7 @@ def _beginning(stream: BinaryIO | io.BufferedIOBase) -> tuple[bytes, str]:
 class _Rejoined(io.RawIOBase):
     """A stream together with its first bytes, which have been read already."""
 
-    def __init__(self, start: bytes, stream: BinaryIO | io.BufferedIOBase) -> None:
+    def __init__(self, start: bytes, stream: Stream) -> None:
         self._start, self._stream = start, stream
 
     def readable(self) -> bool:
@@ -123,13 +119,10 @@ class _Rejoined(io.RawIOBase):
 
 
 class _Members(io.RawIOBase):
-    """The text of one or more compressed members, one behind the other; the padding of xz between them is passed over.
+    """The text of one or more compressed members, one behind the other; the padding of xz between them is left out.
 
-    Python's own readers of bzip2 and xz take a damaged member behind a whole one for the end of the text.
-
-    Args:
-        stream: of the members.
-        begin: returns what decompresses one.
+    Python's own readers of bzip2 and xz take a damaged member behind a whole one for the end of the text. `begin`
+    returns what decompresses a member.
     """
 
     def __init__(self, stream: io.RawIOBase, begin: Callable[[], bz2.BZ2Decompressor | lzma.LZMADecompressor]) -> None:
@@ -164,7 +157,7 @@ def _decompressed(stream: io.RawIOBase, kind: str) -> io.BufferedIOBase:
     return io.BufferedReader(_Members(stream, bz2.BZ2Decompressor if kind == "bzip2" else lzma.LZMADecompressor))
 
 
-def _decoded(stream: BinaryIO | io.BufferedIOBase, name: str, start: bytes, kind: str) -> Iterator[str]:
+def _decoded(stream: Stream, name: str, start: bytes, kind: str) -> Iterator[str]:
     """Yield the lines of a stream of text, whose first bytes have been read."""
     if kind in _REFUSED:
         if start == b"\xff\xfe" and stream.read(2) == b"\0\0":
@@ -200,11 +193,7 @@ def _check_first(line: bytes, name: str) -> None:
 
 
 def rows(path: Path) -> Iterator[list[str]]:
-    """Yield the columns, two or more, of each line of a TSV; an empty line is two empty columns.
-
-    Raises:
-        UserError: a line with one column, or what `lines` raises.
-    """
+    """Yield the columns of each line of a TSV; an empty line is two empty columns, one column alone a UserError."""
     for number, line in enumerate(lines(path), start=1):
         row = line.split("\t") if line else ["", ""]
         if len(row) < 2:
@@ -215,12 +204,7 @@ def rows(path: Path) -> Iterator[list[str]]:
 def inspect(path: Path, read: Reader | None = None) -> tuple[int, str]:
     """Return the number of lines and the SHA-256, in hexadecimal, of their text.
 
-    Args:
-        path: the file.
-        read: reads its columns; None: its lines are sentences.
-
-    Raises:
-        UserError: a file without text, or what `lines` or `read` raises.
+    `read` yields the file's columns; None: its lines are sentences. A file without text is a UserError.
     """
     count, has_text, digest = 0, False, hashlib.sha256()
     stream = ("\t".join(row) for row in read(path)) if read else lines(path)
