@@ -55,15 +55,9 @@ def _sort_marks(match: re.Match[str]) -> str:
 
 
 def normalise_tensor(texts: tf.Tensor) -> tf.Tensor:
-    """Do what `normalise_text` does, in the graph.
+    """Do what `normalise_text` does, in the graph, to UTF-8 strings of any shape.
 
     The two differ only in characters newer than the running Python's Unicode tables.
-
-    Args:
-        texts: UTF-8 strings of any shape.
-
-    Returns:
-        Strings of the same shape.
     """
     texts = tensorflow_text.normalize_utf8(texts, "NFC")
     texts = tf.strings.regex_replace(texts, META_SPACE, " ")
@@ -94,10 +88,7 @@ _SHOWING = {
     name: re.compile(end, re.IGNORECASE)
     for name, end in (("", "-->"), ("script", r"</script\s*>"), ("style", r"</style\s*>"))
 }
-_MARKUP = re.compile(
-    rf"</?(?:(?P<block>{_MARKUP_BLOCKS})|{_MARKUP_INLINE}){_ATTRIBUTES}*\s*/?>",
-    re.IGNORECASE,
-)
+_MARKUP = re.compile(rf"</?(?:(?P<block>{_MARKUP_BLOCKS})|{_MARKUP_INLINE}){_ATTRIBUTES}*\s*/?>", re.IGNORECASE)
 _WORD = re.compile(
     rf"<(?P<end>/?)(?P<name>(?P<block>{_WORD_BLOCKS})|{_WORD_INLINE})(?P<attributes>{_ATTRIBUTES}*)\s*/?>",
     re.IGNORECASE,
@@ -131,7 +122,7 @@ def strip_html(text: str) -> str:
 
 
 def _without_hidden(text: str) -> str:
-    """Put a space for each comment, script and style sheet that ends; in one pass, whatever a stranger has written."""
+    """Replace each comment, script and style sheet that ends by a space, in one pass over the text."""
     parts, shown, endless = [], 0, set()
     for opening in _HIDING.finditer(text):
         name = (opening[1] or "").lower()
@@ -168,7 +159,7 @@ def cleaned(text: str, config: CleaningConfig) -> str:
 
 @dataclass
 class CleaningReport:
-    """What cleaning did, in pairs: read, changed by a rule (and kept in the stream), removed by a rule, kept."""
+    """Counts of pairs: read, changed by each rule, removed by each rule, kept."""
 
     read: int = 0
     changed: dict[str, int] = field(default_factory=dict)
@@ -189,28 +180,21 @@ def clean(
     target_language: str = "",
     report: CleaningReport | None = None,
 ) -> Iterator[tuple[str, str]]:
-    """Yield the pairs that pass every rule of `config`, one read for each step; each rule can be turned off.
+    """Yield the (source, target) pairs that pass every rule of `config`; each rule can be turned off.
 
     First the text is changed: HTML, then `normalise_text`. Then pairs are removed by the first rule they break: an
-    empty side, too many words, too different lengths, seen before. A pair is a duplicate if both sides are equal; it is
-    known by a 64-bit hash, which takes at most 24 bytes a pair; the
-    chance that any of 5 million pairs is taken for another is 1e-6.
+    empty side, too many words (characters in languages without spaces, such as Chinese), too different lengths, seen
+    before. A pair is a duplicate if both sides are equal; it is recognised by a 64-bit hash, which takes at most 24
+    bytes a pair; the chance that any of 5 million pairs is taken for another is 1e-6.
 
-    Args:
-        pairs: source and target sentences.
-        config: the rules; `max_words` counts characters in languages without spaces, such as Chinese.
-        source_language: code that says whether the source is written without spaces.
-        target_language: likewise.
-        report: counts are added to it while the stream is read.
+    While the pairs are read, counts are added to `report`.
     """
     report = CleaningReport() if report is None else report
     changes = _changes(config)
-    counters = [_words_in(source_language), _words_in(target_language)]
+    source_words, target_words = _words_in(source_language), _words_in(target_language)
     faults: dict[str, Callable[[tuple[str, str]], bool]] = {
         "drop_empty": lambda pair: not (pair[0].strip(SPACES) and pair[1].strip(SPACES)),
-        "max_words": lambda pair: (
-            max(count(side) for count, side in zip(counters, pair, strict=True)) > config.max_words
-        ),
+        "max_words": lambda pair: max(source_words(pair[0]), target_words(pair[1])) > config.max_words,
         "max_ratio": lambda pair: max(map(len, pair)) > config.max_ratio * min(map(len, pair)),
         "drop_duplicates": _Seen().add,
     }

@@ -9,11 +9,6 @@ def preprocess_text(text: str) -> str:
     Not for translation: it deletes accents and all Chinese ("ação" becomes "a o", "车站" an empty string), punctuation
     and case. `transformer.data.cleaning` and the subword tokenizers take its place.
 
-    Args:
-        text: any text.
-
     Source: document 000, section 5.1.1.
     """
-    text = text.lower()
-    text = re.sub(r"[^a-zA-Z0-9]+", " ", text)
-    return text.strip()
+    return re.sub(r"[^a-zA-Z0-9]+", " ", text.lower()).strip()

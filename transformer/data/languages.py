@@ -1,7 +1,6 @@
 """Language codes: one reading of them for corpora, cleaning, cutting into sentences and scores.
 
-A run stores the code as it was given, in any of its spellings ('zh-TW', 'zh_tw', 'zho_Hant', 'cmn'); whoever needs to
-know something of the language asks here.
+A run stores the code as it was given, in any of its spellings ('zh-TW', 'zh_tw', 'zho_Hant', 'cmn').
 """
 
 from __future__ import annotations
@@ -12,9 +11,8 @@ import re
 
 from transformer.system.errors import UserError
 
-# Scripts without spaces between words, where words are counted as characters. BLEU's 'zh' cuts Chinese characters, and
-# leaves what is between them whole. Korean has spaces, but its words carry their grammar: as one "word" a phrase would
-# have to be right as a whole.
+# Scripts without spaces between words, where characters are counted instead of words. BLEU's 'zh' splits Chinese
+# characters alone. Korean has spaces, but its words hold their grammar: a phrase that is one word is right or wrong.
 _CHINESE = frozenset({"Hans", "Hant", "Hani"})
 _WITHOUT_SPACES = _CHINESE | {"Jpan", "Thai", "Laoo", "Khmr", "Mymr", "Tibt"}
 _BY_CHARACTER = _WITHOUT_SPACES - _CHINESE | {"Kore", "Hang"}
@@ -69,10 +67,9 @@ def bleu_tokenizer(code: str) -> str:
 
 
 def check_language(code: str) -> None:
-    """Accept the language codes that Babel knows: ISO 639, perhaps with a script or a country ('en', 'zho', 'pt-BR').
+    """Raise a UserError for a code that Babel does not know: ISO 639, perhaps with script or country ('zho', 'pt-BR').
 
-    Raises:
-        UserError: another code; the language meant by a country's code or a language's name is suggested.
+    The language meant by a country's code or a language's name is suggested.
     """
     if code.lower() in _UNCLEAR:
         name, clear, other, right = _UNCLEAR[code.lower()]

@@ -37,7 +37,7 @@ def bleu(hypotheses: Sequence[str], references: References, target_language: str
 
     Args:
         hypotheses: translations, detokenised text.
-        references: one for each hypothesis, or a sequence of several such sequences.
+        references: one for each hypothesis, or several such sequences.
         target_language: code such as 'en'; it chooses the tokenizer: `zh` for Chinese, `char` for Japanese, Korean
             and other languages without spaces, else `13a`, which is what published tables use.
         tokenizer: one of TOKENIZERS, used instead of the language's.
@@ -68,14 +68,7 @@ def bleu(hypotheses: Sequence[str], references: References, target_language: str
 def chrf(hypotheses: Sequence[str], references: References) -> Score:
     """Return chrF2: the F-score (beta 2) of character n-grams up to 6, spaces left out; no tokenizer is needed.
 
-    Of several references for a hypothesis the one counts that gives the highest score.
-
-    Args:
-        hypotheses: translations, detokenised text.
-        references: one for each hypothesis, or a sequence of several such sequences.
-
-    Raises:
-        ValueError: no sentence, or not as many in each sequence.
+    Of several references for a hypothesis the one counts that gives the highest score. See `bleu` for the arguments.
 
     Source: Popović 2015, "chrF: character n-gram F-score for automatic MT evaluation"; sacrebleu's defaults.
     """
@@ -92,25 +85,19 @@ def tokenised_bleu(hypotheses: Sequence[str], references_tokenised: References, 
         references_tokenised: prepared already, such as `test_2016_flickr.lc.norm.tok.de`; one sequence, or several.
         language: target language's code.
 
-    Raises:
-        ValueError: no sentence, or not as many in each sequence.
-
     Source: Elliott et al. 2016 (the Multi30k references); Moses' normalize-punctuation.perl and tokenizer.perl.
     Deviation: sacrebleu's signature knows nothing of this preparation: it says `case:mixed` and `tok:none`.
     """
     from sacrebleu.metrics import BLEU
 
-    # force: tokenised text is meant here, sacrebleu need not warn of it.
-    metric = BLEU(tokenize="none", force=True)
+    metric = BLEU(tokenize="none", force=True)  # no log lines on tokenised text, which is meant here
     return _score(metric, lowercase_tokenise(hypotheses, language), references_tokenised)
 
 
 def lowercase_tokenise(sentences: Sequence[str], language: str) -> list[str]:
     """Return sentences lower-cased, punctuation-normalised and Moses-tokenised, with `&`, `<`, quotes and `[` escaped.
 
-    Args:
-        sentences: text.
-        language: code; it chooses Moses' list of abbreviations (English where Moses has none).
+    The language's code chooses Moses' list of abbreviations (English where Moses has none).
     """
     from sacremoses import MosesPunctNormalizer, MosesTokenizer
 

@@ -59,12 +59,7 @@ def curves(
 def learning_rates(
     schedules: Mapping[str, Callable[[int], float]], steps: int, path: str | Path | None = None
 ) -> Figure:
-    """Draw the learning rate of each update of schedules, the first update at step 1.
-
-    Args:
-        schedules: by name; each is called with 0 for the first update, as Keras does.
-        steps: optimizer steps.
-    """
+    """Draw the learning rates of so many optimizer steps; schedules are called with 0 for step 1, as Keras does."""
     shown = np.unique(np.linspace(0, steps - 1, min(steps, 500)).astype(int)).tolist()
     places = [step + 1 for step in shown]
     lines = {name: (places, [float(schedule(step)) for step in shown]) for name, schedule in schedules.items()}
@@ -74,12 +69,8 @@ def learning_rates(
 def cost_growth(costs: Mapping[str, Points], xlabel: str, ylabel: str, path: str | Path | None = None) -> Figure:
     """Draw how costs grow with a size, both logarithmic: the power n of size^n is the slope.
 
-    The legend says the power between the first two points and between the last two, such as "n = 1.0 to 1.9".
-
-    Args:
-        costs: (sizes, costs) by name, at least two of each; sizes ascend.
-        xlabel: what grows, with its unit.
-        ylabel: what it costs, with its unit.
+    The legend says the power between the first two points and between the last two, such as "n = 1.0 to 1.9". `costs`
+    are (sizes, costs) by name, at least two of each; sizes ascend. The labels say what grows and what it costs.
     """
     lines = {}
     for name, (sizes, values) in costs.items():
@@ -122,12 +113,7 @@ def length_bleu(
 
 
 def histograms(values: Mapping[str, Sequence[float]], xlabel: str, path: str | Path | None = None) -> Figure:
-    """Draw how often values occur, as shares of each group, all groups in the same bins.
-
-    Args:
-        values: by name.
-        xlabel: what they are, with their unit.
-    """
+    """Draw how often values occur, as shares of each named series, all series in the same bins."""
     figure, axes = new_plot("How often values occur")
     edges = np.histogram_bin_edges(np.concatenate([np.asarray(series) for series in values.values()]), bins=20)
     for number, (name, series) in enumerate(values.items()):

@@ -17,15 +17,10 @@ BOXES = "Last Resort"  # matplotlib's font that has a box for every character
 
 
 class Lettering(NamedTuple):
-    """How to write some text.
+    """How to write some text."""
 
-    Attributes:
-        families: fonts, each for the characters that those before it lack.
-        missing: characters that no installed font has.
-    """
-
-    families: list[str]
-    missing: frozenset[str]
+    families: list[str]  # of fonts, each for the characters that those before it lack
+    missing: frozenset[str]  # characters that no installed font has
 
     def show(self, text: str) -> str:
         """Return the text as it is to be drawn, with the number of each missing character, such as `\\u8f66`."""

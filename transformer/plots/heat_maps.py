@@ -78,9 +78,6 @@ def attention_heads(
         columns: S keys, as text.
         numbers: write each weight into its place.
         label: what the colours say, from 0 to 1.
-
-    Raises:
-        ValueError: `weights` has another shape than (H, rows, columns).
     """
     weights = np.asarray(weights)
     if weights.ndim != 3 or weights.shape[1:] != (len(rows), len(columns)):
@@ -208,17 +205,9 @@ def mask_maps(
 
 
 def position_maps(table: np.ndarray, path: str | Path | None = None) -> Figure:
-    """Draw positional encodings, and the dot product of each with each.
-
-    Args:
-        table: (T, D) or (1, T, D), as `positional_encoding` returns it.
-
-    Raises:
-        ValueError: `table` has another shape.
-    """
+    """Draw positional encodings, (T, D) or (1, T, D) as `positional_encoding` returns them, and their dot products."""
     table = np.asarray(table)
-    if table.ndim == 3 and len(table) == 1:
-        table = table[0]
+    table = table[0] if table.ndim == 3 and len(table) == 1 else table
     if table.ndim != 2:
         raise ValueError(f"table must be (T, D) or (1, T, D), got {table.shape}")
     if len(table) * max(table.shape) > MOST_PLACES:

@@ -18,12 +18,7 @@ if TYPE_CHECKING:
 def token_probabilities(
     distributions: Mapping[str, Sequence[float]], tokens: Sequence[str], path: str | Path | None = None
 ) -> Figure:
-    """Draw the probabilities of the same tokens in several distributions beside each other.
-
-    Args:
-        distributions: probabilities of the tokens by name.
-        tokens: as text.
-    """
+    """Draw the probabilities of the same tokens in several named distributions beside each other."""
     letters = lettering([*tokens, *distributions])
     figure, axes = new_plot("How likely each token is next", 2.0 + 0.75 * len(tokens), 4.0)
     width = 0.8 / len(distributions)
@@ -42,9 +37,9 @@ def token_probabilities(
 def beam_tree(
     steps: Sequence[Sequence[tuple[Sequence[str], float]]], path: str | Path | None = None, width: float = 1.25
 ) -> Figure:
-    """Draw a beam search: a column for each step, in it the hypotheses kept, the best above, joined to their parents.
+    """Draw a beam search: a column for each step, in it the hypotheses kept, the best on top, joined to their parents.
 
-    The path of the last step's best hypothesis is drawn thick. Beside each token stands its hypothesis' score.
+    The path of the last step's best hypothesis is drawn thick. Each token has its hypothesis' score below it.
 
     Args:
         steps: for each step its hypotheses, best first: tokens so far and score. A finished one stays as it is.

@@ -6,6 +6,7 @@ import asyncio
 import dataclasses
 import email.message
 import importlib.resources
+import os
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -22,17 +23,9 @@ from transformer.serving.hosts import LOCAL_HOSTS
 from transformer.serving.request_bodies import RETRY_LATER, BodyParser, BodyReader, short
 from transformer.serving.schemas import Health, Kind, Problem, TranslationAnswer, request_model
 
-FILES = {  # path: file in `pages`, media type
-    "/": ("index.html", "text/html"),
-    "/page.css": ("page.css", "text/css"),
-    "/page.js": ("page.js", "text/javascript"),
-    "/attention.js": ("attention.js", "text/javascript"),
-    "/languages.js": ("languages.js", "text/javascript"),
-    "/problems.js": ("problems.js", "text/javascript"),
-    "/docs": ("docs.html", "text/html"),
-    "/docs.js": ("docs.js", "text/javascript"),
-    "/icon.svg": ("icon.svg", "image/svg+xml"),
-}
+SCRIPTS = ("page.js", "attention.js", "languages.js", "problems.js", "docs.js")
+FILES = {"/": "index.html", "/docs": "docs.html"} | {f"/{name}": name for name in ("page.css", "icon.svg", *SCRIPTS)}
+MEDIA_TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 PROBLEMS = {
     400: "the body is not JSON",
     408: "the body did not arrive in time",
@@ -176,8 +169,9 @@ def make_app(
         return JSONResponse(content) if status == "ok" else JSONResponse(content, 503, RETRY_LATER)
 
     folder = importlib.resources.files("transformer.serving") / "pages"
-    for path, (name, media_type) in FILES.items():
-        app.add_route(path, _page((folder / name).read_bytes(), media_type), include_in_schema=False)
+    for path, name in FILES.items():
+        page = _page((folder / name).read_bytes(), MEDIA_TYPES[os.path.splitext(name)[1]])
+        app.add_route(path, page, include_in_schema=False)
     for path in {HEALTH, "/translate", "/openapi.json", *FILES} - {"/"}:
         app.add_route(path + "/", _without_slash, ["GET", "HEAD", "POST"], include_in_schema=False)
     return app

@@ -42,11 +42,7 @@ class Guard:
     balancers ask for it by address. Bodies that `BodyReader` refuses. More requests at one time than allowed. Requests
     without an answer in time: their work is cancelled.
 
-    Args:
-        app: the application.
-        hosts: allowed in the Host header; `ANY_HOST` allows all.
-        body_reader: of all requests.
-        limits: of requests.
+    `hosts` are allowed in the Host header; `ANY_HOST` allows all.
     """
 
     def __init__(self, app: ASGIApp, hosts: Iterable[str], body_reader: BodyReader, limits: ServeConfig) -> None:

@@ -37,12 +37,7 @@ class BoundedConnection(h11.Connection):
 
 
 class BoundedProtocol(H11Protocol):
-    """Closes connections that send or read too slowly, and those whose requests cost too much.
-
-    Args:
-        limits: of requests.
-        arguments: of uvicorn.
-    """
+    """Closes connections that send or read too slowly, and those whose requests cost too much."""
 
     def __init__(self, *, limits: ServeConfig, **arguments: Any) -> None:
         super().__init__(**arguments)

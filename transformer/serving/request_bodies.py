@@ -38,11 +38,7 @@ class _Upload:
 
 
 class BodyReader:
-    """Receives bodies; slow clients delay neither the others nor the end of the server. For the event loop's thread.
-
-    Args:
-        limits: of requests.
-    """
+    """Receives bodies; slow clients delay neither the others nor the end of the server. For the event loop's thread."""
 
     def __init__(self, limits: ServeConfig) -> None:
         self._max_body, self._max_uploads = limits.max_body, limits.max_arriving
@@ -107,12 +103,7 @@ def _stopping() -> HTTPException:
 
 
 class BodyParser:
-    """Parses JSON at a cost that `limits` bound, whatever a body holds; only what may be valid goes on to pydantic.
-
-    Args:
-        limits: of requests.
-        fields: that a request may have.
-    """
+    """Parses JSON at a cost that `limits` bound, whatever a body holds; only what may be valid goes on to pydantic."""
 
     def __init__(self, limits: ServeConfig, fields: Iterable[str]) -> None:
         self._fields = tuple(fields)

@@ -27,11 +27,7 @@ Batch = dict[Place, str]
 
 
 class Service:
-    """Translates with one model and as many beam sizes as are asked for.
-
-    Args:
-        translator: whose search is the default.
-        limits: of the server.
+    """Translates with one model and as many beam sizes as are asked for; the translator's own is the default.
 
     Raises:
         UserError: the translator's own beam is larger than the limit.

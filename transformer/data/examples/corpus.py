@@ -5,7 +5,6 @@ from __future__ import annotations
 import abc
 import hashlib
 import itertools
-import typing
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -13,22 +12,18 @@ from transformer.data.examples import input_warnings, text_files
 from transformer.data.examples.held_out import Pair, hold_out, pair_hash
 from transformer.system.errors import AccidentError, UserError
 
-if typing.TYPE_CHECKING:
-    pass
-
 
 class Corpus(abc.ABC):
     """Sentence pairs in splits, read as a stream.
 
-    `splits` always holds 'train' and 'validation'. A source without a validation split gives away at most
-    `validation_pairs` of its training pairs, and at most a tenth of them: those whose hash is smallest. The hash is
-    taken of the cleaned text, so a pair and its duplicates stand on one side, the same at each run.
-    A source of fewer than 10 pairs gives none.
+    `splits` always holds 'train' and 'validation'. Where a source has no validation split, at most `validation_pairs`
+    of its training pairs become one, and at most a tenth of them: those whose hash is smallest. The hash is that of the
+    cleaned text, so a pair and its duplicates are in one split, the same at each run. A source of fewer than 10 pairs
+    gives none.
 
     Args:
         name: for messages and pictures.
-        source_language: code, or empty where the user gave none.
-        target_language: likewise.
+        source_language, target_language: codes, or empty where the user gave none.
         own_splits: the splits that the source itself has.
         validation_pairs: upper bound described above.
     """
@@ -36,21 +31,14 @@ class Corpus(abc.ABC):
     def __init__(
         self, name: str, source_language: str, target_language: str, own_splits: Iterable[str], validation_pairs: int
     ) -> None:
-        self.name = name
-        self.source_language = source_language
-        self.target_language = target_language
+        self.name, self.source_language, self.target_language = name, source_language, target_language
         self.own_splits = tuple(own_splits)
         self.splits = tuple(dict.fromkeys((*self.own_splits, "validation")))
         self.validation_pairs = validation_pairs
         self._held_out: frozenset[int] | None = None
 
     def pairs(self, split: str) -> Iterator[Pair]:
-        """Start a pass over the (source, target) pairs of a split, in the order of the source.
-
-        Raises:
-            ValueError: unknown split.
-            UserError: the source cannot be read; see `open_corpus`.
-        """
+        """Start a pass over the (source, target) pairs of a split, in their order; a UserError where it fails."""
         if split not in self.splits:
             raise ValueError(f"split must be one of {self.splits}, got {split!r}")
         if "validation" in self.own_splits or split not in ("train", "validation"):
@@ -59,18 +47,14 @@ class Corpus(abc.ABC):
 
     def fingerprint(self) -> str:
         """Return a SHA-256, in hexadecimal, that changes whenever the pairs, their order or their division may."""
-        parts = [*self._identity()]
+        parts = list(self._identity())
         if "validation" not in self.own_splits:
             parts.append(f"validation_pairs {self.validation_pairs}")
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
     @abc.abstractmethod
     def check(self) -> None:
-        """Read the source through, once, where its text may be faulty.
-
-        Raises:
-            UserError: the first fault found; see `open_corpus`.
-        """
+        """Read the source through, once, where its text may be faulty; the first fault found is a UserError."""
 
     def warnings(self) -> Iterator[str]:
         """Yield what looks wrong at the beginning of the training text, though it can be read."""
@@ -100,15 +84,11 @@ class Corpus(abc.ABC):
 class FileCorpus(Corpus):
     """A user's own files: two aligned texts, one sentence a line, or one file of pairs, such as a TSV.
 
-    Files ending in `.gz` are read through gzip. Text is UTF-8; a byte order mark at its start is dropped. A line ends
-    at U+000A only, a U+000D before it is dropped; every other separator Unicode knows is text. In a TSV, further
-    columns are ignored and an empty line is an empty pair.
+    They are read by `text_files`. In a TSV, further columns are ignored and an empty line is an empty pair.
 
     Args:
         files: paths by split, 'train' and perhaps 'validation' and 'test': (source, target) or (file of pairs,).
-        source_language: code or empty.
-        target_language: code or empty.
-        validation_pairs: see `Corpus`.
+        source_language, target_language, validation_pairs: see `Corpus`.
         read: reads a file of pairs.
 
     Raises:
@@ -139,11 +119,7 @@ class FileCorpus(Corpus):
                 )
 
     def check(self) -> None:
-        """Read every file through once: encoding, columns, equal line counts, any text at all.
-
-        Raises:
-            UserError: the first fault found, with its file and line.
-        """
+        """Read every file through once: encoding, columns, equal line counts, any text at all."""
         if not self._digests:
             self._digests = self._inspect()
 

@@ -28,7 +28,7 @@ MAX_RETRIES = 4  # a few seconds of waiting for an unknown host; TFDS's own 10 t
 def prepare(name: str) -> DatasetBuilder:
     """Return the prepared builder of a dataset, which is downloaded where it is not on this machine yet.
 
-    Progress goes to stderr. Data lie where TFDS keeps them (`$TFDS_DATA_DIR` or ~/tensorflow_datasets).
+    Progress goes to stderr. Data are kept where TFDS keeps them (`$TFDS_DATA_DIR` or ~/tensorflow_datasets).
 
     Args:
         name: `phrasebook/DIRECTION`, or what `tfds.builder` takes: `NAME`, `NAME/CONFIG` or `NAME/CONFIG:VERSION`.
@@ -56,8 +56,7 @@ def _unusable_folder(name: str, error: Exception) -> UserError:
     """Return what to say where TFDS' folder cannot be read or written, or is full."""
     from tensorflow_datasets.core import constants
 
-    reason = error.strerror if isinstance(error, OSError) else ""
-    reason = reason or _one_line(error).rpartition("; ")[2]  # TensorFlow names the file before
+    reason = getattr(error, "strerror", "") or _one_line(error).rpartition("; ")[2]  # TensorFlow names the file before
     return UserError(
         f"cannot keep dataset '{name}' in {constants.DATA_DIR} ({reason}); make room there, or name a folder that can "
         "be written with $TFDS_DATA_DIR"
@@ -65,11 +64,7 @@ def _unusable_folder(name: str, error: Exception) -> UserError:
 
 
 def directions(builder: DatasetBuilder, name: str, source: str, target: str) -> tuple[str, str]:
-    """Return the source and target language: what the user asked for, else the dataset's own direction.
-
-    Raises:
-        UserError: a language that the dataset has not, or the same twice.
-    """
+    """Return the source and target language: those that the user gave, else the dataset's own direction."""
     languages = list(builder.info.supervised_keys or builder.info.features.languages)
     spelled = {canonical(language): language for language in languages}
     source, target = (spelled.get(canonical(code), code) for code in (source, target))

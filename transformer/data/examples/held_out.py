@@ -12,14 +12,10 @@ Pair = tuple[str, str]
 
 
 def hold_out(pairs: Iterable[Pair], wanted: int) -> frozenset[int]:
-    """Return the hashes of the pairs that go to validation.
+    """Return the hashes of the training pairs, at most `wanted`, that go to validation.
 
-    They are the `wanted` smallest hashes, without pairs that have an empty side, as far as all their copies
-    together make at most a tenth of the corpus. Memory grows with `wanted`, not with the corpus.
-
-    Args:
-        pairs: the training pairs, read once.
-        wanted: how many pairs are to be held out at most.
+    They are the smallest hashes of pairs without an empty side, as far as all their copies together make at most a
+    tenth of the corpus. Memory grows with `wanted`, not with the corpus.
     """
     smallest: list[int] = []  # a heap of negated hashes: the largest kept hash is on top
     copies: dict[int, int] = {}

@@ -30,10 +30,7 @@ _SCRIPTS = {  # of ISO 15924, where Unicode's names of letters begin with other 
 def of_files(paths: Sequence[Path], readers: Sequence[Callable], languages: Sequence[str]) -> Iterator[str]:
     """Yield what looks wrong in the first lines of a file of pairs, or of two aligned files.
 
-    Args:
-        paths: of the one or the two.
-        readers: what yields the rows of the one, or the lines of each of the two.
-        languages: codes of source and target, or empty texts.
+    Each reader yields the rows of its path, or the lines; the languages are codes of source and target, or empty.
     """
     read = [list(itertools.islice(reader(path), LOOKED_AT)) for path, reader in zip(paths, readers, strict=True)]
     rows = read[0] if len(paths) == 1 else list(zip(*read, strict=False))
@@ -52,12 +49,7 @@ def of_files(paths: Sequence[Path], readers: Sequence[Callable], languages: Sequ
 
 
 def column_warnings(path: object, rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    """Yield what looks wrong in the first lines of a file of pairs.
-
-    Args:
-        path: of the file, for the messages.
-        rows: the columns of each line.
-    """
+    """Yield what looks wrong in the columns of the first lines of a file of pairs."""
     looked_at = f"of the first {len(rows):,} lines"
     longer = [(number, row[2]) for number, row in enumerate(rows, start=1) if len(row) > 2]
     if longer:

@@ -23,9 +23,8 @@ class TfdsCorpus(Corpus):
     """A prepared TFDS dataset with a `Translation` feature.
 
     Args:
-        builder: prepared builder.
-        source_language: code, or empty: the first language of the dataset's direction.
-        target_language: code, or empty: the other one.
+        builder: of the prepared dataset.
+        source_language, target_language: codes, or empty: those of the dataset's own direction.
         validation_pairs: see `Corpus`.
 
     Raises:

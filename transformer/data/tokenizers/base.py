@@ -59,25 +59,11 @@ class Tokenizer(abc.ABC):
         return False
 
     def tokenize(self, texts: tf.Tensor | Sequence[str]) -> tf.RaggedTensor:
-        """Normalise and split texts.
-
-        Args:
-            texts: UTF-8 strings (N,).
-
-        Returns:
-            int32 ids (N, None), without start and end.
-        """
+        """Normalise UTF-8 texts (N,) and split them into int32 ids (N, None), without start and end."""
         return self._split(texts)
 
     def detokenize(self, ids: tf.RaggedTensor | tf.Tensor) -> tf.Tensor:
-        """Join subwords to texts; special ids are dropped.
-
-        Args:
-            ids: integer ids (N, None) or padded (N, T).
-
-        Returns:
-            UTF-8 strings (N,).
-        """
+        """Join integer ids, (N, None) or padded (N, T), to UTF-8 texts (N,); special ids are dropped."""
         if not isinstance(ids, tf.RaggedTensor):
             ids = tf.RaggedTensor.from_tensor(ids)
         return self._join(tf.cast(ids.with_row_splits_dtype(tf.int64), tf.int32))

@@ -27,12 +27,8 @@ def train_sentencepiece(sentences: Iterable[str], config: TextConfig) -> Sentenc
     At most half of the pieces that are no bytes are single characters, the most frequent ones; rarer characters are
     written as bytes. `vocabulary_size` is an upper bound that a small corpus may not reach.
 
-    Args:
-        sentences: read once; at most `config.sample_size` of them are held in memory.
-        config: size and algorithm.
-
-    Raises:
-        UserError: no text, or nothing that SentencePiece can learn from.
+    The sentences are read once; at most `config.sample_size` of them are held in memory. Where there is no text, or
+    nothing that SentencePiece can learn from, a UserError says so.
     """
     import sentencepiece
     from sentencepiece import sentencepiece_model_pb2
@@ -79,11 +75,7 @@ def train_sentencepiece(sentences: Iterable[str], config: TextConfig) -> Sentenc
 
 
 def train_wordpiece(sentences: Iterable[str], config: TextConfig) -> WordPieceTokenizer:
-    """Learn a WordPiece vocabulary through KerasHub; case and accents are kept.
-
-    Raises:
-        UserError: no text.
-    """
+    """Learn a WordPiece vocabulary through KerasHub; case and accents are kept."""
     import keras_hub
 
     sample = _sample(sentences, config.sample_size)
@@ -122,9 +114,6 @@ def train_tokenizers(pairs: Callable[[], Iterator[tuple[str, str]]], config: Tex
         pairs: starts a new pass over the training pairs.
         config: kind, size and jointness of the vocabulary; separate vocabularies get `vocabulary_size` and half of
             `sample_size` each.
-
-    Raises:
-        UserError: no text.
     """
     train = {"sentencepiece": train_sentencepiece, "wordpiece": train_wordpiece}[config.tokenizer]
     if config.joint:

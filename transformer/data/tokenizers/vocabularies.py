@@ -45,7 +45,7 @@ class TokenizerPair:
         """Write the assets and `tokenizer.json` (kind, joint, SHA-256 of each asset) into `folder`.
 
         Raises:
-            UserError: a file of such a name is there and is a link out of the folder, a device or a pipe.
+            UserError: a file of such a name is a link out of the folder, a device or a pipe.
             OSError: the folder cannot be made.
         """
         folder = Path(folder)
@@ -56,11 +56,7 @@ class TokenizerPair:
 
     @classmethod
     def load(cls, folder: str | Path) -> TokenizerPair:
-        """Read what `save` wrote. File names are fixed: none is taken from `tokenizer.json`.
-
-        Raises:
-            UserError: a file is missing or damaged; the message names it.
-        """
+        """Read what `save` wrote; a missing or damaged file is a UserError. No file name is read from a file."""
         description = _read_description(Path(folder) / DESCRIPTION)
         kind = KINDS[description["kind"]]
         sides = ("joint",) if description["joint"] else ("source", "target")
