@@ -8,6 +8,7 @@ from reference import dense, feed_forward, layer_norm, multi_head_attention, ran
 
 from transformer.layers.blocks import DecoderLayer, EncoderLayer, point_wise_feed_forward_network
 from transformer.layers.masks import create_look_ahead_mask, create_masks
+from transformer.layers.options import LayerOptions
 
 D_MODEL, NUM_HEADS, DFF = 8, 2, 12
 SOURCE = tf.constant([[4, 5, 6, 7, 8], [4, 5, 6, 0, 0]])
@@ -159,9 +160,8 @@ def test_config_round_trip(cls):
     )
     copy = keras.layers.deserialize(keras.layers.serialize(layer))
     assert type(copy) is cls and copy.get_config() == layer.get_config()
-    assert (copy.d_model, copy.num_heads, copy.dff, copy.rate) == (D_MODEL, NUM_HEADS, DFF, 0.2)
-    assert (copy.activation, copy.attention_rate, copy.feed_forward_rate) == ("gelu", 0.3, 0.4)
-    assert (copy.norm_first, copy.rotary, copy.name) == (True, 7, "block")
+    assert copy.options == LayerOptions(D_MODEL, NUM_HEADS, DFF, 0.2, "gelu", 0.3, 0.4, True)
+    assert (copy.rotary, copy.name) == (7, "block")
     copy.build()
     assert copy.ffn.layers[0].activation is keras.activations.gelu
 

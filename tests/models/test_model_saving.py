@@ -10,6 +10,7 @@ import tensorflow as tf
 from conftest import ROOT
 from tiny_model import EMBEDDINGS, SOURCE, TARGET, VARIANTS, build, variant
 
+from transformer.layers.options import LayerOptions
 from transformer.losses.cross_entropy import masked_loss
 from transformer.models.transformer import Decoder, Encoder, Transformer
 
@@ -18,8 +19,7 @@ def check_layers(stack, options):
     """Check that the layers of a stack have the sizes and options below, and that there are three."""
     assert (len(stack.stack), stack.dropout.rate, stack.final_norm is None) == (3, 0.3, False)
     for layer in stack.stack:
-        assert (layer.d_model, layer.num_heads, layer.dff, layer.rate) == (6, 3, 5, 0.3)
-        assert {name: getattr(layer, name) for name in options} == options
+        assert layer.options == LayerOptions(6, 3, 5, 0.3, **options)
 
 
 @pytest.mark.parametrize("embeddings", EMBEDDINGS)

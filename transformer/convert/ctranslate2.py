@@ -121,9 +121,10 @@ def specification(model: Transformer) -> Any:
         UserError: see `empty_specification`.
     """
     encoder, decoder = model.encoder, model.decoder
-    rotary_dim = decoder.d_model // decoder.num_heads if decoder.positions.rotary else 0
+    options = decoder.options
+    rotary_dim = options.d_model // options.num_heads if decoder.positions.rotary else 0
     spec = empty_specification(
-        decoder.num_layers, decoder.num_heads, decoder.norm_first, decoder.activation, rotary_dim
+        decoder.num_layers, options.num_heads, options.norm_first, options.activation, rotary_dim
     )
     spec.encoder.embeddings[0].weight = _array(encoder.embedding.embeddings)
     spec.decoder.embeddings.weight = _array(decoder.embedding.embeddings)
@@ -132,7 +133,7 @@ def specification(model: Transformer) -> Any:
         # after it, which changes nothing before and is left out.
         table = ours.positions.table()
         if table is None and stack is spec.encoder:  # the library's encoder always adds something
-            table = tf.zeros((ours.maximum_position_encoding, ours.d_model))
+            table = tf.zeros((ours.maximum_position_encoding, options.d_model))
         if table is not None:
             stack.position_encodings.encodings = np.pad(_array(table), ((0, 1), (0, 0)), mode="edge")
         if ours.final_norm:

@@ -57,7 +57,7 @@ class Translator:
         self.transformer = self.models[0]
         self.tokenizers, self.max_positions = tokenizers, max_positions
         # Numbers that the models keep of each token that they write, see `ModelConfig.cached`.
-        self._cached = sum(2 * model.decoder.num_layers * model.decoder.d_model for model in self.models)
+        self._cached = sum(2 * model.decoder.num_layers * model.decoder.options.d_model for model in self.models)
         self._searchers = Searchers(self.models)
         self._use(search, Reader(tokenizers.source, max_positions, search.cut, source_language, cleaning))
         ids, hypotheses = (tf.TensorSpec((None,) * rank, tf.int32) for rank in (2, 3))

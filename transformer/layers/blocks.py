@@ -13,6 +13,7 @@ from transformer.layers.cache import LayerCache, Memory, memorise
 from transformer.layers.checks import Shape, check_sizes
 from transformer.layers.fused import Dense, Dropout, LayerNormalization
 from transformer.layers.keras_call import PositionalCallMixin
+from transformer.layers.options import LayerOptions
 
 NORM_EPSILON = 1e-6  # document 000, section 5.2.3
 
@@ -60,28 +61,20 @@ class _ResidualLayer(PositionalCallMixin, keras.layers.Layer):
     """
 
     def __init__(
-        self,
-        d_model: int,
-        num_heads: int,
-        dff: int,
-        rate: float,
-        *,
-        activation: str = "relu",
-        attention_rate: float = 0.0,
-        feed_forward_rate: float = 0.0,
-        norm_first: bool = False,
-        rotary: int = 0,
-        **kwargs: Any,
+        self, d_model: int, num_heads: int, dff: int, rate: float, rotary: int, others: dict[str, Any]
     ) -> None:
-        super().__init__(**kwargs)
-        self.d_model, self.num_heads, self.dff, self.rate = d_model, num_heads, dff, rate
-        self.activation, self.norm_first, self.rotary = activation, norm_first, rotary
-        self.attention_rate, self.feed_forward_rate = attention_rate, feed_forward_rate
-        self.ffn = point_wise_feed_forward_network(d_model, dff, activation, feed_forward_rate, self.dtype_policy)
+        self.options, others = LayerOptions.split(d_model, num_heads, dff, rate, others)
+        super().__init__(**others)
+        self.rotary = rotary
+        self.ffn = point_wise_feed_forward_network(
+            d_model, dff, self.options.activation, self.options.feed_forward_rate, self.dtype_policy
+        )
 
     def _attention(self, name: str, rotary: int = 0) -> MultiHeadAttention:
-        sizes = (self.d_model, self.num_heads, self.attention_rate, rotary)
-        return MultiHeadAttention(*sizes, dtype=self.dtype_policy, name=name)
+        options = self.options
+        return MultiHeadAttention(
+            options.d_model, options.num_heads, options.attention_rate, rotary, dtype=self.dtype_policy, name=name
+        )
 
     def _norms(self, count: int) -> list[keras.layers.LayerNormalization]:
         return [
@@ -90,16 +83,16 @@ class _ResidualLayer(PositionalCallMixin, keras.layers.Layer):
         ]
 
     def _dropouts(self, count: int) -> list[Dropout]:
-        return [Dropout(self.rate, dtype=self.dtype_policy, name=f"dropout{i + 1}") for i in range(count)]
+        return [Dropout(self.options.rate, dtype=self.dtype_policy, name=f"dropout{i + 1}") for i in range(count)]
 
     def _build_on(self, *layers: keras.layers.Layer) -> None:
         for layer in layers:
-            layer.build((None, None, self.d_model))
+            layer.build((None, None, self.options.d_model))
         self.built = True
 
     def _enter(self, norm: LayerNormalization, x: tf.Tensor) -> tf.Tensor:
         """What the sub-layer sees."""
-        return norm(x) if self.norm_first else x
+        return norm(x) if self.options.norm_first else x
 
     def _leave(
         self,
@@ -111,7 +104,7 @@ class _ResidualLayer(PositionalCallMixin, keras.layers.Layer):
     ) -> tf.Tensor:
         """The residual connection around the sub-layer's output."""
         x = x + dropout(output, training=training)
-        return x if self.norm_first else norm(x)
+        return x if self.options.norm_first else norm(x)
 
     def _feed_forward(
         self, norm: LayerNormalization, dropout: Dropout, x: tf.Tensor, training: bool | None
@@ -123,18 +116,7 @@ class _ResidualLayer(PositionalCallMixin, keras.layers.Layer):
         return self._leave(norm, dropout, x, output, training)
 
     def get_config(self) -> dict[str, Any]:
-        return {
-            **super().get_config(),
-            "d_model": self.d_model,
-            "num_heads": self.num_heads,
-            "dff": self.dff,
-            "rate": self.rate,
-            "activation": self.activation,
-            "attention_rate": self.attention_rate,
-            "feed_forward_rate": self.feed_forward_rate,
-            "norm_first": self.norm_first,
-            "rotary": self.rotary,
-        }
+        return {**super().get_config(), **self.options.arguments(), "rotary": self.rotary}
 
 
 @keras.saving.register_keras_serializable(package="transformer")
@@ -142,14 +124,7 @@ class EncoderLayer(_ResidualLayer):
     """Self-attention and a feed-forward network, each inside a residual connection with layer normalisation.
 
     Args:
-        d_model: width D.
-        num_heads: number of heads H.
-        dff: inner width F of the feed-forward network.
-        rate: dropout rate on each sub-layer's output.
-        activation: of the feed-forward network, by its Keras name.
-        attention_rate: dropout rate on the attention weights.
-        feed_forward_rate: dropout rate after the activation.
-        norm_first: pre-norm instead of the paper's post-norm.
+        d_model, num_heads, dff, rate, **options: see `LayerOptions`.
         rotary: number of positions by which the self-attention turns its queries and keys; 0: it does not.
 
     Call: `layer(x, training, mask)` with x (B, S, D) and a boolean mask broadcastable to (B, H, S, S).
@@ -161,8 +136,10 @@ class EncoderLayer(_ResidualLayer):
     Source: Vaswani et al. 2017, sections 3.1 and 5.4; document 000, section 5.2.3. Pre-norm: Xiong et al. 2020.
     """
 
-    def __init__(self, d_model: int, num_heads: int, dff: int, rate: float = 0.1, **kwargs: Any) -> None:
-        super().__init__(d_model, num_heads, dff, rate, **kwargs)
+    def __init__(
+        self, d_model: int, num_heads: int, dff: int, rate: float = 0.1, *, rotary: int = 0, **options: Any
+    ) -> None:
+        super().__init__(d_model, num_heads, dff, rate, rotary, options)
         self.mha = self._attention("mha", self.rotary)
         self.layernorm1, self.layernorm2 = self._norms(2)
         self.dropout1, self.dropout2 = self._dropouts(2)
@@ -182,8 +159,7 @@ class DecoderLayer(_ResidualLayer):
     """Masked self-attention, attention over the encoder output and a feed-forward network, each a residual.
 
     Args:
-        d_model, num_heads, dff, rate, activation, attention_rate, feed_forward_rate, norm_first, rotary: as
-            `EncoderLayer`.
+        d_model, num_heads, dff, rate, rotary, **options: as `EncoderLayer`.
 
     Call: `layer(x, enc_output, training, look_ahead_mask, padding_mask)` with x (B, T, D), enc_output (B, S, D), and
     boolean masks broadcastable to (B, H, T, T) and (B, H, T, S).
@@ -198,8 +174,10 @@ class DecoderLayer(_ResidualLayer):
     Source: Vaswani et al. 2017, sections 3.1 and 5.4; document 000, section 5.2.3. Pre-norm: Xiong et al. 2020.
     """
 
-    def __init__(self, d_model: int, num_heads: int, dff: int, rate: float = 0.1, **kwargs: Any) -> None:
-        super().__init__(d_model, num_heads, dff, rate, **kwargs)
+    def __init__(
+        self, d_model: int, num_heads: int, dff: int, rate: float = 0.1, *, rotary: int = 0, **options: Any
+    ) -> None:
+        super().__init__(d_model, num_heads, dff, rate, rotary, options)
         self.mha1 = self._attention("mha1", self.rotary)
         self.mha2 = self._attention("mha2")
         self.layernorm1, self.layernorm2, self.layernorm3 = self._norms(3)

@@ -17,6 +17,7 @@ from transformer.layers.checks import Shape, check_sizes
 from transformer.layers.embedding import TokenEmbedding
 from transformer.layers.fused import Dropout, LayerNormalization
 from transformer.layers.keras_call import PositionalCallMixin
+from transformer.layers.options import LayerOptions
 from transformer.layers.positions import KINDS
 
 
@@ -36,43 +37,27 @@ class _Stack(PositionalCallMixin, keras.layers.Layer):
         rate: float,
         *,
         embedding: TokenEmbedding | None = None,
-        activation: str = "relu",
-        attention_rate: float = 0.0,
-        feed_forward_rate: float = 0.0,
-        norm_first: bool = False,
         positions: str = "sinusoidal",
-        **kwargs: Any,
+        **others: Any,
     ) -> None:
-        super().__init__(**kwargs)
+        options, others = LayerOptions.split(d_model, num_heads, dff, rate, others)
+        super().__init__(**others)
         require_choice("positions", positions, tuple(KINDS))
         check_sizes(num_layers=num_layers, maximum_position_encoding=maximum_position_encoding)
-        self.num_layers, self.d_model, self.num_heads, self.dff, self.rate = num_layers, d_model, num_heads, dff, rate
-        self.vocab_size, self.maximum_position_encoding = vocab_size, maximum_position_encoding
-        self.activation, self.norm_first, self.position_kind = activation, norm_first, positions
-        self.attention_rate, self.feed_forward_rate = attention_rate, feed_forward_rate
+        self.options, self.num_layers, self.vocab_size = options, num_layers, vocab_size
+        self.maximum_position_encoding, self.position_kind = maximum_position_encoding, positions
         policy = self.dtype_policy
         self.borrows_embedding = embedding is not None
         self.embedding = embedding or TokenEmbedding(vocab_size, d_model, dtype=policy, name="embedding")
         self.positions = KINDS[positions](maximum_position_encoding, d_model, dtype=policy, name="positions")
         self.dropout = Dropout(rate, dtype=policy, name="dropout")
+        rotary = maximum_position_encoding if self.positions.rotary else 0
         self.stack = [
-            self.layer_class(
-                d_model,
-                num_heads,
-                dff,
-                rate,
-                activation=activation,
-                attention_rate=attention_rate,
-                feed_forward_rate=feed_forward_rate,
-                norm_first=norm_first,
-                rotary=maximum_position_encoding if self.positions.rotary else 0,
-                dtype=policy,
-                name=f"layer{i + 1}",
-            )
+            self.layer_class(**options.arguments(), rotary=rotary, dtype=policy, name=f"layer{i + 1}")
             for i in range(num_layers)
         ]
         self.final_norm = None
-        if norm_first:  # the residual path of pre-norm layers is never normalised on the way
+        if options.norm_first:  # the residual path of pre-norm layers is never normalised on the way
             self.final_norm = LayerNormalization(epsilon=NORM_EPSILON, dtype=policy, name="final_norm")
 
     def _build_all(self) -> None:
@@ -82,7 +67,7 @@ class _Stack(PositionalCallMixin, keras.layers.Layer):
         for layer in self.stack:
             layer.build()
         if self.final_norm:
-            self.final_norm.build((None, None, self.d_model))
+            self.final_norm.build((None, None, self.options.d_model))
         self.built = True
 
     def embed(self, ids: tf.Tensor, training: bool | None = None) -> tf.Tensor:
@@ -117,16 +102,9 @@ class _Stack(PositionalCallMixin, keras.layers.Layer):
             raise ValueError(f"{self.name} borrows its embedding, so it is saved by the model that holds it, not alone")
         return {
             **super().get_config(),
+            **self.options.arguments(),
             "num_layers": self.num_layers,
-            "d_model": self.d_model,
-            "num_heads": self.num_heads,
-            "dff": self.dff,
             "maximum_position_encoding": self.maximum_position_encoding,
-            "rate": self.rate,
-            "activation": self.activation,
-            "attention_rate": self.attention_rate,
-            "feed_forward_rate": self.feed_forward_rate,
-            "norm_first": self.norm_first,
             "positions": self.position_kind,
         }
 
@@ -137,11 +115,10 @@ class Encoder(_Stack):
 
     Args:
         num_layers: number of layers.
-        d_model, num_heads, dff, rate: as `EncoderLayer`; `rate` also applies to the embeddings.
+        d_model, num_heads, dff, rate, **options: see `LayerOptions`; `rate` also applies to the embeddings.
         input_vocab_size: number of source tokens V.
         maximum_position_encoding: longest sequence, in tokens.
         embedding: a `TokenEmbedding` to share, or None for its own.
-        activation, attention_rate, feed_forward_rate, norm_first: as `EncoderLayer`.
         positions: name of what tells positions, one of `layers.positions.KINDS`.
 
     Call: `encoder(x, training, mask)` with ids x (B, S) and a boolean mask broadcastable to (B, H, S, S).
@@ -189,8 +166,8 @@ class Decoder(_Stack):
 
     Args:
         target_vocab_size: number of target tokens V.
-        num_layers, d_model, num_heads, dff, maximum_position_encoding, rate: as `Encoder`.
-        embedding, activation, attention_rate, feed_forward_rate, norm_first, positions: as `Encoder`.
+        num_layers, d_model, num_heads, dff, maximum_position_encoding, rate, embedding, positions, **options: as
+            `Encoder`.
 
     Call: `decoder(x, enc_output, training, look_ahead_mask, padding_mask)` with ids x (B, T), enc_output (B, S, D) and
     boolean masks broadcastable to (B, H, T, T) and (B, H, T, S).
@@ -256,7 +233,8 @@ class Decoder(_Stack):
         Returns:
             What `DecoderLayer.start` returns, and keys and values of no token yet, (B, H, T * W, K) each.
         """
-        shape = (tf.shape(enc_output)[0], self.num_heads, capacity * width, self.d_model // self.num_heads)
+        d_model, heads = self.options.d_model, self.options.num_heads
+        shape = (tf.shape(enc_output)[0], heads, capacity * width, d_model // heads)
         empty = tf.zeros(shape, enc_output.dtype)
         return [layer.start(enc_output) for layer in self.stack], [(empty, empty) for _ in self.stack]
 
@@ -294,7 +272,7 @@ class Decoder(_Stack):
             tokens = LayerCache(OwnTokens(kept, layer_memory, position, width), SourceTokens(layer_memory))
             x, _, weights = layer(x, None, False, visible, padding_mask, cache=tokens)
             new_cache.append(tokens.own.kept)
-        return tf.reshape(self.finish(x), (batch, width, self.d_model)), new_cache, weights
+        return tf.reshape(self.finish(x), (batch, width, self.options.d_model)), new_cache, weights
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "target_vocab_size": self.vocab_size}

@@ -13,6 +13,7 @@ from transformer.layers.embedding import TokenEmbedding
 from transformer.layers.fused import Dense
 from transformer.layers.keras_call import PositionalCallMixin
 from transformer.layers.masks import create_masks
+from transformer.layers.options import LayerOptions
 from transformer.models.stacks import Decoder, Encoder
 
 __all__ = ["Decoder", "Encoder", "TokenEmbedding", "Transformer"]
@@ -24,13 +25,11 @@ class Transformer(PositionalCallMixin, keras.Model):
     """The encoder-decoder Transformer, from ids to logits.
 
     Args:
-        num_layers, d_model, num_heads, dff: as `Encoder`.
+        num_layers, d_model, num_heads, dff, rate, **options: as `Encoder`.
         input_vocab_size: number of source tokens.
         target_vocab_size: number of target tokens V.
         pe_input: longest source, in tokens.
         pe_target: longest target, in tokens.
-        rate: dropout rate on the embeddings and on each sub-layer's output.
-        activation, attention_rate, feed_forward_rate, norm_first: as `EncoderLayer`.
         embeddings: 'separate'; 'target': the decoder's embedding is also the output projection; 'shared': it is the
             encoder's embedding too.
         positions: as `Encoder`.
@@ -65,15 +64,12 @@ class Transformer(PositionalCallMixin, keras.Model):
         pe_target: int,
         rate: float = 0.1,
         *,
-        activation: str = "relu",
-        attention_rate: float = 0.0,
-        feed_forward_rate: float = 0.0,
-        norm_first: bool = False,
         embeddings: str = "separate",
         positions: str = "sinusoidal",
-        **kwargs: Any,
+        **options: Any,
     ) -> None:
-        super().__init__(**kwargs)
+        layer_options, others = LayerOptions.split(d_model, num_heads, dff, rate, options)
+        super().__init__(**others)
         if embeddings not in ("separate", "target", "shared"):
             raise ValueError(f"embeddings must be 'separate', 'target' or 'shared', got {embeddings!r}")
         if embeddings == "shared" and input_vocab_size != target_vocab_size:
@@ -81,18 +77,7 @@ class Transformer(PositionalCallMixin, keras.Model):
                 "embeddings='shared' needs input_vocab_size and target_vocab_size to be equal, got "
                 f"{input_vocab_size} and {target_vocab_size}"
             )
-        both: dict[str, Any] = {
-            "num_layers": num_layers,
-            "d_model": d_model,
-            "num_heads": num_heads,
-            "dff": dff,
-            "rate": rate,
-            "activation": activation,
-            "attention_rate": attention_rate,
-            "feed_forward_rate": feed_forward_rate,
-            "norm_first": norm_first,
-            "positions": positions,
-        }
+        both = {**layer_options.arguments(), "num_layers": num_layers, "positions": positions}
         self.arguments = {
             **both,
             "input_vocab_size": input_vocab_size,
@@ -125,7 +110,7 @@ class Transformer(PositionalCallMixin, keras.Model):
         self.encoder.build()
         self.decoder.build()
         if self.final_layer:
-            self.final_layer.build((None, None, self.decoder.d_model))
+            self.final_layer.build((None, None, self.decoder.options.d_model))
         self.built = True
 
     def project(self, x: tf.Tensor) -> tf.Tensor:
