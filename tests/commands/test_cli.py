@@ -315,10 +315,10 @@ def test_tsv_with_one_column(corpus, capsys):
 
 def test_sources_that_exclude_or_need_each_other(corpus, capsys):
     both = ("--dataset", "phrasebook/pt_to_en", "--tsv", "pairs.tsv")
-    assert "give one source only" in error_line(call(capsys, train, *both), 1)
-    assert "--target" in error_line(call(capsys, train, "--source", "train.pt"), 1)
+    assert "give one source only" in error_line(call(capsys, train, *both), 2)
+    assert "--target" in error_line(call(capsys, train, "--source", "train.pt"), 2)
     halves = ("--source", "train.pt", "--target", "train.en", "--valid-source", "train.pt")
-    assert "--valid-target" in error_line(call(capsys, train, *halves), 1)
+    assert "--valid-target" in error_line(call(capsys, train, *halves), 2)
     assert "--config" in error_line(call(capsys, train, "--data", "."), 2)
     assert not (corpus / "runs").exists()
 
