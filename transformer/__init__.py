@@ -13,7 +13,7 @@ from pathlib import Path
 
 __version__ = "0.1.0"
 
-WITHOUT_TENSORFLOW = ("Config", "UserError", "preprocess_text")
+_WITHOUT_TENSORFLOW = ("Config", "UserError", "preprocess_text")
 _MODULE_OF = {
     imported.name: statement.module
     for statement in ast.parse(Path(__file__).with_suffix(".pyi").read_bytes()).body
@@ -26,7 +26,7 @@ __all__ = sorted(_MODULE_OF)
 def __getattr__(name):
     if name not in _MODULE_OF:
         raise AttributeError(f"module 'transformer' has no attribute '{name}'")
-    if name not in WITHOUT_TENSORFLOW and "tensorflow" not in sys.modules:
+    if name not in _WITHOUT_TENSORFLOW and "tensorflow" not in sys.modules:
         importlib.import_module("transformer.system.tensorflow").import_tensorflow()
     value = getattr(importlib.import_module(_MODULE_OF[name]), name)
     globals()[name] = value
