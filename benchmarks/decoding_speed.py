@@ -53,12 +53,12 @@ def started(name: str, ids: Path, mode: str) -> System:
     """Return the system in the setting that is fastest in the first rounds."""
     sentences, beam, repeats = MODES[mode]
     best = None
-    for threads, streams in SETTINGS:
-        if streams > sentences:
+    for threads, parallel in SETTINGS:
+        if parallel > sentences:
             continue
-        rest = map(str, (sentences, beam, LENGTH, repeats, streams))
+        rest = map(str, (sentences, beam, LENGTH, repeats, parallel))
         system = System(SCRIPT, name, sys.executable, ids, threads, *rest)
-        system.first, system.streams = system.answer(), streams
+        system.first, system.parallel = system.answer(), parallel
         system.tried = min(system.round() for _ in range(TRIES))
         if best is None or system.tried < best.tried:
             best, system = system, best
@@ -84,7 +84,7 @@ def compare(folder: Path, names: list[str], modes: list[str], rounds: int) -> No
             def describe(system: System, seconds: float, mode: str = mode) -> dict[str, object]:
                 return {
                     "mode": mode,
-                    "side_by_side": system.streams,
+                    "side_by_side": system.parallel,
                     "tokens_per_s": round(MODES[mode][0] * LENGTH / seconds),
                     "ms_per_sentence": round(1000 * seconds / MODES[mode][0], 3),
                     "first_call_s": round(system.first, 2),

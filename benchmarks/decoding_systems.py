@@ -1,10 +1,10 @@
 """The systems that `decoding_speed.py` compares: one model of random weights, built with each library, decoding ids.
 
-    python decoding_systems.py NAME IDS.npy THREADS SENTENCES BEAM LENGTH REPEATS STREAMS
+    python decoding_systems.py NAME IDS.npy THREADS SENTENCES BEAM LENGTH REPEATS PARALLEL
 
 is one system in a process of its own. It decodes the first SENTENCES rows of ids twice, so that everything is compiled,
 says "ready", then decodes them REPEATS times for each line on standard input and prints the seconds it took. Every
-sentence is decoded to LENGTH tokens. STREAMS batches are worked on side by side.
+sentence is decoded to LENGTH tokens. PARALLEL batches are worked on side by side.
 """
 
 import os
@@ -28,7 +28,7 @@ def trimmed(ids):
     return ids[:, : (ids != PAD).any(axis=0).sum()]
 
 
-def transformer(ids, threads, beam, length, streams):
+def transformer(ids, threads, beam, length, parallel):
     """Decode with this package, compiled."""
     import numpy as np
     import tensorflow as tf
@@ -49,14 +49,14 @@ def transformer(ids, threads, beam, length, streams):
     order = np.argsort((ids != PAD).sum(axis=1), kind="stable")  # as of a file, and as CTranslate2 does
 
     def decode_all():
-        parts = [trimmed(ids[rows]) for rows in np.array_split(order, streams)]
+        parts = [trimmed(ids[rows]) for rows in np.array_split(order, parallel)]
         found = np.concatenate(list(in_order(decode, parts)))
         return found[np.argsort(order)]
 
     return decode_all
 
 
-def ctranslate2(ids, threads, beam, length, streams):
+def ctranslate2(ids, threads, beam, length, parallel):
     """Decode with CTranslate2, float32."""
     import tempfile
 
@@ -74,11 +74,11 @@ def ctranslate2(ids, threads, beam, length, streams):
         spec.validate()
         spec.save(folder)
         translator = ctranslate2.Translator(
-            folder, device="cpu", compute_type="float32", intra_threads=threads, inter_threads=streams
+            folder, device="cpu", compute_type="float32", intra_threads=threads, inter_threads=parallel
         )
     sentences = [[words[token] for token in row if token != PAD] for row in ids]
     options = {"beam_size": beam, "min_decoding_length": length, "max_decoding_length": length, "length_penalty": 0}
-    options["max_batch_size"] = -(-len(ids) // streams) if streams > 1 else 0
+    options["max_batch_size"] = -(-len(ids) // parallel) if parallel > 1 else 0
 
     def decode():
         found = translator.translate_batch(sentences, **options)
@@ -87,7 +87,7 @@ def ctranslate2(ids, threads, beam, length, streams):
     return decode
 
 
-def hf_marian(ids, threads, beam, length, streams):
+def hf_marian(ids, threads, beam, length, parallel):
     """Decode with `generate` of Hugging Face's Marian model."""
     import torch
     from transformers import MarianMTModel
@@ -105,7 +105,7 @@ def hf_marian(ids, threads, beam, length, streams):
     return decode
 
 
-def keras_hub(ids, threads, beam, length, streams):
+def keras_hub(ids, threads, beam, length, parallel):
     """Decode with KerasHub's layers and its greedy sampler, compiled by XLA."""
     import tensorflow as tf
 
@@ -178,11 +178,11 @@ def main() -> int:
     """Be one system until standard input ends."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     name, path = sys.argv[1:3]
-    threads, sentences, beam, length, repeats, streams = map(int, sys.argv[3:])
+    threads, sentences, beam, length, repeats, parallel = map(int, sys.argv[3:])
     import numpy as np
 
     ids = trimmed(np.load(path)[:sentences])
-    decode = SYSTEMS[name](ids, threads, beam, length, streams)
+    decode = SYSTEMS[name](ids, threads, beam, length, parallel)
     start = time.perf_counter()
     found = decode()
     first = time.perf_counter() - start

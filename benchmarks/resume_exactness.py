@@ -96,7 +96,7 @@ def state(run: Path) -> dict[str, object]:
     found: dict[str, object] = {}
     for path in sorted([*run.glob("*.safetensors"), *run.glob("kept/*")]):
         with safe_open(str(path), framework="numpy") as file:
-            metadata = json.loads(file.metadata()["saved"])["facts"]
+            metadata = json.loads(file.metadata()["saved"])["metadata"]
             arrays = {name: file.get_tensor(name).tobytes() for name in file.keys()}
         found[str(path.relative_to(run))] = ({k: v for k, v in metadata.items() if k not in TIME_FIELDS}, arrays)
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
