@@ -7,7 +7,7 @@ import platform
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 
@@ -98,7 +98,7 @@ class CTranslate2Translator(Translator):
     @classmethod
     def load(  # type: ignore[override]  # an export holds one set of weights
         cls, export: str | Path, **search: float | str
-    ) -> CTranslate2Translator:
+    ) -> Self:
         """Load the translator of an export; `search` overrides the settings that came with it.
 
         Raises:
@@ -201,7 +201,7 @@ class CTranslate2Translator(Translator):
                 "sampling_topp": SMALLEST_TOP_P if likeliest_alone else search.top_p,
             }
         else:
-            # The library's ranking is ours where it knows all that ours goes by.
+            # The library ranks as we do, unless the score is of a form that it lacks.
             alike = search.penalty == "length" and not search.coverage_penalty
             how = {
                 "beam_size": search.beam_size,

@@ -31,7 +31,7 @@ VERSION = 6  # of the format of `WEIGHTS`
 DTYPES = ("float32", "int8", "int16", "int32", "float16", "bfloat16")  # by their numbers in it
 SIDES = ("source", "target")  # of the vocabularies, where they are not one, 'shared'
 LONGEST_NAME = 200  # bytes
-CHUNK = 2**22  # numbers that are looked at together
+CHUNK = 2**22  # numbers that are checked together
 
 # Bytes that each file of an export may have, by all names there may be; 0: what the config asks for, see `check`.
 MOST: dict[str, int] = {

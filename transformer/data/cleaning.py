@@ -84,10 +84,6 @@ _WORD_INLINE = (
 _ATTRIBUTES = r"""(?:\s+[\w:.-]+\s*=\s*(?:"[^"]*"|'[^']*'|[^\s"'<>]+))"""
 _DOCTYPE = re.compile(r"<!doctype\b[^<>]*>", re.IGNORECASE)
 _HIDING = re.compile(r"<!--|<(script|style)\b[^<>]*>", re.IGNORECASE)
-_SHOWING = {
-    name: re.compile(end, re.IGNORECASE)
-    for name, end in (("", "-->"), ("script", r"</script\s*>"), ("style", r"</style\s*>"))
-}
 _MARKUP = re.compile(rf"</?(?:(?P<block>{_MARKUP_BLOCKS})|{_MARKUP_INLINE}){_ATTRIBUTES}*\s*/?>", re.IGNORECASE)
 _WORD = re.compile(
     rf"<(?P<end>/?)(?P<name>(?P<block>{_WORD_BLOCKS})|{_WORD_INLINE})(?P<attributes>{_ATTRIBUTES}*)\s*/?>",
@@ -128,7 +124,8 @@ def _without_hidden(text: str) -> str:
         name = (opening[1] or "").lower()
         if opening.start() < shown or name in endless:
             continue
-        if end := _SHOWING[name].search(text, opening.end()):
+        closing = re.compile(rf"</{name}\s*>" if name else "-->", re.IGNORECASE)
+        if end := closing.search(text, opening.end()):
             parts.append(text[shown : opening.start()])
             shown = end.end()
         else:

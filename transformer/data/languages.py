@@ -18,7 +18,7 @@ _WITHOUT_SPACES = _CHINESE | {"Jpan", "Thai", "Laoo", "Khmr", "Mymr", "Tibt"}
 _BY_CHARACTER = _WITHOUT_SPACES - _CHINESE | {"Kore", "Hang"}
 
 # Codes of small languages that are also those of countries whose language is counted in another way: what was meant
-# cannot be told, and taking the wrong one would spoil every score. With them, the codes that are clear.
+# is unclear, and the wrong one would falsify every score. With them, the codes that are clear.
 _UNCLEAR = {"kr": ("Kanuri", "kau", "Korean", "ko"), "tw": ("Twi", "twi", "Chinese of Taiwan", "zh_TW")}
 
 

@@ -1,4 +1,4 @@
-"""Abbreviations that sentencex does not know, or takes for others: whether a sentence may end after them.
+"""Abbreviations that sentencex lacks or treats otherwise: whether a sentence may end after them.
 
 Each table maps a language to words, without their last full stop; those under '' count in every language. A word in
 lower case stands for its capitalised form too; a stop inside may have a space behind it ("p. ex."). Words that another

@@ -39,11 +39,11 @@ def evaluate(sentence: str, translator: Translator | None = None) -> tuple[tf.Te
     translator = translator or default_translator()
     row = translator.reader.fit(translator.encode([sentence])[0])
     source_ids = tf.constant([row], tf.int32)
-    words = tf.zeros((0,), tf.int32)
+    tokens = tf.zeros((0,), tf.int32)
     if len(row) > 2:  # else an empty sentence, whose translation is empty
         _, found = translator._find([row], [[]])
-        words = found.ids[0, 0, : found.lengths[0, 0] - found.finished[0, 0]]
-    ids = tf.concat([[START_ID], words], axis=0)[: translator.max_positions]
+        tokens = found.ids[0, 0, : found.lengths[0, 0] - found.finished[0, 0]]
+    ids = tf.concat([[START_ID], tokens], axis=0)[: translator.max_positions]
     _, attention_weights = translator.transformer.decode(source_ids, ids[tf.newaxis], training=False)
     return ids, attention_weights
 

@@ -12,7 +12,7 @@ LONGEST = 2**22  # bytes of a line up to which `idle` looks for its end
 
 
 class LiveInput(io.RawIOBase):
-    """A pipe, socket or terminal as a stream of bytes that knows whether a whole line is available.
+    """A pipe, socket or terminal as a stream of bytes that tells whether a whole line is available.
 
     `io.IOBase` makes `readline` of `peek` and `readinto`.
 
@@ -53,7 +53,7 @@ class LiveInput(io.RawIOBase):
     def _fill(self) -> None:
         try:
             chunk = os.read(self._descriptor, CHUNK)
-        except BlockingIOError:  # whoever opened it does not wait when reading it
+        except BlockingIOError:  # it was opened so that reading does not wait
             select.select([self._descriptor], [], [])
             chunk = os.read(self._descriptor, CHUNK)
         self._held += chunk

@@ -33,7 +33,7 @@ class Reader:
         tokenizer: of the source.
         max_positions: longest sequence of the model, in tokens.
         cut: whether a text is cut into its 'sentences', or only where it is too 'long'.
-        language: code of the texts, by which sentences are told apart; empty: as in English.
+        language: code of the texts, by whose rules texts are split into sentences; empty: English.
         cleaning: what was changed in the training text and is changed in each text here; None: nothing.
     """
 

@@ -44,7 +44,7 @@ _ROMAN = re.compile(r"[IVXLC]{2,}\b|[VXLC]\b")
 _SMALL_NUMBER = re.compile(r"(?<![\w.,])\d{1,2}\.\s+\Z")  # of a date in German, of a list's item
 _ITEM = re.compile(r"(?:\A|[:;\n])[\s(]*\d{1,2}\.\s+\Z")
 _INITIAL = re.compile(r"(?:\A|\b\w{1,3}\s|(?<!\w)(?P<name>\w)\w*\s|[.\-])[(\"'\u00ab\u201c]?(?P<initial>\w)\.\s+\Z")
-_AROUND = 32  # characters before and after a place that are looked at
+_AROUND = 32  # characters before and after a place that decide
 
 # sentencex 1.0 panics at spaces of several bytes between a capital letter and a full stop, and takes none for a space.
 _PLAIN_SPACES = {ord(space): " " for space in SPACES if not space.isascii()}
@@ -73,14 +73,14 @@ def sentences_of(text: str, language: str = "") -> list[str]:
 
 def _beginnings(text: str, language: str) -> Iterator[int]:
     """Yield where the second and later sentences of a text begin."""
-    begun, worded = 0, False
+    start, has_words = 0, False
     places = sorted({0, *_places(text, language), len(text)})
     for place, following in itertools.pairwise(places):
         has_word = any(map(str.isalnum, text[place:following]))
-        if worded and has_word and _may_begin(text, begun, place, language):
+        if has_words and has_word and _may_begin(text, start, place, language):
             yield place
-            begun, worded = place, False
-        worded |= has_word
+            start, has_words = place, False
+        has_words |= has_word
 
 
 def _places(text: str, language: str) -> Iterator[int]:
@@ -94,12 +94,12 @@ def _places(text: str, language: str) -> Iterator[int]:
         yield match.end()
 
 
-def _may_begin(text: str, begun: int, place: int, language: str) -> bool:
-    """Return whether a sentence may begin at a place of a text, where the one before has begun at `begun`."""
-    before, after = _around(text, begun, place)
+def _may_begin(text: str, start: int, place: int, language: str) -> bool:
+    """Return whether a sentence may begin at a place of a text, where the one before starts at `start`."""
+    before, after = _around(text, start, place)
     if _PARAGRAPH.search(before):
         return True
-    if not _ENDED.search(before) or (_IN_BRACKETS.search(before) and not _BRACKET.match(text, begun)):
+    if not _ENDED.search(before) or (_IN_BRACKETS.search(before) and not _BRACKET.match(text, start)):
         return False
     first = _FIRST.match(after)
     if first and first[1].islower() and first[1].title() != first[1]:  # Georgian letters have no capital
@@ -109,8 +109,8 @@ def _may_begin(text: str, begun: int, place: int, language: str) -> bool:
     return not _goes_on(before, after, language)
 
 
-def _around(text: str, begun: int, place: int) -> tuple[str, str]:
-    return text[max(begun, place - _AROUND) : place], text[place : place + _AROUND]
+def _around(text: str, start: int, place: int) -> tuple[str, str]:
+    return text[max(start, place - _AROUND) : place], text[place : place + _AROUND]
 
 
 def _goes_on(before: str, after: str, language: str) -> bool:

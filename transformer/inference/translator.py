@@ -38,7 +38,7 @@ class Translator:
         tokenizers: the pair it was trained with.
         search: how to search or sample, and limits.
         max_positions: longest sequence of the model, in tokens.
-        source_language: code, by which sentences are told apart; empty: as in English.
+        source_language: code, by whose rules texts are split into sentences; empty: English.
         cleaning: that of the training text, which removes HTML from the sentences too; None: they are read as they are.
 
     Use: `Translator.load(run).translate(["a sentence"])`.
@@ -66,7 +66,7 @@ class Translator:
     @classmethod
     def load(
         cls, run: str | Path | Sequence[str | Path] = DEFAULT_RUN, which: str = BEST, **search: float | str
-    ) -> Translator:
+    ) -> Self:
         """Load the translator of a run directory, or the ensemble of several.
 
         Args:
@@ -278,18 +278,18 @@ class Translator:
         if not np.isfinite(found.scores):  # weights so large that their sums are no numbers
             raise UserError("the model's scores are no numbers, its weights are damaged; restore them")
         row, length, finished = part.row, int(found.lengths), bool(found.finished)
-        words = found.ids[: length - finished]
+        tokens = found.ids[: length - finished]
         heads = heads[:, :, :length, : len(row)] if heads is not None and part.shown else None
         shown = heads is not None
         return Translation(
             text,
             float(found.scores),
             float(found.log_probabilities),
-            tuple(self.tokenizers.target.pieces(words)) if shown else (),
+            tuple(self.tokenizers.target.pieces(tokens)) if shown else (),
             (START, *self.tokenizers.source.pieces(row[1:-1]), END) if shown else (),
             None if heads is None else heads[-1].mean(axis=0),
             finished,
-            (*self._warnings(row), *translation_warnings(part.text, text, row[1:-1], words.tolist(), finished)),
+            (*self._warnings(row), *translation_warnings(part.text, text, row[1:-1], tokens.tolist(), finished)),
             tuple(map(float, found.token_log_probabilities[:length])),
             heads if with_heads else None,
         )

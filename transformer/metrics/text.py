@@ -86,7 +86,7 @@ def tokenised_bleu(hypotheses: Sequence[str], references_tokenised: References, 
         language: target language's code.
 
     Source: Elliott et al. 2016 (the Multi30k references); Moses' normalize-punctuation.perl and tokenizer.perl.
-    Deviation: sacrebleu's signature knows nothing of this preparation: it says `case:mixed` and `tok:none`.
+    Deviation: sacrebleu's signature does not name this preparation: it says `case:mixed` and `tok:none`.
     """
     from sacrebleu.metrics import BLEU
 

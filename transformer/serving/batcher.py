@@ -151,9 +151,9 @@ class Batcher:
             while taken := self._take():
                 jobs = [job for job in taken if job.future.set_running_or_notify_cancel()]
                 if jobs:
-                    begun = time.monotonic()
+                    start = time.monotonic()
                     self._finish(jobs)
-                    seconds = (time.monotonic() - begun) / max(1, sum(len(job.items) for job in jobs))
+                    seconds = (time.monotonic() - start) / max(1, sum(len(job.items) for job in jobs))
                     self._seconds_per_item += 0.2 * (seconds - self._seconds_per_item)
         except BaseException:  # a mistake of ours; the server notices `died` and ends
             self.died = True

@@ -132,7 +132,7 @@ class BoundedProtocol(H11Protocol):
             self.transport.write(self.conn.send(event) or b"")
 
     def _unsupported_upgrade_warning(self) -> None:
-        """Log nothing: a client's wish for another protocol is ignored, as HTTP allows."""
+        """Log nothing: a client's request for another protocol is ignored, as HTTP allows."""
 
     def _wait_for_request(self) -> None:
         _stop(self._request_timer)

@@ -47,7 +47,7 @@ def request_model(limits: ServeConfig, default_beam: int) -> type[BaseModel]:
     def as_list(sentences: object) -> object:
         if isinstance(sentences, str):
             return [sentences]
-        if isinstance(sentences, list) and len(sentences) > limits.max_sentences:  # before each of them is looked at
+        if isinstance(sentences, list) and len(sentences) > limits.max_sentences:  # before each of them is checked
             raise ValueError(f"has {len(sentences):,} sentences, at most {limits.max_sentences:,} are allowed")
         return sentences
 

@@ -76,7 +76,9 @@ class Service:
         if kind.attention:
             with_attention, without = self._divided(sentences, kind.n_best)
             found = {place: each for batch in with_attention for place, each in translate(batch, True)}
-            found |= {place: self._warned(each) for place, each in translate(without, False)}
+            warning = WITHOUT_ATTENTION.format(self._max_attention)
+            for place, each in translate(without, False):
+                found[place] = [dataclasses.replace(one, warnings=(*one.warnings, warning)) for one in each]
         else:
             found = dict(translate(sentences, False))
         return [_to_json([(text, found[r, s]) for s, text in enumerate(texts)]) for r, texts in enumerate(requests)]
@@ -114,10 +116,6 @@ class Service:
             most, _ = translator.limits(lengths)
             found.append(float(lengths.sum() * most.sum()) if parts[0].shown else math.inf)
         return found
-
-    def _warned(self, hypotheses: Sequence[Translation]) -> list[Translation]:
-        warning = WITHOUT_ATTENTION.format(self._max_attention)
-        return [dataclasses.replace(found, warnings=(*found.warnings, warning)) for found in hypotheses]
 
 
 def _to_json(translations: Iterable[tuple[str, Sequence[Translation]]]) -> bytes:

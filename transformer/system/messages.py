@@ -44,7 +44,7 @@ def say(message: str, in_place: bool = False) -> None:
     `in_place` writes over the current line and stays in it: for progress.
     """
     line = f"\r{one_line(message)}" if in_place else one_line(message)
-    if sys.stderr is not None:  # closed by whoever started us
+    if sys.stderr is not None:  # closed by the parent process
         with contextlib.suppress(OSError):
             print(line, end="" if in_place else "\n", file=sys.stderr, flush=True)
 

@@ -89,23 +89,17 @@ class FileCorpus(Corpus):
     Args:
         files: paths by split, 'train' and perhaps 'validation' and 'test': (source, target) or (file of pairs,).
         source_language, target_language, validation_pairs: see `Corpus`.
-        read: reads a file of pairs.
 
     Raises:
         UserError: a path that is missing or no file.
     """
 
     def __init__(
-        self,
-        files: dict[str, tuple[Path, ...]],
-        source_language: str,
-        target_language: str,
-        validation_pairs: int,
-        read: text_files.Reader = text_files.rows,
+        self, files: dict[str, tuple[Path, ...]], source_language: str, target_language: str, validation_pairs: int
     ) -> None:
         name = " + ".join(path.name for path in files["train"])
         super().__init__(name, source_language, target_language, files, validation_pairs)
-        self._files, self._read_pairs = files, read
+        self._files = files
         self._digests: list[str] = []
         self._stamps: dict[Path, text_files.Stamp] = {}  # when the files were read through
         for path in itertools.chain(*files.values()):
@@ -129,7 +123,7 @@ class FileCorpus(Corpus):
         for split, paths in self._files.items():
             counts = []
             for path in paths:
-                lines, digest = text_files.inspect(path, self._read_pairs if len(paths) == 1 else None)
+                lines, digest = text_files.inspect(path, is_table=len(paths) == 1)
                 counts.append(lines)
                 digests.append(f"{split} {lines} {digest}")
             if min(counts) != max(counts):
@@ -154,8 +148,7 @@ class FileCorpus(Corpus):
 
     def warnings(self) -> Iterator[str]:
         languages = self.source_language, self.target_language
-        readers = (self._read_pairs,) if len(self._files["train"]) == 1 else (text_files.lines,) * 2
-        yield from input_warnings.of_files(self._files["train"], readers, languages)
+        yield from input_warnings.of_files(self._files["train"], languages)
 
     def _identity(self) -> Iterator[str]:
         self.check()
@@ -169,7 +162,7 @@ class FileCorpus(Corpus):
     def _stream(self, paths: tuple[Path, ...]) -> Iterator[Pair]:
         self._check_unchanged()
         if len(paths) == 1:
-            yield from ((source, target) for source, target, *_ in self._read_pairs(paths[0]))
-        else:  # as many lines at `check`, and else it is told below
+            yield from ((source, target) for source, target, *_ in text_files.rows(paths[0]))
+        else:  # as many lines at `check`; a change since then is found below
             yield from zip(text_files.lines(paths[0]), text_files.lines(paths[1]), strict=False)
         self._check_unchanged()

@@ -7,15 +7,16 @@ import functools
 import itertools
 import re
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from transformer.data.examples import text_files
 from transformer.data.languages import language_of, script
 
 LOOKED_AT = 2000  # lines at the beginning of a file
 MOST = 0.9  # of the lines are called all of them
-LEAST_PAIRS = 10  # from which languages are told
+LEAST_PAIRS = 10  # from which languages are recognised
 CLEAR = 2 / 3  # of the sentences of a side have to be of the other language
 _NUMBER = re.compile(r"[\s\d.,:+-]*\d[\s\d.,:+-]*")
 _HEADERS = {"source", "target", "src", "tgt", "trg", "input", "output", "original", "translation", "text", "sentence"}
@@ -27,18 +28,17 @@ _SCRIPTS = {  # of ISO 15924, where Unicode's names of letters begin with other 
 }
 
 
-def of_files(paths: Sequence[Path], readers: Sequence[Callable], languages: Sequence[str]) -> Iterator[str]:
-    """Yield what looks wrong in the first lines of a file of pairs, or of two aligned files.
-
-    Each reader yields the rows of its path, or the lines; the languages are codes of source and target, or empty.
-    """
-    read = [list(itertools.islice(reader(path), LOOKED_AT)) for path, reader in zip(paths, readers, strict=True)]
-    rows = read[0] if len(paths) == 1 else list(zip(*read, strict=False))
-    name = " and ".join(map(str, paths))
+def of_files(paths: Sequence[Path], languages: Sequence[str]) -> Iterator[str]:
+    """Yield what looks wrong in the first lines of a TSV, or of two aligned files; the languages may be empty."""
+    rows: list[Sequence[str]]
     if len(paths) == 1:
+        rows = list(itertools.islice(text_files.rows(paths[0]), LOOKED_AT))
         yield from column_warnings(paths[0], rows)
     else:
+        read = [list(itertools.islice(text_files.lines(path), LOOKED_AT)) for path in paths]
+        rows = list(zip(*read, strict=False))
         yield from itertools.chain.from_iterable(map(line_warnings, paths, read))
+    name = " and ".join(map(str, paths))
     yield from header_warnings(name, rows[0], languages)
     if swapped([(row[0], row[1]) for row in rows], *languages):
         source, target = languages
@@ -98,10 +98,10 @@ def swapped(pairs: Sequence[tuple[str, str]], source_language: str, target_langu
         return False
     scripts = [_scripts(language) for language in (source_language, target_language)]
     if all(scripts) and not scripts[0] & scripts[1]:
-        told = [_by_script(side, *scripts) for side in zip(*pairs, strict=True)]
+        shares = [_by_script(side, *scripts) for side in zip(*pairs, strict=True)]
     else:
-        told = _by_language(pairs, source_language, target_language)
-    return bool(told) and told[0] <= 1 - CLEAR and told[1] >= CLEAR
+        shares = _by_language(pairs, source_language, target_language)
+    return bool(shares) and shares[0] <= 1 - CLEAR and shares[1] >= CLEAR
 
 
 def _scripts(language: str) -> set[str]:

@@ -18,7 +18,6 @@ from backports import zstd
 from transformer.data.cleaning import SPACES
 from transformer.system.errors import UserError
 
-Reader = Callable[[Path], Iterator[list[str]]]  # of a file of pairs: source, target and perhaps more of each
 Stamp = tuple[int, int] | None
 Stream = BinaryIO | io.BufferedIOBase | io.RawIOBase
 LONGEST_LINE = 4_000_000  # bytes, a million characters of any script: a line is held in memory as a whole
@@ -201,13 +200,10 @@ def rows(path: Path) -> Iterator[list[str]]:
         yield row
 
 
-def inspect(path: Path, read: Reader | None = None) -> tuple[int, str]:
-    """Return the number of lines and the SHA-256, in hexadecimal, of their text.
-
-    `read` yields the file's columns; None: its lines are sentences. A file without text is a UserError.
-    """
+def inspect(path: Path, is_table: bool = False) -> tuple[int, str]:
+    """Return the number of lines and the SHA-256, in hexadecimal, of their text; without text, raise a UserError."""
     count, has_text, digest = 0, False, hashlib.sha256()
-    stream = ("\t".join(row) for row in read(path)) if read else lines(path)
+    stream = map("\t".join, rows(path)) if is_table else lines(path)
     while block := list(itertools.islice(stream, _LINES_TOGETHER)):
         count += len(block)
         text = "\n".join(block) + "\n"

@@ -6,7 +6,7 @@ import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from transformer.data.tokenizers.base import Tokenizer
 from transformer.data.tokenizers.sentencepiece import SentencePieceTokenizer
@@ -55,7 +55,7 @@ class TokenizerPair:
         write_atomically(own_path(folder, DESCRIPTION), (json.dumps(self._description(), indent=2) + "\n").encode())
 
     @classmethod
-    def load(cls, folder: str | Path) -> TokenizerPair:
+    def load(cls, folder: str | Path) -> Self:
         """Read what `save` wrote; a missing or damaged file is a UserError. No file name is read from a file."""
         description = _read_description(Path(folder) / DESCRIPTION)
         kind = KINDS[description["kind"]]
