@@ -1,7 +1,5 @@
 """Translating with an exported CTranslate2 model instead of TensorFlow. Axes: S source tokens, T output tokens."""
 
-from __future__ import annotations
-
 import functools
 import platform
 from collections import defaultdict

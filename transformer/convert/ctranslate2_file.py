@@ -7,8 +7,6 @@ tokenizer beside the model, whose own sizes have bounds, before the library open
 Axes: D model width, F feed-forward width, V vocabulary.
 """
 
-from __future__ import annotations
-
 import json
 import math
 import re

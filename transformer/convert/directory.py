@@ -6,8 +6,6 @@ OUT/model/                  of format 'ctranslate2': the library's files
 OUT/tokenizer/, config.json of format 'ctranslate2': as in a run directory
 """
 
-from __future__ import annotations
-
 import contextlib
 import hashlib
 import json

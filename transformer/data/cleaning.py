@@ -1,7 +1,5 @@
 """Cleaning of sentence pairs: one normalisation for the whole package, and the rules that real corpora need."""
 
-from __future__ import annotations
-
 import functools
 import hashlib
 import html

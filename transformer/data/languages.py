@@ -3,8 +3,6 @@
 A run stores the code as it was given, in any of its spellings ('zh-TW', 'zh_tw', 'zho_Hant', 'cmn').
 """
 
-from __future__ import annotations
-
 import difflib
 import functools
 import re

@@ -5,8 +5,6 @@ lower case stands for its capitalised form too; a stop inside may have a space b
 language writes at the end of a sentence ("on" of "On. Rossi", "me" of "Me. Dupont") stand under their language alone.
 """
 
-from __future__ import annotations
-
 import functools
 import re
 from collections.abc import Iterable

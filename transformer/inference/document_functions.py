@@ -1,7 +1,5 @@
 """The documents' two functions: `evaluate` and `translate` of one sentence."""
 
-from __future__ import annotations
-
 from functools import lru_cache
 
 import tensorflow as tf

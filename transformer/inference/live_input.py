@@ -1,7 +1,5 @@
 """Standard input that another process or a person writes, and who may wait for an answer before writing on."""
 
-from __future__ import annotations
-
 import io
 import os
 import select

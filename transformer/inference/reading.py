@@ -1,7 +1,5 @@
 """From texts to what a model reads."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Sequence
 from typing import NamedTuple

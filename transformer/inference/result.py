@@ -1,7 +1,5 @@
 """What a translator returns for a sentence."""
 
-from __future__ import annotations
-
 import dataclasses
 import re
 from collections.abc import Iterable, Sequence

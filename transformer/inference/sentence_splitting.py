@@ -1,7 +1,5 @@
 """Cutting a text into its sentences, and one that is longer than the model reads into parts that are not."""
 
-from __future__ import annotations
-
 import itertools
 import re
 import unicodedata

@@ -1,7 +1,5 @@
 """From sentences to translations."""
 
-from __future__ import annotations
-
 import copy
 import dataclasses
 import functools

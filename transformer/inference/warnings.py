@@ -1,7 +1,5 @@
 """Warnings for the reader of a translation."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 LOOP_TOKENS, LOOP_TIMES = 6, 3  # in all, and of one stretch: from these on a repetition is a loop

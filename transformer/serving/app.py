@@ -1,7 +1,5 @@
 """The web application: translations, health, the OpenAPI document, and two pages."""
 
-from __future__ import annotations
-
 import asyncio
 import dataclasses
 import email.message

@@ -1,7 +1,5 @@
 """Waiting requests are put together and answered as one batch by one thread."""
 
-from __future__ import annotations
-
 import dataclasses
 import logging
 import math

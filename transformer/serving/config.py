@@ -1,7 +1,5 @@
 """Settings of the translation server: the only place with its defaults. They are no part of a run."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from transformer.config.checks import require, require_positive

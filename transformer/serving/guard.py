@@ -1,7 +1,5 @@
 """Middleware that bounds what reaches the application: which hosts, how many requests, how long; and the headers."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Iterable, Mapping
 from typing import Any

@@ -1,7 +1,5 @@
 """Names of hosts that a server answers to."""
 
-from __future__ import annotations
-
 import re
 
 LOCAL_HOSTS = ("localhost", "127.0.0.1", "[::1]")

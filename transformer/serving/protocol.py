@@ -1,7 +1,5 @@
 """HTTP/1.1 of uvicorn and h11, with bounds on what one connection may cost."""
 
-from __future__ import annotations
-
 import asyncio
 import http
 import json

@@ -1,7 +1,5 @@
 """The bodies of requests: received within limits, and parsed without keeping the event loop from other requests."""
 
-from __future__ import annotations
-
 import asyncio
 import dataclasses
 import json

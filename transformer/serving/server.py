@@ -1,7 +1,5 @@
 """The process around the application: its socket, its signals, its end."""
 
-from __future__ import annotations
-
 import errno
 import functools
 import logging

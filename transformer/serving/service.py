@@ -1,7 +1,5 @@
 """Translating requests that were put together, and writing the answers' JSON."""
 
-from __future__ import annotations
-
 import collections
 import dataclasses
 import json

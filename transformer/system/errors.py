@@ -1,7 +1,5 @@
 """Errors that are told to the user in one line."""
 
-from __future__ import annotations
-
 import contextlib
 import difflib
 import reprlib

@@ -3,8 +3,6 @@
 Every path in such a directory goes through `own_path` before anything is read or written there.
 """
 
-from __future__ import annotations
-
 import contextlib
 import fcntl
 import json

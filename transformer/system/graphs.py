@@ -1,7 +1,5 @@
 """Functions as TensorFlow graphs."""
 
-from __future__ import annotations
-
 import contextvars
 from collections.abc import Callable
 from typing import Any

@@ -1,7 +1,5 @@
 """Parallel corpora: one interface, and a user's own files behind it."""
 
-from __future__ import annotations
-
 import abc
 import hashlib
 import itertools

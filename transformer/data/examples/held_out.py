@@ -1,7 +1,5 @@
 """Pairs taken from training for validation where a corpus has none: the same at each run, never on both sides."""
 
-from __future__ import annotations
-
 import hashlib
 import heapq
 from collections.abc import Iterable

@@ -1,7 +1,5 @@
 """What looks wrong in a user's text before anything is learned from it: columns, headers, swapped languages."""
 
-from __future__ import annotations
-
 import collections
 import functools
 import itertools

@@ -1,7 +1,5 @@
 """Text files as streams of lines: UTF-8, plain or compressed, lines that end at U+000A only."""
 
-from __future__ import annotations
-
 import bz2
 import gzip
 import hashlib

@@ -1,7 +1,5 @@
 """What every tokenizer does."""
 
-from __future__ import annotations
-
 import abc
 from collections.abc import Sequence
 

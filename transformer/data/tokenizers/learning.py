@@ -1,7 +1,5 @@
 """Learning a vocabulary from text."""
 
-from __future__ import annotations
-
 import io
 import random
 import tempfile

@@ -1,7 +1,5 @@
 """SentencePiece: unigram or byte-pair subwords of raw text."""
 
-from __future__ import annotations
-
 import tensorflow as tf
 import tensorflow_text
 

@@ -1,7 +1,5 @@
 """The vocabularies of a run, on disk and in memory."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 from dataclasses import dataclass

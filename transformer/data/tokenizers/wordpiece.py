@@ -1,7 +1,5 @@
 """WordPiece: subwords of words."""
 
-from __future__ import annotations
-
 import tensorflow as tf
 import tensorflow_text
 
