@@ -324,7 +324,7 @@ def test_a_beam_is_joined_to_its_parents():
 def test_without_matplotlib_the_extra_is_named(monkeypatch, draw):
     draw()
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    with pytest.raises(UserError, match=r"pip install -e '\.\[plots\]'"):
+    with pytest.raises(UserError, match=r"pip install 'transformer-reference\[plots\]'"):
         draw()
 
 
@@ -337,7 +337,7 @@ def test_commands_ask_for_matplotlib_before_anything_is_done(tmp_path, monkeypat
     ):
         assert main(words) == 1
         out, err = capsys.readouterr()
-        assert (out, err) == ("", "error: pictures need matplotlib; install it with: pip install -e '.[plots]'\n")
+        assert (out, err) == ("", "error: pictures need matplotlib; install it with: pip install 'transformer-reference[plots]'\n")
 
 
 @pytest.fixture

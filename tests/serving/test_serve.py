@@ -47,7 +47,7 @@ def test_without_the_extra_it_is_named(capsys, monkeypatch, module):
     monkeypatch.setitem(sys.modules, module, None)
     for name in [name for name in sys.modules if name.startswith("transformer.serving.")]:
         monkeypatch.delitem(sys.modules, name)
-    assert "pip install -e '.[serve]'" in refusal(capsys, 1, "run")
+    assert "pip install 'transformer-reference[serve]'" in refusal(capsys, 1, "run")
 
 
 def test_a_run_that_is_none_is_named(capsys, tmp_path):

@@ -46,5 +46,5 @@ def test_tensorboard_gets_every_number_at_its_step(run):
 
 def test_without_tensorboard_the_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorboard", None)
-    with pytest.raises(UserError, match=r"pip install -e '\.\[tensorboard\]'"):
+    with pytest.raises(UserError, match=r"pip install 'transformer-reference\[tensorboard\]'"):
         check_tensorboard()
