@@ -319,7 +319,8 @@ def test_without_the_library_one_line_says_how_to_get_it(run, out, tmp_path, mon
     assert export.main([str(run), str(tmp_path / "new"), "--format", "ctranslate2"]) == 1
     assert translate.main(["--engine", "ctranslate2", "--run", str(out), "sol"]) == 1
     told = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
-    assert told == ["error: CTranslate2 is not installed; install it with: pip install 'transformer-reference[ctranslate2]'"] * 2
+    how = "pip install 'transformer-reference[ctranslate2]'"
+    assert told == [f"error: CTranslate2 is not installed; install it with: {how}"] * 2
     assert not (tmp_path / "new").exists()
 
 

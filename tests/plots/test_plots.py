@@ -337,7 +337,8 @@ def test_commands_ask_for_matplotlib_before_anything_is_done(tmp_path, monkeypat
     ):
         assert main(words) == 1
         out, err = capsys.readouterr()
-        assert (out, err) == ("", "error: pictures need matplotlib; install it with: pip install 'transformer-reference[plots]'\n")
+        how = "pip install 'transformer-reference[plots]'"
+        assert (out, err) == ("", f"error: pictures need matplotlib; install it with: {how}\n")
 
 
 @pytest.fixture
