@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from transformer.layers.positions import Rotary
+
 
 def randomised(layer, seed=0):
     """Give every weight of a built layer a random value: zero biases and unit gammas would hide mistakes."""
@@ -48,7 +50,7 @@ def multi_head_attention(mha, v, k, q, mask=None):
     for head in range(mha.num_heads):
         part = slice(head * width, (head + 1) * width)
         queries, keys = dense(mha.wq, q)[:, part], dense(mha.wk, k)[:, part]
-        if mha.rotary:
+        if isinstance(mha.positions, Rotary):
             queries, keys = turned(queries), turned(keys)
         heads.append(attention(queries, keys, dense(mha.wv, v)[:, part], mask)[0])
     return dense(mha.dense, np.concatenate(heads, axis=1))

@@ -100,7 +100,9 @@ def out(made):
     return made("sentencepiece")[1]
 
 
-@pytest.mark.parametrize("parts", [*zip(KINDS), ("sentencepiece", "rotary")], ids=":".join)
+@pytest.mark.parametrize(
+    "parts", [*zip(KINDS), ("sentencepiece", "rotary"), ("sentencepiece", "learned")], ids=":".join
+)
 def test_a_process_without_this_package_translates_as_the_translator(made, parts, tmp_path):
     run, out = made(*parts)
     asked = sentences(200)

@@ -7,6 +7,7 @@ import tensorflow as tf
 from reference import attention, multi_head_attention, randomised
 
 from transformer.layers.attention import MultiHeadAttention, scaled_dot_product_attention
+from transformer.layers.positions import Positions, Rotary
 
 # The head is 4 wide, so scores are halved: q . k / 2 = ln 1, ln 2, ln 3, and the weights are 1/6, 2/6, 3/6.
 QUERY = np.array([[2.0, 0.0, 0.0, 0.0]], np.float32)
@@ -143,14 +144,33 @@ def test_split_heads_gives_each_head_neighbouring_columns(mha):
 
 
 def test_queries_and_keys_turn_by_their_positions():
-    layer, x, mask = MultiHeadAttention(12, 3, rotary=6), states(4, 1), np.tri(4, dtype=bool)
+    layer, x, mask = MultiHeadAttention(12, 3, positions=Rotary(6, 12, 3)), states(4, 1), np.tri(4, dtype=bool)
     layer.build(x.shape)
     randomised(layer)
     output, _ = layer(x, x, x, tf.constant(mask))
     for b in range(len(x)):
         np.testing.assert_allclose(output[b], multi_head_attention(layer, x[b], x[b], x[b], mask), atol=1e-5)
-    at_third = layer.turn(layer.project_queries(x[:, 2:3]), tf.constant(2))
-    np.testing.assert_allclose(at_third, layer.turn(layer.project_queries(x))[:, :, 2:3], atol=1e-6)
+    turn, queries = layer.positions.turn, layer.project_queries(x)
+    at_third = turn(queries[:, :, 2:3], tf.constant(2))
+    np.testing.assert_array_equal(at_third, turn(queries, tf.range(4))[:, :, 2:3])
+
+
+class Nearer(Positions):
+    """Takes two from a score for each token of distance."""
+
+    def bias(self, queries, query_positions, key_positions):
+        distances = tf.abs(tf.reshape(query_positions, (-1, 1)) - key_positions)
+        return -2.0 * tf.cast(distances, tf.float32)
+
+
+def test_a_bias_of_positions_is_added_to_the_scores():
+    layer, plain, x = MultiHeadAttention(12, 3, positions=Nearer(6, 12)), MultiHeadAttention(12, 3), states(4, 1)
+    for each in (layer, plain):
+        each.build(x.shape)
+        randomised(each)
+    _, weights = layer(x, x, x, None)
+    expected = plain(x, x, x, None)[1] * np.exp(-2.0 * np.abs(np.subtract.outer(range(4), range(4))))
+    np.testing.assert_allclose(weights, expected / expected.numpy().sum(axis=-1, keepdims=True), atol=1e-6)
 
 
 def test_attention_dropout_only_in_training():

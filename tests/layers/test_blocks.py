@@ -9,8 +9,10 @@ from reference import dense, feed_forward, layer_norm, multi_head_attention, ran
 from transformer.layers.blocks import DecoderLayer, EncoderLayer, point_wise_feed_forward_network
 from transformer.layers.masks import create_look_ahead_mask, create_masks
 from transformer.layers.options import LayerOptions
+from transformer.layers.positions import Rotary
 
 D_MODEL, NUM_HEADS, DFF = 8, 2, 12
+ROTARY = Rotary(5, D_MODEL, NUM_HEADS)
 SOURCE = tf.constant([[4, 5, 6, 7, 8], [4, 5, 6, 0, 0]])
 TARGET = tf.constant([[2, 4, 5, 6], [2, 4, 0, 0]])
 MASKS = create_masks(SOURCE, TARGET)
@@ -61,9 +63,9 @@ def dense_batch(layer, x):
     return np.asarray(x) @ layer.kernel.numpy() + layer.bias.numpy()
 
 
-@pytest.mark.parametrize("norm_first, rotary", [(False, 0), (True, 0), (False, 5)])
-def test_encoder_layer_is_the_papers(norm_first, rotary):
-    layer, x = encoder_layer(norm_first=norm_first, rotary=rotary), states(5)
+@pytest.mark.parametrize("norm_first, positions", [(False, None), (True, None), (False, ROTARY)])
+def test_encoder_layer_is_the_papers(norm_first, positions):
+    layer, x = encoder_layer(norm_first=norm_first, positions=positions), states(5)
     output = layer(x, False, MASKS[0])
     for b in range(2):
         mask = np.broadcast_to(MASKS[0][b, 0], (5, 5))
@@ -74,10 +76,10 @@ def test_encoder_layer_is_the_papers(norm_first, rotary):
         np.testing.assert_allclose(output[b], out2, atol=2e-5)
 
 
-@pytest.mark.parametrize("norm_first, rotary", [(False, 0), (True, 0), (False, 5)])
-def test_decoder_layer_is_the_papers(norm_first, rotary):
-    layer, x, memory = decoder_layer(norm_first=norm_first, rotary=rotary), states(4), states(5, 1)
-    assert (layer.mha1.rotary, layer.mha2.rotary) == (rotary, 0)
+@pytest.mark.parametrize("norm_first, positions", [(False, None), (True, None), (False, ROTARY)])
+def test_decoder_layer_is_the_papers(norm_first, positions):
+    layer, x, memory = decoder_layer(norm_first=norm_first, positions=positions), states(4), states(5, 1)
+    assert (layer.mha1.positions, layer.mha2.positions) == (positions, None)
     output, weights1, weights2 = layer(x, memory, False, MASKS[1], MASKS[2])
     assert weights1.shape == (2, NUM_HEADS, 4, 4) and weights2.shape == (2, NUM_HEADS, 4, 5)
     for b in range(2):
@@ -155,13 +157,13 @@ def test_config_round_trip(cls):
         attention_rate=0.3,
         feed_forward_rate=0.4,
         norm_first=True,
-        rotary=7,
+        positions=ROTARY,
         name="block",
     )
     copy = keras.layers.deserialize(keras.layers.serialize(layer))
     assert type(copy) is cls and copy.get_config() == layer.get_config()
     assert copy.options == LayerOptions(D_MODEL, NUM_HEADS, DFF, 0.2, "gelu", 0.3, 0.4, True)
-    assert (copy.rotary, copy.name) == (7, "block")
+    assert copy.positions.get_config() == ROTARY.get_config() and copy.name == "block"
     copy.build()
     assert copy.ffn.layers[0].activation is keras.activations.gelu
 

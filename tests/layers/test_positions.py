@@ -1,4 +1,4 @@
-"""Sinusoidal and rotary positions, from the formulas of the papers."""
+"""Sinusoidal, learned and rotary positions, from the formulas of the papers."""
 
 import math
 
@@ -7,9 +7,11 @@ import keras_hub
 import numpy as np
 import pytest
 import tensorflow as tf
+from tiny_model import LABELS, SOURCE, TARGET, build
 
 from transformer.config.sections import POSITIONS, ModelConfig
 from transformer.layers.positions import KINDS, positional_encoding, rotary_angles, rotate
+from transformer.losses.cross_entropy import masked_loss
 from transformer.models.transformer import Encoder
 
 
@@ -95,26 +97,50 @@ def test_bad_sizes(arguments):
         positional_encoding(*arguments)
 
 
-def test_the_table_of_a_kind_is_the_encoding_of_each_position():
+def test_sinusoids_are_added_from_the_start_that_is_given():
     assert tuple(KINDS) == POSITIONS
     layer = KINDS[ModelConfig().positions](5, 8)
     layer.build()
-    np.testing.assert_array_equal(layer.table(), positional_encoding(5, 8)[0])
+    x = np.random.default_rng(3).normal(size=(2, 3, 8)).astype(np.float32)
+    np.testing.assert_allclose(layer.embed(x, 2) - x, [positional_encoding(5, 8)[0, 2:]] * 2, atol=1e-6)
     assert layer.count_params() == 0
     copy = keras.layers.deserialize(keras.layers.serialize(layer))
-    np.testing.assert_array_equal(copy.table(), layer.table())
+    np.testing.assert_array_equal(copy.embed(x, 0), layer.embed(x, 0))
 
 
 def test_rotary_positions_add_nothing_and_hold_nothing():
     layer = KINDS["rotary"](5, 8)
     layer.build()
-    assert layer.table() is None and layer.rotary
-    assert layer.count_params() == 0
+    assert layer.embed(SOURCE, 0) is SOURCE and layer.count_params() == 0
+
+
+def test_each_learned_position_adds_its_own_vector():
+    encoder = build(positions="learned").encoder
+    assert encoder.positions.vectors.path == "transformer/encoder/positions/vectors"
+    added = encoder.embed(SOURCE) - encoder.embedding(SOURCE)
+    np.testing.assert_allclose(added, [encoder.positions.vectors[:5]] * 2, atol=1e-6)
+
+
+def test_vectors_of_positions_that_occur_get_a_gradient():
+    model = build(positions="learned")
+    with tf.GradientTape() as tape:
+        loss = masked_loss(LABELS, model((SOURCE, TARGET)))
+    gradient = tape.gradient(loss, model.encoder.positions.vectors)
+    assert (np.abs(gradient).max(axis=1) > 1e-6).tolist() == [True] * 5 + [False] * 11
+
+
+def test_past_the_last_position_is_an_error():
+    layer = KINDS["learned"](5, 8)
+    layer.build()
+    with pytest.raises(tf.errors.InvalidArgumentError):
+        layer.embed(tf.zeros((1, 2, 8)), 4)
 
 
 def test_unknown_kinds_and_bad_counts_are_refused():
     for refused in (lambda kind: ModelConfig(positions=kind), lambda kind: Encoder(1, 8, 2, 8, 9, 5, positions=kind)):
-        with pytest.raises(ValueError, match="positions must be one of 'sinusoidal', 'rotary', got 'cosine'"):
+        with pytest.raises(
+            ValueError, match="positions must be one of 'sinusoidal', 'rotary', 'learned', got 'cosine'"
+        ):
             refused("cosine")
     with pytest.raises(ValueError, match="count must be an integer of at least 1, got 0"):
         KINDS["sinusoidal"](0, 8)

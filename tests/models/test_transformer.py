@@ -60,7 +60,9 @@ def test_one_input_must_be_a_pair():
         variant()(SOURCE)
 
 
-@pytest.mark.parametrize("norm_first, positions", [(False, "sinusoidal"), (True, "sinusoidal"), (False, "rotary")])
+@pytest.mark.parametrize(
+    "norm_first, positions", [(False, "sinusoidal"), (True, "sinusoidal"), (False, "rotary"), (False, "learned")]
+)
 def test_a_future_token_changes_no_earlier_output(norm_first, positions):
     model = variant(norm_first=norm_first, positions=positions)
     before = model((SOURCE, TARGET)).numpy()
@@ -72,7 +74,9 @@ def test_a_future_token_changes_no_earlier_output(norm_first, positions):
         assert np.abs(after - before)[0, t:].max(axis=1).min() > 1e-4
 
 
-@pytest.mark.parametrize("norm_first, positions", [(False, "sinusoidal"), (True, "sinusoidal"), (False, "rotary")])
+@pytest.mark.parametrize(
+    "norm_first, positions", [(False, "sinusoidal"), (True, "sinusoidal"), (False, "rotary"), (False, "learned")]
+)
 def test_padding_and_neighbours_change_nothing(norm_first, positions):
     model = variant(norm_first=norm_first, positions=positions)
     padded_source, padded_target = tf.pad(SOURCE, [[0, 0], [0, 4]]), tf.pad(TARGET, [[0, 0], [0, 3]])
@@ -176,7 +180,9 @@ def test_pre_norm_stacks_end_in_a_norm():
 
 @pytest.mark.parametrize("width", [1, 3])
 @pytest.mark.parametrize(
-    "options", [("separate", False), ("shared", True), ("shared", False, "rotary")], ids=lambda options: options[-1]
+    "options",
+    [("separate", False), ("shared", True), ("shared", False, "rotary"), ("shared", False, "learned")],
+    ids=lambda options: options[-1],
 )
 def test_cached_decoding_equals_the_whole_call(width, options):
     model, length = variant(*options), 5

@@ -9,7 +9,7 @@ from transformer.config.checks import require, require_choice, require_positive,
 DEFAULT_RUN = "runs/phrasebook_pt_to_en"
 DEFAULT_DATASET = "phrasebook/pt_to_en"
 FILES = ("train", "valid", "test")  # fields of DataConfig
-POSITIONS = ("sinusoidal", "rotary")  # each is a class of `layers/positions.py`
+POSITIONS = ("sinusoidal", "rotary", "learned")  # each is a class of `layers/positions.py`
 DECAYS = ("inverse_sqrt", "cosine", "linear")  # of the learning rate after its warm-up, see `training/schedules.py`
 PENALTIES = ("gnmt", "length")
 PRECISIONS = ("float32", "bfloat16", "float16")
@@ -33,7 +33,7 @@ class ModelConfig:
     feed_forward_dropout_rate: float = 0.0  # after the feed-forward network's activation
     norm_first: bool = False  # False: post-norm, as in the paper; True: pre-norm (Xiong et al. 2020)
     embeddings: str = "separate"  # 'separate'; 'target': decoder input = output projection; 'shared': all three
-    positions: str = "sinusoidal"  # added to the embeddings (section 3.5); 'rotary': relative (Su et al. 2021)
+    positions: str = "sinusoidal"  # section 3.5; 'learned': a trained vector each; 'rotary': relative (Su et al. 2021)
     max_positions: int = 512  # longest sequence in tokens, start and end included
 
     def __post_init__(self) -> None:

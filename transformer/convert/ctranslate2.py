@@ -20,6 +20,7 @@ import numpy as np
 import tensorflow as tf
 
 from transformer.config.run import Config
+from transformer.config.sections import POSITIONS
 from transformer.ids import END_ID, START_ID, UNKNOWN_ID
 from transformer.inference.translator import Translator
 from transformer.layers.attention import MultiHeadAttention
@@ -118,11 +119,16 @@ def specification(model: Transformer) -> Any:
     """Return the library's `TransformerSpec` with the weights of a model.
 
     Raises:
-        UserError: see `empty_specification`.
+        UserError: see `empty_specification`, or it does not know the kind of positions.
     """
     encoder, decoder = model.encoder, model.decoder
-    options = decoder.options
-    rotary_dim = options.d_model // options.num_heads if decoder.positions.rotary else 0
+    options, kind = decoder.options, decoder.position_kind
+    if kind not in POSITIONS:
+        raise UserError(
+            f"CTranslate2 does not know model.positions '{kind}', only {', '.join(POSITIONS)}; "
+            "export with --format savedmodel"
+        )
+    rotary_dim = options.d_model // options.num_heads if kind == "rotary" else 0
     spec = empty_specification(
         decoder.num_layers, options.num_heads, options.norm_first, options.activation, rotary_dim
     )
@@ -131,11 +137,10 @@ def specification(model: Transformer) -> Any:
     for stack, ours in ((spec.encoder, encoder), (spec.decoder, decoder)):
         # One more than the model reads: the library scores a translation that was cut at the limit with an end token
         # after it, which changes nothing before and is left out.
-        table = ours.positions.table()
-        if table is None and stack is spec.encoder:  # the library's encoder always adds something
-            table = tf.zeros((ours.maximum_position_encoding, options.d_model))
-        if table is not None:
-            stack.position_encodings.encodings = np.pad(_array(table), ((0, 1), (0, 0)), mode="edge")
+        if stack is spec.encoder or not rotary_dim:  # the library's encoder always adds something
+            nothing = tf.zeros((1, ours.maximum_position_encoding, options.d_model))
+            table = _array(ours.positions.embed(nothing, 0))[0]
+            stack.position_encodings.encodings = np.pad(table, ((0, 1), (0, 0)), mode="edge")
         if ours.final_norm:
             _fill_norm(stack.layer_norm, ours.final_norm)
     for layer, ours in zip(spec.encoder.layer, encoder.stack, strict=True):

@@ -6,13 +6,12 @@ Axes: B batch, T target/query, S source/key, H heads, D model width, K head widt
 from typing import Any, Protocol
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 from transformer.layers.checks import Shape, check_heads, check_mask
 from transformer.layers.fused import Dense, Dropout, matmul
 from transformer.layers.keras_call import PositionalCallMixin
-from transformer.layers.positions import rotary_angles, rotate
+from transformer.layers.positions import Positions, restored, stored
 
 KeysValues = tuple[tf.Tensor, tf.Tensor]
 HIDDEN_SCORE = -1e9  # far below any score, yet finite in float32: a row that may attend to nothing stays free of NaN
@@ -65,10 +64,10 @@ class Cache(Protocol):
     """What `MultiHeadAttention` knows of earlier tokens while it decodes token by token, see `layers/cache.py`.
 
     Attributes:
-        position: scalar int32, index of the current tokens; None: they are not told apart.
+        positions: of the current tokens, a scalar int32, and of all that it knows, (S,) int32.
     """
 
-    position: tf.Tensor | None
+    positions: tuple[tf.Tensor, tf.Tensor]
 
     def project(self, mha: "MultiHeadAttention", x: tf.Tensor) -> list[tf.Tensor]:
         """Return queries, keys and values (B, H, W, K) of the W current tokens of each sentence, x (B * W, D)."""
@@ -85,7 +84,7 @@ class MultiHeadAttention(PositionalCallMixin, keras.layers.Layer):
         d_model: width D of the queries and of the output.
         num_heads: number of heads H; each is D / H wide.
         rate: dropout rate on the attention weights (0 in the paper).
-        rotary: number of positions by which queries and keys turn (Su et al. 2021); 0: they do not (the paper).
+        positions: what turns queries and keys, or adds a bias to their scores; None: nothing does (the paper).
 
     Call: `mha(v, k, q, mask)` with v, k (B, S, D), q (B, T, D) and a boolean mask broadcastable to (B, H, T, S).
     Returns output (B, T, D) and weights (B, H, T, S).
@@ -94,8 +93,7 @@ class MultiHeadAttention(PositionalCallMixin, keras.layers.Layer):
     output is (B * W, D), the weights (B, H, W, S).
 
     Raises:
-        ValueError: `d_model` is not a multiple of `num_heads`, or an odd one where `rotary` is set, or the mask is not
-            boolean.
+        ValueError: `d_model` is not a multiple of `num_heads`, or the mask is not boolean.
 
     Source: Vaswani et al. 2017, section 3.2.2; document 000, section 5.2.2.
     Deviation: a bad head count raises ValueError instead of an assertion; the query, key and value kernels start
@@ -103,18 +101,21 @@ class MultiHeadAttention(PositionalCallMixin, keras.layers.Layer):
         stable at high learning rates.
     """
 
-    def __init__(self, d_model: int, num_heads: int, rate: float = 0.0, rotary: int = 0, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        d_model: int,
+        num_heads: int,
+        rate: float = 0.0,
+        positions: Positions | dict[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         check_heads(d_model, num_heads)
         self.d_model = d_model
         self.num_heads = num_heads
         self.depth = d_model // num_heads
         self.rate = rate
-        self.rotary = rotary
-        self.turns: tuple[np.ndarray, ...] = ()  # cosines and sines, (rotary, K / 2) each
-        if rotary:
-            angles = rotary_angles(rotary, self.depth)
-            self.turns = np.cos(angles), np.sin(angles)
+        self.positions = restored(positions)
         self.wq, self.wk, self.wv = (
             Dense(
                 d_model,
@@ -133,6 +134,8 @@ class MultiHeadAttention(PositionalCallMixin, keras.layers.Layer):
         self.wk.build(k_shape)
         self.wq.build(q_shape)
         self.dense.build((*q_shape[:-1], self.d_model))
+        if self.positions and not self.positions.built:
+            self.positions.build()
         self.built = True
 
     def split_heads(self, x: tf.Tensor, batch_size: tf.Tensor) -> tf.Tensor:
@@ -151,18 +154,6 @@ class MultiHeadAttention(PositionalCallMixin, keras.layers.Layer):
         batch_size = tf.shape(k)[0] if batch_size is None else batch_size
         return self.split_heads(self.wk(k), batch_size), self.split_heads(self.wv(v), batch_size)
 
-    def turn(self, x: tf.Tensor, position: tf.Tensor | None = None) -> tf.Tensor:
-        """Return queries or keys (B, H, T, K) turned by their positions; as they are where `rotary` is 0.
-
-        Args:
-            x: (B, H, T, K).
-            position: scalar, where all T of them are at this one position; None: they are at 0 .. T - 1.
-        """
-        if not self.turns:
-            return x
-        rows = slice(tf.shape(x)[2]) if position is None else position  # (T, K / 2) or (K / 2,)
-        return rotate(x, *(tf.constant(table, x.dtype)[rows] for table in self.turns))
-
     def call(
         self,
         v: tf.Tensor,
@@ -177,17 +168,18 @@ class MultiHeadAttention(PositionalCallMixin, keras.layers.Layer):
             queries = self.project_queries(q)
         else:
             queries, keys, values = cache.project(self, q)
-        position = cache.position if cache else None
-        queries, keys = self.turn(queries, position), self.turn(keys, position)
-        if cache is not None:
+        bias = None
+        if self.positions:
+            at, others = cache.positions if cache else (tf.range(tf.shape(queries)[2]), tf.range(tf.shape(keys)[2]))
+            bias = self.positions.bias(queries, at, others)
+            queries, keys = self.positions.turn(queries, at), self.positions.turn(keys, at if cache else others)
+        if cache:
             keys, values = cache.extend(keys, values)
-        heads, weights = scaled_dot_product_attention(
-            queries, keys, values, mask, dropout=self.dropout, training=training
-        )
+        heads, weights = scaled_dot_product_attention(queries, keys, values, mask, bias, self.dropout, training)
         heads = tf.transpose(heads, perm=[0, 2, 1, 3])  # (B, T, H, K)
         shape = (-1, self.d_model) if cache else (tf.shape(heads)[0], -1, self.d_model)
         return self.dense(tf.reshape(heads, shape)), weights
 
     def get_config(self) -> dict[str, Any]:
-        own = {"d_model": self.d_model, "num_heads": self.num_heads, "rate": self.rate, "rotary": self.rotary}
-        return {**super().get_config(), **own}
+        own = {"d_model": self.d_model, "num_heads": self.num_heads, "rate": self.rate}
+        return {**super().get_config(), **own, "positions": stored(self.positions)}

@@ -14,6 +14,7 @@ from transformer.layers.checks import Shape, check_sizes
 from transformer.layers.fused import Dense, Dropout, LayerNormalization
 from transformer.layers.keras_call import PositionalCallMixin
 from transformer.layers.options import LayerOptions
+from transformer.layers.positions import Positions, restored, stored
 
 NORM_EPSILON = 1e-6  # document 000, section 5.2.3
 
@@ -61,19 +62,19 @@ class _ResidualLayer(PositionalCallMixin, keras.layers.Layer):
     """
 
     def __init__(
-        self, d_model: int, num_heads: int, dff: int, rate: float, rotary: int, others: dict[str, Any]
+        self, d_model: int, num_heads: int, dff: int, rate: float, positions: Any, others: dict[str, Any]
     ) -> None:
         self.options, others = LayerOptions.split(d_model, num_heads, dff, rate, others)
         super().__init__(**others)
-        self.rotary = rotary
+        self.positions = restored(positions)
         self.ffn = point_wise_feed_forward_network(
             d_model, dff, self.options.activation, self.options.feed_forward_rate, self.dtype_policy
         )
 
-    def _attention(self, name: str, rotary: int = 0) -> MultiHeadAttention:
+    def _attention(self, name: str, positions: Positions | None = None) -> MultiHeadAttention:
         options = self.options
         return MultiHeadAttention(
-            options.d_model, options.num_heads, options.attention_rate, rotary, dtype=self.dtype_policy, name=name
+            options.d_model, options.num_heads, options.attention_rate, positions, dtype=self.dtype_policy, name=name
         )
 
     def _norms(self, count: int) -> list[keras.layers.LayerNormalization]:
@@ -116,7 +117,7 @@ class _ResidualLayer(PositionalCallMixin, keras.layers.Layer):
         return self._leave(norm, dropout, x, output, training)
 
     def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), **self.options.arguments(), "rotary": self.rotary}
+        return {**super().get_config(), **self.options.arguments(), "positions": stored(self.positions)}
 
 
 @keras.saving.register_keras_serializable(package="transformer")
@@ -125,7 +126,7 @@ class EncoderLayer(_ResidualLayer):
 
     Args:
         d_model, num_heads, dff, rate, **options: see `LayerOptions`.
-        rotary: number of positions by which the self-attention turns its queries and keys; 0: it does not.
+        positions: what the self-attention asks of positions; None: nothing.
 
     Call: `layer(x, training, mask)` with x (B, S, D) and a boolean mask broadcastable to (B, H, S, S).
     Returns (B, S, D).
@@ -137,10 +138,17 @@ class EncoderLayer(_ResidualLayer):
     """
 
     def __init__(
-        self, d_model: int, num_heads: int, dff: int, rate: float = 0.1, *, rotary: int = 0, **options: Any
+        self,
+        d_model: int,
+        num_heads: int,
+        dff: int,
+        rate: float = 0.1,
+        *,
+        positions: Positions | None = None,
+        **options: Any,
     ) -> None:
-        super().__init__(d_model, num_heads, dff, rate, rotary, options)
-        self.mha = self._attention("mha", self.rotary)
+        super().__init__(d_model, num_heads, dff, rate, positions, options)
+        self.mha = self._attention("mha", self.positions)
         self.layernorm1, self.layernorm2 = self._norms(2)
         self.dropout1, self.dropout2 = self._dropouts(2)
 
@@ -159,7 +167,7 @@ class DecoderLayer(_ResidualLayer):
     """Masked self-attention, attention over the encoder output and a feed-forward network, each a residual.
 
     Args:
-        d_model, num_heads, dff, rate, rotary, **options: as `EncoderLayer`.
+        d_model, num_heads, dff, rate, positions, **options: as `EncoderLayer`.
 
     Call: `layer(x, enc_output, training, look_ahead_mask, padding_mask)` with x (B, T, D), enc_output (B, S, D), and
     boolean masks broadcastable to (B, H, T, T) and (B, H, T, S).
@@ -175,10 +183,17 @@ class DecoderLayer(_ResidualLayer):
     """
 
     def __init__(
-        self, d_model: int, num_heads: int, dff: int, rate: float = 0.1, *, rotary: int = 0, **options: Any
+        self,
+        d_model: int,
+        num_heads: int,
+        dff: int,
+        rate: float = 0.1,
+        *,
+        positions: Positions | None = None,
+        **options: Any,
     ) -> None:
-        super().__init__(d_model, num_heads, dff, rate, rotary, options)
-        self.mha1 = self._attention("mha1", self.rotary)
+        super().__init__(d_model, num_heads, dff, rate, positions, options)
+        self.mha1 = self._attention("mha1", self.positions)
         self.mha2 = self._attention("mha2")
         self.layernorm1, self.layernorm2, self.layernorm3 = self._norms(3)
         self.dropout1, self.dropout2, self.dropout3 = self._dropouts(3)

@@ -46,8 +46,9 @@ class OwnTokens:
     """
 
     def __init__(self, kept: KeysValues, memory: Memory, position: tf.Tensor, width: tf.Tensor | int) -> None:
-        self.kept, self.position = kept, position
-        self._memory, self._width = memory, width
+        self.kept = kept
+        self.positions = position, tf.range(tf.shape(kept[0])[2]) // width
+        self._memory, self._position, self._width = memory, position, width
 
     def project(self, mha: MultiHeadAttention, x: tf.Tensor) -> list[tf.Tensor]:
         """Return queries, keys and values, (B, H, W, K) each, of the current tokens (B * W, D)."""
@@ -58,7 +59,7 @@ class OwnTokens:
         """Keep keys and values of the current tokens too, (B, H, W, K) each, and return all."""
         write = _write_compiled if being_compiled() else _write
         self.kept = tuple(
-            write(old, new, self.position, self._width) for old, new in zip(self.kept, (keys, values), strict=True)
+            write(old, new, self._position, self._width) for old, new in zip(self.kept, (keys, values), strict=True)
         )
         return self.kept
 
@@ -70,9 +71,8 @@ class SourceTokens:
         memory: of the layer.
     """
 
-    position = None
-
     def __init__(self, memory: Memory) -> None:
+        self.positions = tf.constant(0), tf.range(tf.shape(memory.keys)[2])  # the source's own; never asked for
         self._memory = memory
 
     def project(self, mha: MultiHeadAttention, x: tf.Tensor) -> list[tf.Tensor]:

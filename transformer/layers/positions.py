@@ -1,13 +1,12 @@
 """What tells a model where its tokens stand."""
 
-import abc
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from transformer.layers.checks import check_sizes
+from transformer.layers.checks import check_heads, check_sizes
 
 
 def positional_encoding(pos: int, d_model: int) -> tf.Tensor:
@@ -86,69 +85,122 @@ def rotate(x: tf.Tensor, cos: tf.Tensor, sin: tf.Tensor) -> tf.Tensor:
     return tf.concat([one * cos - other * sin, one * sin + other * cos], axis=-1)
 
 
-class Positions(keras.layers.Layer, abc.ABC):
-    """A table of vectors, one for each position, that a stack adds to its embeddings; the base of all kinds.
+class Positions(keras.layers.Layer):
+    """What tells a stack where its tokens stand; the base of all kinds, which itself tells nothing.
+
+    A stack has one such object. It asks `embed` once for its embeddings, and each of its self-attentions asks `turn`
+    and `bias`. A kind overrides one of the three. The attention over the encoder output compares places of two
+    sentences and asks nothing.
 
     Args:
         count: number of positions, in tokens.
         d_model: width D.
-
-    Attributes:
-        rotary: whether the stack's self-attention turns its queries and keys by their positions.
+        num_heads: number of heads H of the stack's attention.
 
     Raises:
-        ValueError: an argument is below 1.
+        ValueError: an argument is below 1, or `d_model` is no multiple of `num_heads`.
     """
 
-    rotary = False
-
-    def __init__(self, count: int, d_model: int, **kwargs: Any) -> None:
+    def __init__(self, count: int, d_model: int, num_heads: int = 1, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        check_sizes(count=count, d_model=d_model)
-        self.count, self.d_model = count, d_model
+        check_sizes(count=count)
+        check_heads(d_model, num_heads)
+        self.count, self.d_model, self.num_heads = count, d_model, num_heads
 
     def build(self, input_shape: Any = None) -> None:
         self.built = True
 
-    @abc.abstractmethod
-    def table(self) -> tf.Tensor | None:
-        """Return the vectors, (count, D), or None where nothing is added."""
+    def embed(self, x: tf.Tensor, start: tf.Tensor | int) -> tf.Tensor:
+        """Return embeddings (B, T, D) of tokens at the positions start .. start + T - 1 with what tells positions."""
+        return x
+
+    def turn(self, x: tf.Tensor, positions: tf.Tensor) -> tf.Tensor:
+        """Return queries or keys (B, H, T, K) turned by their positions, (T,) int32, or a scalar for all of them."""
+        return x
+
+    def bias(self, queries: tf.Tensor, query_positions: tf.Tensor, key_positions: tf.Tensor) -> tf.Tensor | None:
+        """Return what is added to the scores before the softmax, broadcastable to (B, H, T, S); None: nothing.
+
+        Args:
+            queries: (B, H, T, K).
+            query_positions: (T,) int32, or a scalar where all are at one position.
+            key_positions: (S,) int32.
+        """
+        return None
 
     def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "count": self.count, "d_model": self.d_model}
+        own = {"count": self.count, "d_model": self.d_model, "num_heads": self.num_heads}
+        return {**super().get_config(), **own}
+
+
+def stored(positions: Positions | None) -> dict[str, Any] | None:
+    """Return what `get_config` of a layer says of its positions."""
+    return None if positions is None else keras.saving.serialize_keras_object(positions)
+
+
+def restored(positions: Positions | dict[str, Any] | None) -> Positions | None:
+    """Return positions from what `stored` returned, or as they are."""
+    return keras.saving.deserialize_keras_object(positions) if isinstance(positions, dict) else positions
 
 
 @keras.saving.register_keras_serializable(package="transformer")
 class Sinusoidal(Positions):
-    """The fixed vectors of `positional_encoding`.
+    """The fixed vectors of `positional_encoding`, added to the embeddings.
 
     Source: Vaswani et al. 2017, section 3.5.
     """
 
-    def __init__(self, count: int, d_model: int, **kwargs: Any) -> None:
-        super().__init__(count, d_model, **kwargs)
+    def __init__(self, count: int, d_model: int, num_heads: int = 1, **kwargs: Any) -> None:
+        super().__init__(count, d_model, num_heads, **kwargs)
         self.encodings = sinusoids(count, d_model)
 
-    def table(self) -> tf.Tensor:
-        return tf.constant(self.encodings)
+    def embed(self, x: tf.Tensor, start: tf.Tensor | int) -> tf.Tensor:
+        return _plus_rows(x, tf.constant(self.encodings), start)
+
+
+@keras.saving.register_keras_serializable(package="transformer")
+class Learned(Positions):
+    """A trained vector for each position, added to the embeddings; those that training never meets stay random.
+
+    Source: Vaswani et al. 2017, section 3.5 and Table 3, row E; Gehring et al. 2017, section 3.1.
+    Deviation: the vectors start with the standard deviation of sinusoids, beside embeddings of unit variance.
+    """
+
+    def build(self, input_shape: Any = None) -> None:
+        initializer = keras.initializers.RandomNormal(stddev=0.5**0.5)
+        self.vectors = self.add_weight(shape=(self.count, self.d_model), initializer=initializer, name="vectors")
+        self.built = True
+
+    def embed(self, x: tf.Tensor, start: tf.Tensor | int) -> tf.Tensor:
+        return _plus_rows(x, tf.convert_to_tensor(self.vectors), start)
+
+
+def _plus_rows(x: tf.Tensor, table: tf.Tensor, start: tf.Tensor | int) -> tf.Tensor:
+    """Return x (B, T, D) plus the rows of a table (count, D) from `start` on, one for each of the T tokens."""
+    return x + tf.cast(tf.slice(table, [start, 0], [tf.shape(x)[1], x.shape[-1]]), x.dtype)
 
 
 @keras.saving.register_keras_serializable(package="transformer")
 class Rotary(Positions):
     """Relative positions: nothing is added, the self-attention turns its queries and keys, see `rotate`.
 
-    The attention over the encoder output compares places of two sentences, so nothing turns there.
+    Raises:
+        ValueError: also where d_model / num_heads is odd.
 
     Source: Su et al. 2021, "RoFormer", section 3; document 002, section 3.3.2, asks for relative positions.
     """
 
-    rotary = True
+    def __init__(self, count: int, d_model: int, num_heads: int = 1, **kwargs: Any) -> None:
+        super().__init__(count, d_model, num_heads, **kwargs)
+        angles = rotary_angles(count, d_model // num_heads)
+        self.turns = np.cos(angles), np.sin(angles)  # (count, K / 2) each
 
-    def table(self) -> None:
-        return None
+    def turn(self, x: tf.Tensor, positions: tf.Tensor) -> tf.Tensor:
+        return rotate(x, *(tf.gather(tf.constant(table, x.dtype), positions) for table in self.turns))
 
 
 KINDS: dict[str, type[Positions]] = {  # by their names in `config.POSITIONS`
     "sinusoidal": Sinusoidal,
     "rotary": Rotary,
+    "learned": Learned,
 }

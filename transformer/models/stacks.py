@@ -49,11 +49,10 @@ class _Stack(PositionalCallMixin, keras.layers.Layer):
         policy = self.dtype_policy
         self.borrows_embedding = embedding is not None
         self.embedding = embedding or TokenEmbedding(vocab_size, d_model, dtype=policy, name="embedding")
-        self.positions = KINDS[positions](maximum_position_encoding, d_model, dtype=policy, name="positions")
+        self.positions = KINDS[positions](maximum_position_encoding, d_model, num_heads, dtype=policy, name="positions")
         self.dropout = Dropout(rate, dtype=policy, name="dropout")
-        rotary = maximum_position_encoding if self.positions.rotary else 0
         self.stack = [
-            self.layer_class(**options.arguments(), rotary=rotary, dtype=policy, name=f"layer{i + 1}")
+            self.layer_class(**options.arguments(), positions=self.positions, dtype=policy, name=f"layer{i + 1}")
             for i in range(num_layers)
         ]
         self.final_norm = None
@@ -85,13 +84,7 @@ class _Stack(PositionalCallMixin, keras.layers.Layer):
                 f"{self.name}: ids must be at most maximum_position_encoding={self.maximum_position_encoding} tokens "
                 f"long, got {ids.shape[1]}"
             )
-        x = self._place(self.embedding(ids), slice(tf.shape(ids)[1]))
-        return self.dropout(x, training=training)
-
-    def _place(self, x: tf.Tensor, rows: slice | tf.Tensor) -> tf.Tensor:
-        """Add the vectors of positions, where the kind has any."""
-        table = self.positions.table()
-        return x if table is None else x + tf.cast(table[rows], x.dtype)
+        return self.dropout(self.positions.embed(self.embedding(ids), 0), training=training)
 
     def finish(self, x: tf.Tensor) -> tf.Tensor:
         """Apply the final norm of a pre-norm stack."""
@@ -265,7 +258,8 @@ class Decoder(_Stack):
             output (B, W, D), the new cache, and the last layer's attention over the source (B, H, W, S).
         """
         batch, width = tf.shape(ids)[0], ids.shape[1] or tf.shape(ids)[1]
-        x = self._place(self.embedding(tf.reshape(ids, (-1,))), position)  # (B * W, D); all are at the same position
+        x = self.embedding(tf.reshape(ids, (-1, 1)))  # (B * W, 1, D); all are at the same position
+        x = tf.squeeze(self.positions.embed(x, position), 1)  # (B * W, D)
         visible = visible_columns(position, width, tf.shape(cache[0][0])[2] // width, ancestry)
         new_cache, weights = [], None
         for layer, kept, layer_memory in zip(self.stack, cache, memory, strict=True):
