@@ -43,7 +43,7 @@ def calls(page, script):
 def test_ci_tests_as_the_readme_says():
     run, check = ((ROOT / ".ci" / name).read_text(encoding="utf-8") for name in ("run", "check"))
     installing, testing = re.search(r"`(pip install [^`]*) && (python -m pytest)`", README).groups()
-    assert installing in run.replace('"$venv"/bin/', "")
+    assert installing.replace("[test]", "[test,parity,docs]") in run.replace('"$venv"/bin/', "")
     assert f".ci/tool {testing}" in check
     assert run.endswith(".ci/check\n") and "pytest" in check.splitlines()[-1]  # its closing line is the last one
 
