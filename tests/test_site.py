@@ -16,6 +16,7 @@ pytest.importorskip("sphinx", reason="needs Sphinx: pip install -e '.[docs]'")
 for needed in ("furo", "myst_nb", "sphinx_copybutton"):
     pytest.importorskip(needed, reason="needs the site's generator: pip install -e '.[docs]'")
 
+pytestmark = pytest.mark.slow  # the site is built: every docstring is read, every page written
 LOADING = {"src", "srcset", "data", "poster", "background", "xlink:href"}  # attributes that a browser follows by itself
 ELSEWHERE = re.compile(r"\s*(?:\w+:)?//")
 
