@@ -24,6 +24,7 @@ from live_server import serving, until
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
+pytestmark = pytest.mark.slow  # a browser is started, and one page after the other loaded and drawn
 GONE = "The server does not answer. Your text stays here: press Translate when the server runs again."
 STRANGER = (
     "What answered is not the translation server. Is the server running? "

@@ -11,6 +11,7 @@ from selenium.webdriver import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
+pytestmark = pytest.mark.slow  # a browser is started, and one page after the other loaded and drawn
 HOSTILE = "<img src=x onerror=\"document.title='broken'\">&lt;b&gt;"
 LONG = "▁" + 40 * "Donaudampfschiff"
 
