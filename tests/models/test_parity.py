@@ -48,6 +48,7 @@ def copy_to_torch(torch, pairs):
             theirs.bias.copy_(torch.tensor(bias))
 
 
+@pytest.mark.slow  # PyTorch is imported
 @pytest.mark.parametrize("norm_first, activation", OPTIONS)
 def test_encoder_layer_equals_torch(norm_first, activation):
     torch = pytest.importorskip("torch", reason=WITHOUT_TORCH)
@@ -75,6 +76,7 @@ def test_encoder_layer_equals_torch(norm_first, activation):
     np.testing.assert_allclose(ours(x, False, None), unmasked, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.slow  # PyTorch is imported
 @pytest.mark.parametrize("norm_first, activation", OPTIONS)
 def test_decoder_layer_equals_torch(norm_first, activation):
     torch = pytest.importorskip("torch", reason=WITHOUT_TORCH)
