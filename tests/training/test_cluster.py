@@ -119,6 +119,7 @@ def test_two_devices_give_the_loss_curve_of_one(folder, config, alone):
     same_curve(RunDirectory(folder / "mirrored"), alone)
 
 
+@pytest.mark.slow  # three processes, which import TensorFlow and trace steps for two devices
 def test_a_run_on_two_devices_is_resumed_exactly_with_dropout(folder, config):
     changes = {"model": {"dropout_rate": 0.3}}
     whole, cut = RunDirectory(folder / "dropout"), RunDirectory(folder / "dropout-cut")
@@ -141,12 +142,14 @@ def two(folder, config):
     return run, errors
 
 
+@pytest.mark.slow  # two processes, see above
 def test_two_processes_give_the_loss_curve_of_one(two, alone):
     run, errors = two
     same_curve(run, alone)
     assert "step 1 " in errors[0] and "step 1 " not in errors[1]  # the chief alone speaks and writes
 
 
+@pytest.mark.slow  # four more processes
 def test_a_killed_worker_ends_the_job_which_then_resumes_exactly(folder, config, two):
     run, workers = RunDirectory(folder / "killed"), free_addresses(2)
     processes = [start("multiworker", run, config, task, workers, die_at=(None, 16)[task]) for task in (0, 1)]
@@ -163,6 +166,7 @@ def test_a_killed_worker_ends_the_job_which_then_resumes_exactly(folder, config,
     assert run.weights().read_bytes() == two[0].weights().read_bytes()
 
 
+@pytest.mark.slow  # two more processes
 def test_a_killed_chief_ends_the_job_too(folder, config):
     run, workers = RunDirectory(folder / "headless"), free_addresses(2)
     processes = [start("multiworker", run, config, task, workers, die_at=(3, None)[task]) for task in (0, 1)]
