@@ -117,7 +117,7 @@ def write_api_pages(app) -> None:
         for module in sorted(modules, key=lambda name: (name != package, name)):
             if module != package:
                 text += heading(module, "-")
-            text += f".. automodule:: {module}\n{own_members(module)}\n"
+            text += f".. automodule:: {module}\n{handed_on(module)}\n"
         write_changed(folder / f"{package}.rst", text)
 
 
@@ -127,13 +127,12 @@ def heading(name: str, line: str) -> str:
     return f"{title}\n{line * len(title)}\n\n"
 
 
-def own_members(module: str) -> str:
-    """Return the option that leaves out what a module with `__all__` only hands on: its own module describes it."""
+def handed_on(module: str) -> str:
+    """Return the option that leaves out what a module with `__all__` only hands on, which its own module describes."""
     thing = importlib.import_module(module)
-    if not hasattr(thing, "__all__"):
-        return ""
-    names = [name for name in thing.__all__ if getattr(getattr(thing, name), "__module__", module) == module]
-    return f"   :members: {', '.join(names)}\n" if names else "   :no-members:\n"
+    names = getattr(thing, "__all__", ())
+    names = [name for name in names if getattr(getattr(thing, name), "__module__", module) != module]
+    return f"   :exclude-members: {', '.join(names)}\n" if names else ""
 
 
 def write_changed(path: Path, text: str) -> None:
