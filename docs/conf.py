@@ -162,9 +162,13 @@ def follow_included_links(app, path: Path, page: str, text: list[str]) -> None:
 
 
 def mark_fields(app, what: str, name: str, thing, options, lines: list[str]) -> None:
-    """Make fields of a docstring's sections of one paragraph, such as `Source: Vaswani et al. 2017`."""
+    """Make fields of a docstring's sections of one paragraph, such as `Source: Vaswani et al. 2017`.
+
+    `**options` among its arguments is a name, where Sphinx would see bold text begin.
+    """
     made, inside = [], False
     for line in lines:
+        line = re.sub(r"(?<![\\*])\*\*(\w+)(?![\w*])", r"\\*\\*\1", line)
         begins = re.match(r"(Axes|Call|Deviation|Keys|Source|Splits|Use): ", line)
         inside = bool(begins or (inside and line.strip()))
         made += ["", f":{line}"] if begins else [f"    {line.strip()}" if inside else line]
