@@ -5,17 +5,17 @@ from transformer.system.interrupts import quiet_start
 if __name__ == "__main__":
     quiet_start()
 
+import argparse
 import random
 import sys
 
-from transformer.commands.parser import Parser
 from transformer.data import phrasebook
 from transformer.system.process import exit_code
 
 
 def main(argv: list[str] | None = None) -> int:
     """Print `describe()` and a random sample of each split; returns the exit code."""
-    Parser(prog="python -m transformer.data.phrasebook", description=__doc__).parse_args(argv)
+    argparse.ArgumentParser(prog="python -m transformer.data.phrasebook", description=__doc__).parse_args(argv)
     return exit_code(show)
 
 
