@@ -17,6 +17,7 @@ import statistics
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 from transformer.commands.parser import Parser
 from transformer.system.errors import UserError
@@ -38,7 +39,9 @@ def measure(d_model: int, length: int, sentences: int, rounds: int) -> None:
     import tensorflow as tf
 
     from transformer.config.run import Config
+    from transformer.data.tokenizers.vocabularies import TokenizerPair
     from transformer.models.transformer import Transformer
+    from transformer.tasks.translation import Translation
     from transformer.training.cluster import open_strategy
     from transformer.training.optimizer import build_optimizer
     from transformer.training.steps import Steps
@@ -47,9 +50,10 @@ def measure(d_model: int, length: int, sentences: int, rounds: int) -> None:
     config = Config().override({"training": {"schedule": "inverse_sqrt", "label_smoothing": 0.1}})
     model = Transformer(4, d_model, 8, 4 * d_model, 8000, 8000, length + 1, length + 1, rate=0.1)
     model.build()
-    steps = Steps(model, build_optimizer(config, model.trainable_variables), config, strategy)
+    task = Translation(config, TokenizerPair(*[SimpleNamespace(kind="ids", vocabulary_size=8000)] * 2), {})
+    steps = Steps(task, model, build_optimizer(config, model.trainable_variables), config.training, strategy)
     generator = np.random.default_rng(0)
-    batch = tuple(tf.constant(generator.integers(4, 8000, (sentences, length)), tf.int32) for _ in range(3))
+    batch = {name: tf.constant(generator.integers(4, 8000, (sentences, length)), tf.int32) for name in task.features}
     seconds = []
     for _ in range(2 + rounds):
         start = time.perf_counter()

@@ -10,6 +10,7 @@ imported but by the system `transformer`, so that a peer may live in another env
 import os
 import sys
 import time
+from types import SimpleNamespace
 
 LAYERS, WIDTH, HEADS, INNER, VOCABULARY, POSITIONS = 4, 128, 8, 512, 8000, 128
 DROPOUT, SMOOTHING, RATE = 0.1, 0.1, 1e-3
@@ -21,7 +22,9 @@ def transformer(threads):
     import tensorflow as tf
 
     from transformer.config.run import Config
+    from transformer.data.tokenizers.vocabularies import TokenizerPair
     from transformer.models.transformer import Transformer
+    from transformer.tasks.translation import Translation
     from transformer.training.cluster import open_strategy
     from transformer.training.optimizer import build_optimizer
     from transformer.training.steps import Steps
@@ -35,8 +38,9 @@ def transformer(threads):
     )
     model = Transformer(LAYERS, WIDTH, HEADS, INNER, VOCABULARY, VOCABULARY, POSITIONS, POSITIONS, rate=DROPOUT)
     model.build()
-    steps = Steps(model, build_optimizer(config, model.trainable_variables), config, strategy)
-    return lambda source_ids, target_in, target_out: steps.train([(source_ids, target_in, target_out)]), tf.constant
+    task = Translation(config, TokenizerPair(*[SimpleNamespace(kind="ids", vocabulary_size=VOCABULARY)] * 2), {})
+    steps = Steps(task, model, build_optimizer(config, model.trainable_variables), config.training, strategy)
+    return lambda *ids: steps.train([dict(zip(task.features, ids, strict=True))]), tf.constant
 
 
 def _keras_step(model, tf, keras):

@@ -7,13 +7,15 @@ import tensorflow as tf
 
 from transformer.config.run import Config
 from transformer.data.examples.corpus import FileCorpus
+from transformer.data.tokenizers.vocabularies import TokenizerPair
 from transformer.ids import END_ID, PAD_ID, START_ID
+from transformer.tasks.translation import CleanedPairs, Translation
 
 
 class Numbers:
     """A tokenizer whose text is its ids: '7 12 5' -> [7, 12, 5]."""
 
-    kind = "numbers"
+    kind, vocabulary_size = "numbers", 100
 
     def __init__(self, asset=b"numbers"):
         self.asset, self.calls = asset, []
@@ -40,7 +42,11 @@ def write_corpus(folder, pairs, validation=(("4", "4"),)):
         files[split] = tuple(folder / f"{split}.{side}" for side in "ab")
         for path, lines in zip(files[split], zip(*rows, strict=True), strict=True):
             path.write_text("".join(line + "\n" for line in lines), encoding="utf-8")
-    return FileCorpus(files, "en", "de", 10)
+    return CleanedPairs(FileCorpus(files, "en", "de", 10), Config().cleaning)
+
+
+def a_task(config, *tokenizers):
+    return Translation(config, TokenizerPair(*(tokenizers or (Numbers(), Numbers()))), {})
 
 
 def a_config(folder, cleaning=None, **data):
@@ -50,9 +56,10 @@ def a_config(folder, cleaning=None, **data):
 
 def rows_of(batch):
     """Return the pairs of a batch as they must have been, from all three tensors; rows of padding only left out."""
-    (source_ids, target_in), target_out = (part if isinstance(part, tuple) else part.numpy() for part in batch)
     pairs = []
-    for source, before, after in zip(source_ids.numpy(), target_in.numpy(), target_out, strict=True):
+    for source, before, after in zip(
+        *(batch[n].numpy() for n in ("source_ids", "target_in", "target_out")), strict=True
+    ):
         source, before, after = (row[row != PAD_ID].tolist() for row in (source, before, after))
         if not source:
             assert not before and not after

@@ -17,6 +17,7 @@ from conftest import ROOT
 from tiny_run import pairs, tiny_config
 
 from transformer.checkpoints.arrays import load_arrays, model_variables, numbered, save_arrays, write_atomically
+from transformer.checkpoints.loading import load
 from transformer.checkpoints.run import BEST, LAST, RunDirectory, check_same_run
 from transformer.data.tokenizers.learning import train_tokenizers
 from transformer.data.tokenizers.vocabularies import TokenizerPair
@@ -41,6 +42,10 @@ def run(tmp_path, tokenizers):
     run.create(config, tokenizers, CORPUS)
     save_arrays(run.weights(BEST), model_variables(build_model(config.model, tokenizers)), {"step": 7})
     return run
+
+
+def vocabularies(run):
+    return TokenizerPair.load(run.vocabularies)
 
 
 def failure(call, *arguments):
@@ -182,15 +187,16 @@ def test_every_weight_has_a_name_of_its_own_the_same_in_each_model(tmp_path, tok
 
 
 def test_a_saved_run_gives_the_same_logits_in_a_fresh_process(run):
-    _, _, model = run.load()
+    _, model = load(run)
     expected = model((np.array(SOURCE), np.array(TARGET_IN)), training=False).numpy()
     code = (
         "import sys, numpy as np\n"
+        "from transformer.checkpoints.loading import load\n"
         "from transformer.checkpoints.run import RunDirectory\n"
-        "config, tokenizers, model = RunDirectory(sys.argv[1]).load()\n"
+        "task, model = load(RunDirectory(sys.argv[1]))\n"
         f"logits = model((np.array({SOURCE}), np.array({TARGET_IN})), training=False)\n"
         "np.save(sys.argv[2], logits.numpy())\n"
-        "print(tokenizers.fingerprint(), config.model.dff)\n"
+        "print(task.vocabularies.fingerprint(), task.config.model.dff)\n"
     )
     out = run.path.parent / "logits.npy"
     done = subprocess.run(
@@ -201,8 +207,8 @@ def test_a_saved_run_gives_the_same_logits_in_a_fresh_process(run):
         check=True,
     )
     np.testing.assert_array_equal(np.load(out), expected)
-    assert done.stdout.split() == [run.tokenizers().fingerprint(), "32"]
-    assert expected.shape == (1, 3, run.tokenizers().target.vocabulary_size) and np.ptp(expected) > 0.1
+    assert done.stdout.split() == [vocabularies(run).fingerprint(), "32"]
+    assert expected.shape == (1, 3, vocabularies(run).target.vocabulary_size) and np.ptp(expected) > 0.1
 
 
 def test_a_run_directory_is_complete_by_itself(run, tokenizers):
@@ -215,31 +221,31 @@ def test_a_run_directory_is_complete_by_itself(run, tokenizers):
     ]
     assert run.config() == tiny_config(run.path.parent)
     assert run.corpus() == CORPUS
-    assert run.tokenizers().fingerprint() == tokenizers.fingerprint()
+    assert vocabularies(run).fingerprint() == tokenizers.fingerprint()
 
 
 def test_what_a_run_lacks_is_named(run):
-    assert failure(run.load, LAST).endswith("has no last weights yet; train it with python -m transformer train first")
+    assert failure(load, run, LAST).endswith("has no last weights yet; train it with python -m transformer train first")
     run.weights(BEST).replace(run.weights(LAST))
-    assert failure(run.load).endswith("until then take those of --weights last")
-    run.load(LAST)
+    assert failure(load, run).endswith("until then take those of --weights last")
+    load(run, LAST)
     (run.path / "tokenizer" / "tokenizer.json").unlink()
-    assert "tokenizer.json" in failure(run.load)
+    assert "tokenizer.json" in failure(load, run)
     (run.path / "corpus.json").write_text('{"name": 3}')
     assert f"{run.path / 'corpus.json'} is damaged" in failure(run.corpus)
     (run.path / "corpus.json").unlink()
     assert "is incomplete: no corpus.json" in failure(run.corpus)
     (run.path / "config.json").write_bytes(b"\xff")
-    assert "config.json is damaged" in failure(run.load)
+    assert "config.json is damaged" in failure(load, run)
     (run.path / "config.json").unlink()
-    assert "is incomplete: no config.json" in failure(run.load)
+    assert "is incomplete: no config.json" in failure(load, run)
 
 
 def test_weights_of_another_architecture_are_refused(run):
     text = (run.path / "config.json").read_text()
     assert '"dff": 32' in text
     (run.path / "config.json").write_text(text.replace('"dff": 32', '"dff": 48'))
-    message = failure(run.load)
+    message = failure(load, run)
     assert "best.safetensors is of another architecture" in message and "(16, 32)" in message and "(16, 48)" in message
 
 
@@ -252,11 +258,11 @@ def test_places_that_hold_no_run(tmp_path):
 
     (tmp_path / "file").write_text("text")
     assert "is a file; choose another --run" in failure(RunDirectory(tmp_path / "file").exists)
-    assert failure(RunDirectory(tmp_path / "file").load).endswith("file: it is a file; name the directory of a run")
+    assert failure(load, RunDirectory(tmp_path / "file")).endswith("file: it is a file; name the directory of a run")
 
     (tmp_path / "empty").mkdir()
     assert not RunDirectory(tmp_path / "empty").exists()
-    assert "is incomplete: no config.json" in failure(RunDirectory(tmp_path / "empty").load)
+    assert "is incomplete: no config.json" in failure(load, RunDirectory(tmp_path / "empty"))
 
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "cat.jpg").write_text("")
@@ -265,16 +271,16 @@ def test_places_that_hold_no_run(tmp_path):
 
 def test_a_place_beside_a_run_or_above_it_names_the_run(run, monkeypatch):
     runs = run.path.parent
-    mistyped = failure(RunDirectory(runs / "rnu").load)
+    mistyped = failure(load, RunDirectory(runs / "rnu"))
     assert mistyped == (
         f"there is no run directory {runs / 'rnu'}; train it with python -m transformer train or "
         "name another one. Did you mean 'run'?"
     )
-    assert failure(RunDirectory(runs).load) == (
+    assert failure(load, RunDirectory(runs)) == (
         f"run directory {runs} is incomplete: no config.json; name one of the runs in it: {run.path}"
     )
     monkeypatch.chdir(run.path)  # a relative path is looked for where the command is given
-    assert failure(RunDirectory("runs/x").load) == (
+    assert failure(load, RunDirectory("runs/x")) == (
         f"there is no run directory runs/x in {run.path}; train it with python -m transformer train or name another one"
     )
 

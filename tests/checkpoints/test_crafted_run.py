@@ -33,9 +33,11 @@ from transformer.commands import translate
 from transformer.config.checks import from_metadata
 from transformer.data.tokenizers.base import RESERVED_TOKENS
 from transformer.data.tokenizers.learning import train_tokenizers
+from transformer.data.tokenizers.vocabularies import TokenizerPair
 from transformer.inference.translator import Translator
 from transformer.tasks.sequence_to_sequence import build_model
-from transformer.training.progress import Position
+from transformer.tasks.translation import Translation
+from transformer.training.state import TrainingState
 from transformer.training.validation import Kept
 
 MOST_MEMORY = 2**27  # bytes by which a refusal may raise the most memory that the process has held
@@ -248,8 +250,8 @@ def test_arrays_of_what_weights_are_not(run, capsys, change, word):
 def test_arrays_of_other_sizes_are_not_taken_for_weights(run, capsys, monkeypatch, shape):
     """Names of 64 wide layers and more arrays than they need, each of no or of one number."""
     forge_config(run, model={"num_layers": 64, "d_model": 2**14, "num_heads": 1, "dff": 2**16})
-    config, tokenizers = RunDirectory(run).config(), RunDirectory(run).tokenizers()
-    names = [*weight_shapes(config.model, tokenizers), *map(str, range(3000))]
+    config, tokenizers = RunDirectory(run).config(), vocabularies(run)
+    names = [*weight_shapes(Translation(config, tokenizers, {})), *map(str, range(3000))]
     size = 4 * int(np.prod(shape, dtype=object))
     entries = {
         name: {"dtype": "F32", "shape": shape, "data_offsets": [i * size, (i + 1) * size]}
@@ -375,11 +377,11 @@ class Harm:
         *({"step": value} for value in ("3", 3.0, True, None, [3], {}, -1, 10**19, 10**400)),
         *({"seconds": value} for value in ("1", 1, None, -0.5, 1e300, float("nan"), float("inf"))),
         *({"best_score": value} for value in ("1", None, float("nan"), float("inf"))),
-        *({"loss_sum": value} for value in (-1e300, float("nan"), float("-inf"))),
+        *({"losses": {"token": value}} for value in (-1e300, float("nan"), float("-inf"), "1", [1.0], {})),
+        *({"counts": value} for value in ({"token": float("nan")}, {"word": 1.0}, [1.0], None)),
         *({name: -1} for name in ("epoch", "batch", "best_step", "worse", "skipped", "good_steps", "averaged_at")),
         *({name: 6} for name in ("best_step", "skipped", "averaged_at")),
         {"scale": -1.0},
-        {"token_sum": float("nan")},
         {"x" * 10**6: 1},
         {"step": "x" * 10**6},
         "no batch",
@@ -388,11 +390,11 @@ class Harm:
     ids=lambda changes: str(changes)[:30],
 )
 def test_facts_of_a_checkpoint_that_no_training_saved(tmp_path, changes):
-    honest = dataclasses.asdict(Position(step=5))
+    honest = dataclasses.asdict(TrainingState(step=5, losses={"token": 9.0}, counts={"token": 3.0}))
     path, variable = tmp_path / "last.safetensors", keras.Variable(np.zeros(2, np.float32))
-    read = functools.partial(from_metadata, Position)
+    read = functools.partial(from_metadata, TrainingState)
     save_arrays(path, {"a": variable}, honest)
-    assert load_arrays(path, {"a": variable}, read) == Position(step=5)
+    assert load_arrays(path, {"a": variable}, read) == TrainingState(**honest)
     metadata = {**honest, **changes} if isinstance(changes, dict) else [honest]
     if changes == "no batch":
         metadata = {name: value for name, value in honest.items() if name != "batch"}
@@ -413,6 +415,10 @@ def test_facts_of_kept_weights_that_no_training_saved(tmp_path, step, value):
         save_arrays(path, {}, metadata)
         with pytest.raises(DamagedError, match="2.safetensors is damaged"):
             load_arrays(path, {}, read)
+
+
+def vocabularies(run):
+    return TokenizerPair.load(RunDirectory(run).vocabularies)
 
 
 def keras_archive():
@@ -634,16 +640,18 @@ def test_names_and_shapes_of_weights_are_known_as_they_are_built(embeddings, nor
     config = tiny_config(Path("unused"), model=sizes, text={"joint": embeddings == "shared"})
     tokenizers = train_tokenizers(lambda: iter([("abc abd", "x y z w v")] * 9), config.text)
     built = model_variables(build_model(config.model, tokenizers))
-    assert weight_shapes(config.model, tokenizers) == {name: tuple(variable.shape) for name, variable in built.items()}
+    assert weight_shapes(Translation(config, tokenizers, {})) == {
+        name: tuple(variable.shape) for name, variable in built.items()
+    }
 
 
 def test_shapes_of_a_model_larger_than_memory(honest):
     """3.9 thousand million weights: 16 GB."""
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     sizes = {"num_layers": 64, "d_model": 1024, "num_heads": 16, "dff": 12_000}
-    shapes = weight_shapes(tiny_config(honest, model=sizes).model, RunDirectory(honest).tokenizers())
+    shapes = weight_shapes(Translation(tiny_config(honest, model=sizes), vocabularies(honest), {}))
     layer = 3 * 4 * 1024 * 1025 + 2 * (2 * 1024 * 12_000 + 13_024) + 5 * 2 * 1024  # attention, feed-forward, norms
-    vocabulary = RunDirectory(honest).tokenizers().source.vocabulary_size
+    vocabulary = vocabularies(honest).source.vocabulary_size
     assert sum(map(math.prod, shapes.values())) == 64 * layer + 1024 * vocabulary
     grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
     assert grown * (1 if sys.platform == "darwin" else 1024) < MOST_MEMORY
@@ -653,7 +661,7 @@ def test_variables_that_were_only_asked_for_their_shapes_are_never_made(honest):
     """Keras makes those that wait for it at the end of a scope, such as that of a functional model."""
     sizes = {"d_model": 4096, "dff": 4096}  # a gigabyte
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    weight_shapes(tiny_config(honest, model=sizes).model, RunDirectory(honest).tokenizers())
+    weight_shapes(Translation(tiny_config(honest, model=sizes), vocabularies(honest), {}))
     inputs = keras.Input((3,))
     keras.Model(inputs, keras.layers.Dropout(0.5)(keras.layers.Dense(2)(inputs)))
     grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before

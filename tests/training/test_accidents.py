@@ -4,7 +4,6 @@ import json
 import os
 import shutil
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -48,7 +47,7 @@ def at(trainer, step, accident):
     train = trainer.steps.train
 
     def train_step(batches):
-        if trainer.position.step + 1 == step:
+        if trainer.state.step + 1 == step:
             accident()
         return train(batches)
 
@@ -90,14 +89,14 @@ def test_sentences_that_vanish_between_two_epochs_are_told_and_made_again(make, 
     folder = shards_of(trainer)[0].parent
     at(trainer, 2, lambda: shutil.rmtree(folder) if how == "folder" else damage(shards_of(trainer)))
     message = failure(trainer.train)
-    step = trainer.position.step
+    step = trainer.state.step
     assert 4 < step < 12
     assert message == (
         f"the tokenised sentences in {folder} have been removed or damaged, and are made again; "
         f"the same command goes on from step {step}"
     )
     resumed = make()
-    assert resumed.position.step == step  # what was done is not lost, however long ago the last validation was
+    assert resumed.state.step == step  # what was done is not lost, however long ago the last validation was
     assert resumed.train().step == 12
     same_end(resumed, whole)
 
@@ -116,12 +115,11 @@ def test_validation_text_that_changes_during_a_run_changes_no_score(make, tmp_pa
     path = tmp_path / "valid.en"
     text = path.read_text(encoding="utf-8")
     right = text.splitlines()[:8]
-    perfect = SimpleNamespace(translate=lambda sources: [[SimpleNamespace(text=line)] for line in right])
-    trainer.validation.translator = perfect
+    trainer.data.task._translate = lambda network, texts, search: right
     trainer.run.unlock()
     for other, told in ((text[:20], "has no counterpart"), ("moon\n" * text.count("\n"), "another corpus")):
         path.write_text(other, encoding="utf-8")
-        assert trainer.validation.score(trainer.position)["bleu"] == pytest.approx(100)
+        assert trainer.validation.score(trainer.state)["bleu"] == pytest.approx(100)
         trainer.save()  # a run that can be continued
         assert told in failure(make)
 
@@ -153,7 +151,7 @@ def test_a_full_disk_loses_nothing(make, whole, monkeypatch):
     trainer, write, full_at = make(), os.fsync, 8
 
     def fsync(handle):
-        if trainer.position.step >= full_at:
+        if trainer.state.step >= full_at:
             raise OSError(28, "No space left on device")
         write(handle)
 
@@ -164,7 +162,7 @@ def test_a_full_disk_loses_nothing(make, whole, monkeypatch):
     assert message.endswith(f"; the same command goes on from step {full_at - 4}")
     assert not list(trainer.run.path.glob(".*"))
     resumed = make()
-    assert resumed.position.step == full_at - 4
+    assert resumed.state.step == full_at - 4
     resumed.train()
     same_end(resumed, whole)
 

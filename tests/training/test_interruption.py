@@ -67,7 +67,7 @@ def signalled(trainer, number, at):
     step = trainer.steps.train
 
     def train_step(batches):
-        if trainer.position.step + 1 == at:
+        if trainer.state.step + 1 == at:
             os.kill(os.getpid(), number)
         return step(batches)
 
@@ -89,7 +89,7 @@ def test_a_signal_saves_the_step_at_hand_and_the_run_goes_on_as_if_nothing_had_b
     assert f"{number.name} after step 8: everything is saved" in capsys.readouterr().err
     assert [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)] == handlers
     resumed = make(trainer.run)
-    assert resumed.position.step == 8
+    assert resumed.state.step == 8
     resumed.train()
     assert metrics(trainer.run) == metrics(whole.run)
     for which in (LAST, BEST):
@@ -156,7 +156,7 @@ def test_a_damaged_newest_checkpoint_is_named_and_the_one_before_is_used(make, w
     capsys.readouterr()
     resumed = make(trainer.run)
     told = capsys.readouterr().err
-    assert resumed.position.step == 6
+    assert resumed.state.step == 6
     assert damage == "gone" or ("last.safetensors is damaged" in told and "Going on from previous" in told)
     assert not list(trainer.run.path.glob(".*"))
     resumed.train()
@@ -169,7 +169,7 @@ def test_checkpoints_between_validations(make):
     trainer = make(save_every=4, max_steps=9, validate_every=9)
     signalled(trainer, signal.SIGKILL, at=10**6)
     saved, save = [], trainer.save
-    trainer.save = lambda: (saved.append(trainer.position.step), save())
+    trainer.save = lambda: (saved.append(trainer.state.step), save())
     trainer.train()
     assert saved == [4, 8, 9]
 
@@ -178,7 +178,7 @@ def scripted(trainer, losses):
     """Let validations score what a list says: losses, or pairs of a loss and BLEU."""
     scores = iter(losses)
 
-    def score(position):
+    def score(state):
         loss, *bleu = value if isinstance(value := next(scores), tuple) else (value,)
         return {"loss": loss, **({"bleu": bleu[0]} if bleu else {})}
 
@@ -191,11 +191,11 @@ def test_patience_ends_the_run_and_survives_an_interruption(make, capsys):
     signalled(trainer, signal.SIGTERM, at=7)
     with pytest.raises(SystemExit):
         trainer.train()
-    assert (trainer.position.best_step, trainer.position.worse) == (4, 1)
+    assert (trainer.state.best_step, trainer.state.worse) == (4, 1)
     resumed = make(trainer.run, max_steps=100, validate_every=2, patience=2)
     scripted(resumed, [2.1, 1.0])
     assert resumed.train().step == 8  # the fourth validation is the second in a row that is no better than 2.0
-    assert resumed.position.best_step == 4
+    assert resumed.state.best_step == 4
     capsys.readouterr()
     make(trainer.run, max_steps=100, validate_every=2, patience=2).train()
     assert (
@@ -235,7 +235,7 @@ def test_patience_counts_validations_where_neither_bleu_nor_loss_gets_better(mak
     capsys.readouterr()
     resumed = make(trainer.run, max_steps=100, validate_every=2, patience=2)
     scripted(resumed, [(3.2, 10.9)])
-    assert (resumed.train().step, resumed.position.best_step) == (16, 12)
+    assert (resumed.train().step, resumed.state.best_step) == (16, 12)
     told = capsys.readouterr().err
     assert "16 steps are done: neither weights nor loss got better in training.patience = 2 validations" in told
 
@@ -251,7 +251,7 @@ def test_the_end_says_why_it_ended(make, capsys, length, why):
     trainer = make(**length)
     trainer.train()
     assert why in capsys.readouterr().err
-    assert make(trainer.run, **length).train().step == trainer.position.step
+    assert make(trainer.run, **length).train().step == trainer.state.step
     name = next(iter(length)).replace("_", "-")
     assert f"; raise --{name} to go on" in capsys.readouterr().err
 
@@ -261,9 +261,9 @@ def test_the_mean_of_kept_weights_is_taken_where_it_scores_better(make, which, s
     trainer = make(max_steps=8, validate_every=2, averaging=0.0, average_checkpoints=3, average_which=which)
     seen, judge = {}, trainer.validation.judge
 
-    def judge_and_note(scores, position):
-        seen[position.step] = {name: variable.numpy() for name, variable in model_variables(trainer.model).items()}
-        judge(scores, position)
+    def judge_and_note(scores, state):
+        seen[state.step] = {name: variable.numpy() for name, variable in model_variables(trainer.model).items()}
+        judge(scores, state)
 
     trainer.validation.judge = judge_and_note
     scripted(trainer, [2.0, 1.0, 3.0, 1.5, 0.9])
@@ -295,21 +295,21 @@ def test_a_worse_mean_is_not_taken_and_an_interrupted_end_is_made_up_for(make):
 
 def test_selection_by_loss_where_bleu_is_measured_too(make):
     trainer = make(select_by="loss")
-    trainer.position.step = 1
-    trainer.validation.judge({"loss": 2.0, "bleu": 10.0}, trainer.position)
-    trainer.position.step = 2
-    trainer.validation.judge({"loss": 2.1, "bleu": 20.0}, trainer.position)
-    assert (trainer.position.best_step, trainer.position.best_score) == (1, -2.0)
+    trainer.state.step = 1
+    trainer.validation.judge({"loss": 2.0, "bleu": 10.0}, trainer.state)
+    trainer.state.step = 2
+    trainer.validation.judge({"loss": 2.1, "bleu": 20.0}, trainer.state)
+    assert (trainer.state.best_step, trainer.state.best_score) == (1, -2.0)
 
 
 def test_a_run_starts_from_the_weights_and_the_vocabulary_of_another(make, whole, tmp_path, capsys):
     trainer = make(init_from=str(whole.run.path))
     assert "weights loaded, 0 not" in capsys.readouterr().err
-    assert trainer.data.tokenizers.fingerprint() == whole.data.tokenizers.fingerprint()
+    assert trainer.data.task.vocabularies.fingerprint() == whole.data.task.vocabularies.fingerprint()
     for name, value in arrays(whole.run.weights(BEST)).items():
         np.testing.assert_array_equal(model_variables(trainer.model)[name].numpy(), value)
     trainer.train()
-    assert trainer.position.step == 12
+    assert trainer.state.step == 12
     assert "weights loaded" not in str(capsys.readouterr().err)
     make(trainer.run, init_from=str(whole.run.path), max_steps=13).train()  # goes on from its own weights
     assert "weights loaded" not in capsys.readouterr().err

@@ -10,6 +10,7 @@ import tensorflow as tf
 from conftest import ROOT
 from tiny_run import tiny_config, write_corpus
 
+from transformer.checkpoints.loading import load
 from transformer.checkpoints.run import RunDirectory
 from transformer.config.presets import read_config
 from transformer.config.run import Config
@@ -41,8 +42,8 @@ def make(tmp_path_factory):
 def some(make):
     """Return some batches of different sizes."""
     trainer = make()
-    found = [(*inputs, out) for inputs, out in batches(trainer.data.shards, trainer.config.data, seed=3)]
-    assert len({batch[2].shape for batch in found}) > 1
+    found = list(batches(trainer.data.shards, trainer.data.task, trainer.config.data, seed=3))
+    assert len({batch["target_out"].shape for batch in found}) > 1
     return found
 
 
@@ -52,22 +53,28 @@ def weights(trainer):
 
 def joined(parts):
     """Return several batches as one, padded to common widths."""
-    columns = []
-    for ids in zip(*parts, strict=True):
+    features = {}
+    for name in parts[0]:
+        ids = [part[name] for part in parts]
         width = max(part.shape[1] for part in ids)
-        columns.append(tf.concat([tf.pad(part, [[0, 0], [0, width - part.shape[1]]]) for part in ids], axis=0))
-    return tuple(columns)
+        features[name] = tf.concat([tf.pad(part, [[0, 0], [0, width - part.shape[1]]]) for part in ids], axis=0)
+    return features
+
+
+def same_result(ours, theirs):
+    assert ours.counts == theirs.counts
+    assert (ours.losses["token"], ours.norm) == pytest.approx((theirs.losses["token"], theirs.norm), rel=1e-5)
 
 
 def test_gradients_of_several_batches_sum_to_those_of_one_big_batch(make, some):
     trainer, parts = make(accumulate=3), some[:3]
     for part in parts:
-        trainer.steps.gather_step(*part, tf.constant(1.0))
+        trainer.steps.gather_step(part, tf.constant([1.0]))
     gathered = [variable.numpy() for variable in trainer.steps._sums]
     with tf.GradientTape() as tape:
-        total, tokens = trainer.steps.loss(*joined(parts), training=True, smoothing=0.1)
+        total = trainer.steps.losses(joined(parts), training=True)["token"]
     expected = [tf.convert_to_tensor(g).numpy() for g in tape.gradient(total, trainer.model.trainable_variables)]
-    assert len({float(tf.reduce_sum(tf.cast(part[2] != 0, tf.float32))) for part in parts}) > 1  # unlike token counts
+    assert len({int(tf.math.count_nonzero(part["target_out"])) for part in parts}) > 1  # unlike token counts
     size = {v.path: np.linalg.norm(g) for v, g in zip(trainer.model.trainable_variables, expected, strict=True)}
     for variable, one, other in zip(trainer.model.trainable_variables, gathered, expected, strict=True):
         path = variable.path
@@ -77,15 +84,15 @@ def test_gradients_of_several_batches_sum_to_those_of_one_big_batch(make, some):
         assert error < 1e-6, (variable.path, error)
 
 
-def test_streams_make_the_same_step(make, some):
+def test_parallel_micro_batches_make_the_same_step(make, some):
     one, two = make(), make()
-    one.steps.streams = 1
-    assert two.steps.streams == 2
-    batches_of_any_size = [some[0], tuple(ids[:1] for ids in some[1]), some[2]]  # one row leaves one stream empty
+    one.steps.micro_batches = 1
+    assert two.steps.micro_batches == 2
+    a_row = {name: ids[:1] for name, ids in some[1].items()}  # leaves one micro-batch empty
+    batches_of_any_size = [some[0], a_row, some[2]]
     for batch in batches_of_any_size:
         ours, theirs = two.steps.train([batch]), one.steps.train([batch])
-        assert ours.tokens == theirs.tokens
-        assert (ours.total, ours.norm) == pytest.approx((theirs.total, theirs.norm), rel=1e-5)
+        same_result(ours, theirs)
 
 
 @pytest.mark.parametrize("weight_decay", [0.0, 0.01])
@@ -138,8 +145,8 @@ def test_accumulated_steps_are_steps_on_the_big_batch(make, some):
     for number in (0, 3):
         parts = some[number : number + 3]
         ours, theirs = small.steps.train(parts), big.steps.train([joined(parts)])
-        assert ours.tokens == theirs.tokens and ours.applied
-        assert (ours.total, ours.norm) == pytest.approx((theirs.total, theirs.norm), rel=1e-5)
+        assert ours.applied
+        same_result(ours, theirs)
     for variable, one, other in zip(small.model.trainable_variables, weights(small), weights(big), strict=True):
         if "wk/bias" not in variable.path:  # its gradient is zero but for rounding, of which Adam makes whole steps
             np.testing.assert_allclose(one, other, atol=2e-4, err_msg=variable.path)
@@ -148,9 +155,9 @@ def test_accumulated_steps_are_steps_on_the_big_batch(make, some):
 def test_an_accumulating_run_uses_every_batch_once_and_resumes(make):
     trainer = make(accumulate=3, max_steps=4, validate_every=2)
     assert trainer.train().step == 4
-    per_epoch = sum(1 for _ in batches(trainer.data.shards, trainer.config.data, seed=1))
-    position = trainer.position
-    assert position.epoch * per_epoch + position.batch == 12
+    per_epoch = sum(1 for _ in batches(trainer.data.shards, trainer.data.task, trainer.config.data, seed=1))
+    state = trainer.state
+    assert state.epoch * per_epoch + state.batch == 12
 
 
 @pytest.mark.parametrize("precision", ["bfloat16", "float16"])
@@ -162,7 +169,7 @@ def test_low_precision_learns_and_keeps_float32_weights(make, precision):
     first, last = (float(line.split('"loss": ')[1].split(",")[0]) for line in lines if "validation" in line)
     assert last < first < math.log(300) + 1
     assert {variable.dtype for variable in trainer.model.trainable_variables} == {"float32"}
-    assert trainer.run.load()[2].compute_dtype == "float32"
+    assert load(trainer.run)[1].compute_dtype == "float32"
 
 
 def test_float16_scales_the_loss_and_finds_its_scale(make, some, monkeypatch):
@@ -188,10 +195,10 @@ def poison(trainer, bad_calls):
     calls = iter(range(10**6))
 
     def gather_step(*arguments):
-        total, tokens = gather(*arguments)
+        losses = gather(*arguments)
         if next(calls) in bad_calls:
             steps._sums[0].assign(steps._sums[0] * math.nan)
-        return total, tokens
+        return losses
 
     gather_step.experimental_get_tracing_count = gather.experimental_get_tracing_count
     steps.gather_step = gather_step
@@ -203,7 +210,7 @@ def test_a_bad_step_can_be_left_out(make, capsys):
     trainer.train()
     told = capsys.readouterr().err
     assert told.count("this step is left out") == 2 and "norm nan at step 3; this step is left out" in told
-    assert (trainer.position.step, trainer.position.skipped, trainer.position.skipped_in_a_row) == (6, 2, 0)
+    assert (trainer.state.step, trainer.state.skipped, trainer.state.skipped_in_a_row) == (6, 2, 0)
     assert int(trainer.optimizer.iterations.numpy()) == 4
     assert all(np.isfinite(value).all() for value in weights(trainer))
     assert '"skipped": 2' in trainer.run.metrics.read_text(encoding="utf-8")
@@ -221,10 +228,10 @@ def test_too_many_bad_steps_in_a_row_end_the_run(make, monkeypatch):
 
 def test_an_exploding_loss_is_a_bad_step(make, some):
     trainer = make()
-    limit = 2 * math.log(trainer.data.tokenizers.target.vocabulary_size)
+    limit = 2 * math.log(trainer.data.task.vocabularies.target.vocabulary_size)
     for loss, norm, bad in ((limit - 0.1, 1.0, False), (limit + 0.1, 1.0, True), (1.0, math.inf, True)):
-        assert trainer.steps._is_bad(loss * 50, 50, norm) == bad
-    assert trainer.steps._is_bad(math.nan, 50, 1.0)
+        assert trainer.steps._is_bad({"token": loss * 50}, {"token": 50.0}, norm) == bad
+    assert trainer.steps._is_bad({"token": math.nan}, {"token": 50.0}, 1.0)
 
 
 def test_decay_spares_biases_and_norms(make, some):
@@ -245,17 +252,17 @@ def test_graphs_are_made_once_whatever_the_shapes(make, some):
     trainer = make()
     for batch in some:
         trainer.steps.train([batch])
-    assert len({tuple(part.shape for part in batch) for batch in some}) > 2
+    assert len({tuple(part.shape for part in batch.values()) for batch in some}) > 2
     assert trainer.steps.traces == 1
     trainer.steps.check_traces()
 
 
 def test_graphs_that_are_made_again_and_again_are_refused(make, some, monkeypatch):
-    monkeypatch.setattr(steps_room, "MOST_TRACES", 3)  # a gradient, its mean, its use
+    monkeypatch.setattr(steps_room, "MOST_TRACES", 4)  # a count, a gradient, its mean, its use
     trainer = make(bad_steps="skip")
-    unbounded = tf.function(lambda *batch: (tf.constant(1.0), tf.reduce_sum(1.0 + 0.0 * batch[0].shape[1])))
+    unbounded = tf.function(lambda batch, _: {"token": tf.constant(0.0 * batch["source_ids"].shape[1])})
     monkeypatch.setattr(trainer.steps, "gather_step", unbounded)
-    with pytest.raises(RuntimeError, match="traced 4 times: a graph is made for each new shape"):
+    with pytest.raises(RuntimeError, match="traced 5 times: a graph is made for each new shape"):
         for batch in some:
             trainer.steps.train([batch])
             trainer.steps.check_traces()

@@ -12,14 +12,15 @@ import tensorflow as tf
 from tiny_run import tiny_config, write_corpus
 
 from transformer.checkpoints.arrays import load_arrays, model_variables
+from transformer.checkpoints.loading import load
 from transformer.checkpoints.run import BEST, LAST, RunDirectory
 from transformer.data.batches import batches
-from transformer.inference.result import Translation
 from transformer.inference.translator import Translator
 from transformer.system.errors import UserError
 from transformer.training import progress
 from transformer.training.optimizer import build_schedule
-from transformer.training.progress import Position
+from transformer.training.state import TrainingState
+from transformer.training.steps import Result
 from transformer.training.trainer import Trainer
 
 DROPOUT = {"dropout_rate": 0.1, "attention_dropout_rate": 0.1, "feed_forward_dropout_rate": 0.1}
@@ -47,7 +48,7 @@ def train_and_watch(trainer, stop=None):
     step, seen = trainer.steps.train, []
 
     def train_step(batch):
-        if trainer.position.step == stop:
+        if trainer.state.step == stop:
             raise KeyboardInterrupt
         result = step(batch)
         seen.append(weights(trainer.model))
@@ -92,7 +93,7 @@ def test_the_run_directory_is_complete(whole):
     assert run.config() == whole.config
     metadata = run.corpus()
     assert (metadata["name"], metadata["source_language"], metadata["target_language"]) == (
-        "source + target",
+        "train.pt + train.en",
         "pt",
         "en",
     )
@@ -126,15 +127,16 @@ def test_averaged_weights_are_those_of_a_plain_loop_and_are_what_is_kept(whole):
         np.testing.assert_allclose(average.numpy(), expected, atol=1e-6)
     for left, expected in zip(weights(trainer.model), whole.seen[-1], strict=True):
         np.testing.assert_array_equal(left, expected)  # validation put the raw weights back
-    assert trainer.position.best_step == 12
-    model = trainer.run.load(BEST)[2]
+    assert trainer.state.best_step == 12
+    model = load(trainer.run, BEST)[1]
     for kept, expected in zip(weights(model), averages, strict=True):
         np.testing.assert_allclose(kept, expected, atol=1e-6)
     # The logged validation loss is that of the averaged weights: nats of all target tokens over their number.
     total = count = 0
-    for (source_ids, target_in), target_out in batches(trainer.data.validation_shards, whole.config.data):
-        total += smoothed_loss(model((source_ids, target_in), training=False).numpy(), target_out.numpy(), 0.0)
-        count += np.sum(target_out.numpy() > 0)
+    for batch in batches(trainer.data.validation_shards, trainer.data.task, whole.config.data):
+        labels = batch["target_out"].numpy()
+        total += smoothed_loss(logits_of(model, batch), labels, 0.0)
+        count += np.sum(labels > 0)
     assert metrics(trainer.run)[-1]["loss"] == pytest.approx(total / count, rel=1e-4)
 
 
@@ -144,10 +146,10 @@ def test_an_interrupted_run_goes_on_bit_by_bit_and_may_grow(whole):
     assert len(before) == 9 and metrics(run)[-1]["step"] == 8
     longer = whole.config.override({"training": {"max_steps": 13}})
     resumed = Trainer(longer, run)
-    assert resumed.position.step == 6 and resumed.position.best_step == 6
+    assert resumed.state.step == 6 and resumed.state.best_step == 6
     assert metrics(run)[-1]["step"] == 6  # what the interrupted process did behind step 6 is done again
     after = train_and_watch(resumed)
-    assert len(after) == 7 and resumed.position.step == 13
+    assert len(after) == 7 and resumed.state.step == 13
     for one, other in zip([*before[:6], *after[:6]], whole.seen, strict=True):
         for left, right in zip(one, other, strict=True):
             np.testing.assert_array_equal(left, right)
@@ -201,8 +203,8 @@ def plain(tmp_path_factory):
     training = {"clip_norm": 0.05, "schedule": "inverse_sqrt", "peak_learning_rate": 0.01, "label_smoothing": 0.2}
     config = tiny_config(folder, write_corpus(folder), model={"dropout_rate": 0.0}, training=training)
     trainer = Trainer(config, RunDirectory(folder / "run"))
-    every = [(*inputs, target_out) for inputs, target_out in batches(trainer.data.shards, config.data, seed=1)]
-    batch = next(b for b in every if (b[2].numpy()[:, 0] == 0).any())
+    every = batches(trainer.data.shards, trainer.data.task, config.data, seed=1)
+    batch = next(b for b in every if (b["target_out"].numpy()[:, 0] == 0).any())
     return trainer, batch
 
 
@@ -210,12 +212,16 @@ def plain(tmp_path_factory):
 def trainer(plain):
     """The plain trainer, put back after the test as it was before."""
     trainer = plain[0]
-    before = {name: variable.numpy() for name, variable in trainer._state().items()}
-    position, config = dataclasses.replace(trainer.position), trainer.config
+    before = {name: variable.numpy() for name, variable in trainer._variables().items()}
+    state, config = dataclasses.replace(trainer.state), trainer.config
     yield trainer
-    for name, variable in trainer._state().items():
+    for name, variable in trainer._variables().items():
         variable.assign(before[name])
-    trainer.position, trainer.config = position, config
+    trainer.state, trainer.config = state, config
+
+
+def logits_of(model, batch, training=False):
+    return model((batch["source_ids"], batch["target_in"]), training=training).numpy()
 
 
 def smoothed_loss(logits, labels, smoothing):
@@ -231,18 +237,18 @@ def smoothed_loss(logits, labels, smoothing):
 
 
 def test_training_loss_is_smoothed_and_validation_loss_is_not(trainer, plain):
-    source_ids, target_in, target_out = plain[1]
-    logits = trainer.model((source_ids, target_in), training=False).numpy()
-    tokens = np.sum(target_out.numpy() != 0)
-    smoothed, raw = (smoothed_loss(logits, target_out.numpy(), e) for e in (0.2, 0.0))
+    logits, labels = logits_of(trainer.model, plain[1]), plain[1]["target_out"].numpy()
+    tokens = np.sum(labels != 0)
+    smoothed, raw = (smoothed_loss(logits, labels, e) for e in (0.2, 0.0))
     assert abs(smoothed - raw) > 0.1
-    assert [float(part) for part in trainer.steps.validation_step(*plain[1])] == pytest.approx([raw, tokens], rel=1e-4)
+    losses, counts = trainer.steps.validation_step(plain[1])
+    assert [float(losses["token"]), float(counts["token"])] == pytest.approx([raw, tokens], rel=1e-4)
     result = trainer.steps.train([plain[1]])
-    assert [result.total, result.tokens] == pytest.approx([smoothed, tokens], rel=1e-4)
+    assert [result.losses["token"], result.counts["token"]] == pytest.approx([smoothed, tokens], rel=1e-4)
 
 
 def test_a_step_is_adam_on_the_clipped_gradient_of_the_mean_over_tokens(trainer, plain):
-    source_ids, target_in, target_out = plain[1]
+    source_ids, target_in, target_out = (plain[1][name] for name in ("source_ids", "target_in", "target_out"))
     model = trainer.model
     expected = weights(model)
     first = [np.zeros_like(weight) for weight in expected]
@@ -275,39 +281,37 @@ def test_a_step_is_adam_on_the_clipped_gradient_of_the_mean_over_tokens(trainer,
 def test_the_best_weights_are_kept(trainer):
     run = trainer.run
     trainer.validate()
-    assert trainer.position.best_score == -metrics(run)[-1]["loss"]
+    assert trainer.state.best_score == -metrics(run)[-1]["loss"]
     kept = run.weights(BEST).read_bytes()
     good = weights(trainer.model)
     for variable in trainer.model.trainable_variables:
         variable.assign(variable + tf.random.stateless_normal(variable.shape, (1, 2)))
-    trainer.position.step = 7
+    trainer.state.step = 7
     trainer.validate()
     first, second = metrics(run)[-2:]
     assert second["loss"] > first["loss"] and (second["step"], second["best_step"]) == (7, 0)
     assert run.weights(BEST).read_bytes() == kept
     for variable, value in zip(trainer.model.trainable_variables, good, strict=True):
         variable.assign(value * 0.99 if value.ndim > 1 else value)
-    trainer.position.best_score = -math.inf
+    trainer.state.best_score = -math.inf
     trainer.validate()
     assert run.weights(BEST).read_bytes() != kept and metrics(run)[-1]["best_step"] == 7
 
 
-def test_where_bleu_is_wanted_it_decides(trainer):
-    asked = []
+def test_where_bleu_is_wanted_it_decides(trainer, monkeypatch):
+    examples, asked = list(trainer.data.corpus.examples("validation"))[:8], []
 
-    class Perfect:
-        def translate(self, sentences):
-            asked.extend(sentences)
-            references = [target for _, target in zip(sentences, trainer.data.corpus.pairs("validation"), strict=False)]
-            return [[Translation(text, 0.0, 0.0)] for _, text in references]
+    def perfect(network, texts, search):
+        asked.extend(texts)
+        assert network is trainer.model and search.beam_size == 1
+        return [target for _, target in examples]
 
-    translator, config = trainer.validation.translator, trainer.validation.config
-    trainer.validation.translator = Perfect()
-    trainer.validation.config = config.override({"training": {"score_examples": 8}})
+    config = trainer.validation.config.override({"training": {"score_examples": 8}})
+    monkeypatch.setattr(trainer.validation, "config", config)
+    monkeypatch.setattr(trainer.data.task, "_translate", perfect)
     trainer.validate()
-    trainer.validation.translator, trainer.validation.config = translator, config
-    assert asked == [source for source, _ in trainer.data.corpus.pairs("validation")][:8]
-    assert metrics(trainer.run)[-1]["bleu"] == pytest.approx(100) == trainer.position.best_score
+    assert asked == [source for source, _ in examples]
+    assert metrics(trainer.run)[-1]["bleu"] == pytest.approx(100) == trainer.state.best_score
 
 
 def test_a_loss_that_is_no_number_ends_the_run_and_keeps_the_weights(trainer):
@@ -315,7 +319,7 @@ def test_a_loss_that_is_no_number_ends_the_run_and_keeps_the_weights(trainer):
     saved = trainer.run.weights(LAST).read_bytes()
     variable = trainer.model.trainable_variables[0]
     variable.assign(variable * math.nan)
-    trainer.position.step = 41
+    trainer.state.step = 41
     message = failure(trainer.train)
     assert (
         "the loss is nan nats/token and the gradient's norm nan at step 42" in message
@@ -325,11 +329,11 @@ def test_a_loss_that_is_no_number_ends_the_run_and_keeps_the_weights(trainer):
     assert trainer.run.weights(LAST).read_bytes() == saved
 
 
-def test_the_position_comes_back_with_the_state(trainer):
-    trainer.position = Position(step=5, epoch=1, batch=3, seconds=2.5, best_score=-math.inf, best_step=0)
+def test_the_training_state_comes_back(trainer):
+    trainer.state = TrainingState(step=5, epoch=1, batch=3, seconds=2.5, best_score=-math.inf, best_step=0)
     trainer.save()
-    assert Position(**load_arrays(trainer.run.weights(LAST), trainer._state())) == trainer.position
-    state = trainer._state()
+    assert TrainingState(**load_arrays(trainer.run.weights(LAST), trainer._variables())) == trainer.state
+    state = trainer._variables()
     assert len(state) == len(model_variables(trainer.model)) + len(trainer.optimizer.variables) + len(
         trainer.model.non_trainable_variables
     )
@@ -345,7 +349,7 @@ def test_metrics_that_cannot_be_written_are_told(trainer, tmp_path):
 def test_a_run_ends_by_steps_or_by_minutes(tmp_path):
     def done(step, seconds, **training):
         config = tiny_config(tmp_path, training=training)
-        return Trainer.done(SimpleNamespace(config=config, position=Position(step=step, seconds=seconds)))
+        return Trainer.done(SimpleNamespace(config=config, state=TrainingState(step=step, seconds=seconds)))
 
     assert not done(9, 1e9, max_steps=10) and done(10, 0, max_steps=10)
     assert not done(0, 119, max_minutes=2.0) and done(0, 120, max_minutes=2.0)
@@ -360,12 +364,12 @@ def test_a_recipe_that_contradicts_itself_is_refused(tmp_path):
 def test_the_progress_line(tmp_path, monkeypatch, capsys):
     clock = [100.0]
     monkeypatch.setattr(progress.time, "monotonic", lambda: clock[0])
-    position = Position(step=10, epoch=1, seconds=50.0)
+    state = TrainingState(step=10, epoch=1, seconds=50.0)
     training = tiny_config(tmp_path, training={"max_steps": 110, "max_minutes": 60.0}).training
-    shown = progress.Progress(position, training)
+    shown = progress.Progress(state, training)
     for _ in range(20):
-        shown.add(30.0, 10.0, waited=0.025)
-    position.step, position.seconds, clock[0] = 30, 62.0, 112.0
+        shown.add(Result({"token": 30.0}, {"token": 10.0}, 1.0, True), waited=0.025)
+    state.step, state.seconds, clock[0] = 30, 62.0, 112.0
     shown.leave_out(2.0)  # of the 12 seconds, spent on validation
     assert shown.summary() == {
         "step": 30,
@@ -379,18 +383,18 @@ def test_the_progress_line(tmp_path, monkeypatch, capsys):
     shown.show()
     assert capsys.readouterr().err == "step 30  epoch 2  loss 3.000 nats/token  20 tokens/s  0:48 left\n"
     assert shown.summary()["loss"] == 0.0  # a new report has begun
-    position.step, position.seconds = 31, 3590.0
+    state.step, state.seconds = 31, 3590.0
     clock[0] += 1000
     assert shown.seconds_left() == pytest.approx(10)  # by time, which comes first
 
 
 def test_the_time_left_follows_the_speed_of_now(tmp_path):
-    position = Position(step=0, seconds=0.0)
-    shown = progress.Progress(position, tiny_config(tmp_path, training={"max_steps": 1000}).training)
+    state = TrainingState(step=0, seconds=0.0)
+    shown = progress.Progress(state, tiny_config(tmp_path, training={"max_steps": 1000}).training)
     for seconds in [100.0] * 10 + [1.0] * progress.REPORTS:  # the machine was busy at first
-        position.step, position.seconds = position.step + 10, position.seconds + seconds
+        state.step, state.seconds = state.step + 10, state.seconds + seconds
         shown.show(quiet=True)
-    assert shown.seconds_left() == pytest.approx((1000 - position.step) / 10)
+    assert shown.seconds_left() == pytest.approx((1000 - state.step) / 10)
 
 
 def test_the_log_begins_with_what_trains_where(tmp_path, capsys):
@@ -398,7 +402,7 @@ def test_the_log_begins_with_what_trains_where(tmp_path, capsys):
     trainer = Trainer(config, RunDirectory(tmp_path / "run"))
     parameters = sum(np.prod(weight.shape) for weight in weights(trainer.model))
     *_, last = capsys.readouterr().err.splitlines()
-    assert re.fullmatch(rf"training on \d+ CPU cores?: {parameters / 1e6:.1f} M parameters, 100 pairs", last)
+    assert re.fullmatch(rf"training on \d+ CPU cores?: {parameters / 1e6:.1f} M parameters, 100 examples", last)
 
 
 def test_what_is_said_cannot_steer_a_terminal(capsys):

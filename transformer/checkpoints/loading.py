@@ -1,38 +1,57 @@
-"""From the files of a run to its network."""
+"""From the files of a run to its task and its network."""
 
 from __future__ import annotations
 
-import dataclasses
 from concurrent.futures import ThreadPoolExecutor
 
 import keras
 
-from transformer.checkpoints.arrays import model_variables
-from transformer.config.sections import ModelConfig
-from transformer.data.tokenizers.vocabularies import TokenizerPair
-from transformer.tasks.sequence_to_sequence import build_model
+from transformer.checkpoints.arrays import PREFIX, check_shapes, load_arrays, model_variables
+from transformer.checkpoints.run import BEST, RunDirectory
+from transformer.tasks import task_class
+from transformer.tasks.base import Task
 
 
-def weight_shapes(config: ModelConfig, tokenizers: TokenizerPair) -> dict[str, tuple[int, ...]]:
-    """Return the shapes of what `model_variables` returns for a model of these sizes, which is not built for it.
+def load(run: RunDirectory, which: str = BEST) -> tuple[Task, keras.Model]:
+    """Return the task of a run, and its network with its weights.
 
-    It takes no memory for weights, and no more time for many layers: all layers are like the first.
+    Args:
+        run: the directory.
+        which: `best` or `last` weights.
 
     Raises:
-        UserError: see `check_buildable`.
+        UserError: the run is missing, incomplete, damaged, of another architecture or of a task that is not known.
+    """
+    task, path = load_task_of(run), run.trained_weights(which)
+    check_shapes(path, weight_shapes(task), PREFIX)  # before it takes memory
+    network = task.network("float32")
+    load_arrays(path, model_variables(network))
+    return task, network
+
+
+def load_task_of(run: RunDirectory) -> Task:
+    """Return the task of a run with its vocabularies.
+
+    Raises:
+        UserError: see `load`.
+    """
+    config = run.config()
+    kind = task_class(config.task.name)
+    return kind(config, kind.Vocabularies.load(run.vocabularies), run.corpus())
+
+
+def weight_shapes(task: Task) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of what `model_variables` returns for a task's network, which takes no memory for weights.
+
+    Raises:
+        UserError: no network can be built of these sizes.
     """
     # Keras would make the variables at the end of the next scope of its thread: so this thread ends before.
     with ThreadPoolExecutor(1) as thread:
-        first = thread.submit(_shapes_of_first_layers, config, tokenizers).result()
-    numbers = range(1, config.num_layers + 1)
-    return {
-        name.replace("/layer1/", f"/layer{number}/"): shape
-        for name, shape in first.items()
-        for number in (numbers if "/layer1/" in name else numbers[:1])
-    }
+        return thread.submit(_shapes_without_weights, task).result()
 
 
-def _shapes_of_first_layers(config: ModelConfig, tokenizers: TokenizerPair) -> dict[str, tuple[int, ...]]:
+def _shapes_without_weights(task: Task) -> dict[str, tuple[int, ...]]:
     with keras.StatelessScope(initialize_variables=False):
-        model = build_model(dataclasses.replace(config, num_layers=1), tokenizers)
-    return {name: tuple(variable.shape) for name, variable in model_variables(model).items()}
+        network = task.network("float32")
+    return {name: tuple(variable.shape) for name, variable in model_variables(network).items()}

@@ -1,10 +1,10 @@
-"""Run directories: everything a translator is made of, saved so that nothing is ever half-written.
+"""Run directories: everything a trained network is made of, saved so that nothing is ever half-written.
 
 RUN/config.json           the resolved config
-RUN/corpus.json           what the model was trained on: name, languages, fingerprint
+RUN/corpus.json           what the task's corpus says of itself: name, fingerprint and, say, languages
 RUN/tokenizer/            vocabularies
-RUN/best.safetensors      weights that scored best on the validation pairs
-RUN/last.safetensors      weights, optimizer, random states and position in the data, for resuming
+RUN/best.safetensors      weights that scored best on the validation examples
+RUN/last.safetensors      weights, optimizer, random states and the training state, for resuming
 RUN/previous.safetensors  the `last` before that, for the day `last` is damaged
 RUN/kept/                 weights of some validations, where they are to be averaged
 RUN/metrics.jsonl         one JSON object a line
@@ -19,17 +19,13 @@ import os
 import weakref
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Protocol
 
-from transformer.checkpoints.arrays import PREFIX, check_shapes, load_arrays, model_variables
-from transformer.checkpoints.loading import weight_shapes
 from transformer.config.run import Config
 from transformer.config.stored import EXPORT, stored_config
-from transformer.data.tokenizers.vocabularies import TokenizerPair
-from transformer.models.transformer import Transformer
 from transformer.system.errors import UserError
 from transformer.system.files import hold, own_path, parse_json, read_own, write_atomically
 from transformer.system.messages import called
-from transformer.tasks.sequence_to_sequence import build_model
 
 BEST, LAST, PREVIOUS = "best", "last", "previous"
 MOST_METRICS = 2**28  # bytes of metrics.jsonl: more than a million records
@@ -43,6 +39,12 @@ def _step_of(line: bytes) -> float:
         return float(parse_json(line)["step"])
     except (ValueError, KeyError, TypeError, OverflowError):  # half a line, or forged
         return math.inf
+
+
+class Savable(Protocol):
+    """Vocabularies, see `tasks/base.py`."""
+
+    def save(self, folder: Path) -> None: ...
 
 
 class RunDirectory:
@@ -111,7 +113,7 @@ class RunDirectory:
 
     def clear_drafts(self) -> None:
         """Remove what killed processes had not finished writing; only the holder of the lock may."""
-        for folder in (self.path, own_path(self.path, "kept"), own_path(self.path, "tokenizer")):
+        for folder in (self.path, own_path(self.path, "kept"), self.vocabularies):
             for draft in folder.glob(".*.*.[0-9]*"):
                 draft.unlink(missing_ok=True)
 
@@ -121,7 +123,12 @@ class RunDirectory:
             self._lock()
             self._lock = None
 
-    def create(self, config: Config, tokenizers: TokenizerPair, corpus: Mapping[str, object]) -> None:
+    @property
+    def vocabularies(self) -> Path:
+        """Path of the folder of the vocabularies."""
+        return own_path(self.path, "tokenizer")
+
+    def create(self, config: Config, vocabularies: Savable, corpus: Mapping[str, str]) -> None:
         """Write what stays the same during a run, and hold the directory from then on.
 
         Raises:
@@ -132,7 +139,7 @@ class RunDirectory:
             self.lock()
             if (self.path / "config.json").exists():
                 raise UserError(f"another process has just begun {self.path}; choose another --run")
-            tokenizers.save(own_path(self.path, "tokenizer"))
+            vocabularies.save(self.vocabularies)
         except OSError as error:
             raise UserError(f"cannot write run directory {self.path}: {error.strerror}; choose another --run") from None
         write_atomically(own_path(self.path, "corpus.json"), (json.dumps(corpus, indent=2) + "\n").encode())
@@ -173,7 +180,7 @@ class RunDirectory:
             )
         return stored_config(self.path)
 
-    def corpus(self) -> dict[str, object]:
+    def corpus(self) -> dict[str, str]:
         """Read what the run was trained on.
 
         Raises:
@@ -181,42 +188,28 @@ class RunDirectory:
         """
         try:
             values = parse_json(read_own(self.path, "corpus.json"))
-            wanted = {key: values[key] for key in ("name", "source_language", "target_language", "fingerprint")}
-            if not all(isinstance(value, str) for value in wanted.values()):
-                raise ValueError("an entry is no text")
-            return wanted
+            if not {"name", "fingerprint"} <= values.keys() or not all(isinstance(v, str) for v in values.values()):
+                raise ValueError("an entry is missing or no text")
+            return values
         except OSError:
             raise UserError(
                 f"run directory {self.path} is incomplete: no corpus.json; restore it or train the run again"
             ) from None
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, AttributeError):
             raise UserError(f"{self.path / 'corpus.json'} is damaged; restore it or train the run again") from None
 
-    def tokenizers(self) -> TokenizerPair:
-        """Load the run's tokenizers.
+    def trained_weights(self, which: str = BEST) -> Path:
+        """Return the path of the `best` or the `last` weights, which are there.
 
         Raises:
-            UserError: they are missing or damaged.
+            UserError: they are not yet.
         """
-        return TokenizerPair.load(own_path(self.path, "tokenizer"))
-
-    def load(self, which: str = BEST) -> tuple[Config, TokenizerPair, Transformer]:
-        """Load config, tokenizers and the model with its weights.
-
-        Raises:
-            UserError: the run is missing, incomplete, damaged or of another architecture.
-        """
-        config = self.config()
-        tokenizers = self.tokenizers()
         if not self.weights(which).exists():
             way_out = f"train it with {called('train')} first"
             if self.weights(LAST).exists():  # the best are chosen at validations
                 way_out = "the first validation makes them; until then take those of --weights last"
             raise UserError(f"run directory {self.path} has no {which} weights yet; {way_out}")
-        check_shapes(self.weights(which), weight_shapes(config.model, tokenizers), PREFIX)  # before it takes memory
-        model = build_model(config.model, tokenizers)
-        load_arrays(self.weights(which), model_variables(model))
-        return config, tokenizers, model
+        return self.weights(which)
 
 
 # Changing these between two calls of `train` continues the same run: its length, its reports, and where files lie.
@@ -229,7 +222,7 @@ FREE_TO_CHANGE = {
 
 
 def check_same_run(stored: Config, wanted: Config, run: Path) -> None:
-    """Refuse to continue a run with another model, tokenizer, corpus or recipe.
+    """Refuse to continue a run with another task, model, tokenizer, corpus or recipe.
 
     Raises:
         UserError: names every setting that differs.

@@ -83,8 +83,8 @@ def main(argv: list[str] | None = None) -> int:
             from transformer.training.cluster import open_strategy
             from transformer.training.trainer import train
 
-        position = train(config, run, open_strategy(args.strategy))
+        state = train(config, run, open_strategy(args.strategy))
         how = f'{called("translate")} --run {shlex.quote(str(run))} "..."'
-        print(one_line(f"{run}: best at step {position.best_step:,}. Translate: {how}"))
+        print(one_line(f"{run}: best at step {state.best_step:,}. Translate: {how}"))
 
     return exit_code(job, f"interrupted; the same command continues {run} from its last checkpoint")

@@ -1,4 +1,4 @@
-"""Tokenised sentence pairs on disk, made once for a corpus, a vocabulary and limits."""
+"""Encoded examples on disk, made once for a corpus, its vocabularies and limits."""
 
 from __future__ import annotations
 
@@ -10,47 +10,69 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import tensorflow as tf
 
-from transformer.config.run import Config
 from transformer.config.sections import DataConfig
-from transformer.data.cleaning import CleaningReport, clean
-from transformer.data.examples.corpus import Corpus
-from transformer.data.tokenizers.learning import reservoir
-from transformer.data.tokenizers.vocabularies import TokenizerPair
 from transformer.system.errors import AccidentError, UserError
 from transformer.system.files import own_path, parse_json, read_own
 from transformer.system.threads import in_order
 
-FORMAT = 2  # of the shards, and of what cleaning does; part of their fingerprint
-PAIRS_PER_SHARD = 250_000
-PAIRS_PER_CALL = 4096  # tokenised in one call, which the tokenizer spreads over the cores
-FlatIds = tuple[np.ndarray, np.ndarray]  # of many texts, one behind the other, and each text's number of them
+FORMAT = 3  # of the shards; part of their fingerprint
+ROWS_PER_SHARD = 250_000
+EXAMPLES_PER_CALL = 4096  # encoded in one call, which a tokenizer spreads over the cores
+Flat = tuple[np.ndarray, np.ndarray]  # of N rows: the integers, one row behind the other, and each row's number of them
+
+
+class Rows(NamedTuple):
+    """What is stored of some examples.
+
+    Attributes:
+        columns: the integers of each column, by its name.
+        left_out: how many examples are not in them, by the reason.
+    """
+
+    columns: dict[str, Flat]
+    left_out: dict[str, int]
+
+    @classmethod
+    def kept(cls, columns: Mapping[str, Flat], keep: np.ndarray, otherwise: str) -> Rows:
+        """Return those of N rows that are to be kept, (N,) booleans, and the reason why the others are not."""
+        some = {name: (values[np.repeat(keep, lengths)], lengths[keep]) for name, (values, lengths) in columns.items()}
+        return cls(some, {otherwise: int(np.sum(~keep))})
+
+
+class Source(Protocol):
+    """Where examples come from; see `tasks/base.py`."""
+
+    name: str
+
+    def examples(self, split: str) -> Iterator[Any]: ...
+
+    def summary(self, split: str) -> str: ...
 
 
 @dataclasses.dataclass(frozen=True)
 class Shards:
-    """Tokenised pairs of one split on disk.
+    """The stored rows of one split.
 
     Attributes:
         paths: TFRecord files.
-        pairs: number of pairs in them.
-        target_tokens: their target tokens, the end token included.
-        too_long: pairs left out because a side has more than `max_tokens` tokens.
-        cleaning: what cleaning did, in one line.
+        rows: number of rows in them.
+        left_out: how many examples are not in them, by the reason.
+        summary: what the corpus left out or changed before, in one line.
         sizes: of the files, in bytes.
         digests: BLAKE2b of the files, in hexadecimal.
     """
 
     paths: tuple[str, ...]
-    pairs: int
-    target_tokens: int
-    too_long: int
-    cleaning: str
+    rows: int
+    left_out: dict[str, int]
+    summary: str
     sizes: tuple[int, ...] = ()
     digests: tuple[str, ...] = ()
 
@@ -71,11 +93,15 @@ class Shards:
     def lost(self) -> AccidentError:
         """Return what to say where the files are missing or damaged."""
         folder = Path(self.paths[0]).parent
-        return AccidentError(f"the tokenised sentences in {folder} have been removed or damaged, and are made again")
+        return AccidentError(f"the encoded examples in {folder} have been removed or damaged, and are made again")
+
+    def describe(self) -> str:
+        """Return what became of the examples, in one line."""
+        return "; ".join([self.summary, *(f"{count} {reason}" for reason, count in self.left_out.items())])
 
 
 def cache_folder(config: DataConfig) -> Path:
-    """Return where tokenised shards are kept.
+    """Return where shards are kept.
 
     Raises:
         UserError: in the home folder of a user who has none.
@@ -89,73 +115,48 @@ def cache_folder(config: DataConfig) -> Path:
         ) from None
 
 
-def cleaned_pairs(
-    corpus: Corpus, split: str, config: Config, report: CleaningReport | None = None, sample: int = 0
-) -> Iterator[tuple[str, str]]:
-    """Stream the pairs of a split; those of the training split are cleaned.
+def stored_shards(
+    source: Source,
+    split: str,
+    encode: Callable[[Sequence[Any]], Rows],
+    identity: Mapping[str, object],
+    config: DataConfig,
+    say: Callable[[str], None] = lambda _: None,
+) -> Shards:
+    """Encode a split into shards on disk, or return those that an earlier run left.
+
+    The folder's name is a fingerprint of `identity`: when that changes, other shards are made, and also when their
+    files have changed. A folder is written under a temporary name and renamed when it is complete.
 
     Args:
-        corpus: where they are read.
-        split: 'train' or another split of the corpus.
-        config: with the cleaning rules.
-        report: what cleaning did is added to it.
-        sample: at most so many pairs, chosen at random before they are cleaned; 0: all.
+        source: of the examples.
+        split: which of them.
+        encode: makes rows of some thousand examples; called from several threads.
+        identity: all that decides what the rows hold, as JSON.
+        config: with the cache folder.
+        say: is told how far it is, now and then.
 
     Raises:
-        UserError: no training pair passed the cleaning.
+        UserError: no row is left, or the cache folder cannot be written.
     """
-    if split != "train":
-        yield from corpus.pairs(split)
-        return
-    report = CleaningReport() if report is None else report
-    pairs = reservoir(corpus.pairs(split), sample) if sample else corpus.pairs(split)
-    yield from clean(pairs, config.cleaning, corpus.source_language, corpus.target_language, report)
-    if not report.kept:
-        raise UserError(f"no pair of {corpus.name} passed the cleaning: {report}. Relax [cleaning] in the config")
-
-
-def tokenised_shards(
-    corpus: Corpus, split: str, tokenizers: TokenizerPair, config: Config, say: Callable[[str], None] = lambda _: None
-) -> Shards:
-    """Tokenise a split into shards on disk, or return those that an earlier run left.
-
-    The folder's name is a fingerprint of corpus, tokenizers, cleaning and limits: when one of them changes, other
-    shards are made, and also when their files have changed. A folder is written under a temporary name and renamed when
-    it is complete. `say` is told how far it is, now and then.
-
-    Raises:
-        UserError: no pair is left, or the cache folder cannot be written.
-    """
-    parts = {
-        "format": FORMAT,
-        "corpus": corpus.fingerprint(),
-        "tokenizers": tokenizers.fingerprint(),
-        "split": split,
-        "cleaning": dataclasses.asdict(config.cleaning) if split == "train" else None,
-        "max_tokens": config.data.max_tokens,
-        "validation_pairs": config.data.validation_pairs,
-        "languages": [corpus.source_language, corpus.target_language],
-    }
+    parts = {"format": FORMAT, "split": split, **identity}
     name = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:24]
-    folder = cache_folder(config.data) / name
+    folder = cache_folder(config) / name
     shards = _read_shards(folder)
     if shards is None:
         try:
-            shards = _make_shards(folder, corpus, split, tokenizers, config, say)
+            shards = _make_shards(folder, source, split, encode, say)
         except (OSError, tf.errors.OpError) as error:
             reason = error.strerror if isinstance(error, OSError) else error.message.rpartition("; ")[2]
             raise UserError(
                 f"cannot write the cache folder {folder.parent} ({reason}); make room, or "
                 "name another one with $TRANSFORMER_CACHE or data.cache"
             ) from None
-    if not shards.pairs:
-        way_out = "Raise data.max_tokens in the config"
-        if split == "validation" and not shards.too_long:
-            way_out = "Give --valid-source and --valid-target, or at least 10 training pairs to take some from"
-        raise UserError(
-            f"no {split} pair of {corpus.name} is left: {shards.cleaning}; {shards.too_long} longer than "
-            f"data.max_tokens={config.data.max_tokens}. {way_out}"
-        )
+    if not shards.rows:
+        way_out = f"Raise data.max_tokens (now {config.max_tokens}) in the config"
+        if split == "validation" and not sum(shards.left_out.values()):
+            way_out = "Give validation files (data.valid), or at least 10 training examples to take some from"
+        raise UserError(f"no {split} example of {source.name} is left: {shards.describe()}. {way_out}")
     return shards
 
 
@@ -164,13 +165,13 @@ def _read_shards(folder: Path, thorough: bool = True) -> Shards | None:
     try:
         summary = parse_json(read_own(folder, "summary.json"))
         paths = tuple(str(own_path(folder, path)) for path in summary["paths"])
-        pairs, tokens, too_long = (summary[name] for name in ("pairs", "target_tokens", "too_long"))
-        if not all(type(count) is int and count >= 0 for count in (pairs, tokens, too_long)):
+        rows, left_out = summary["rows"], {str(reason): count for reason, count in summary["left_out"].items()}
+        if not all(type(count) is int and count >= 0 for count in (rows, *left_out.values())):
             return None
         sizes, digests = tuple(map(int, summary["sizes"])), tuple(map(str, summary["digests"]))
-        shards = Shards(paths, pairs, tokens, too_long, str(summary["cleaning"]), sizes, digests)
+        shards = Shards(paths, rows, left_out, str(summary["summary"]), sizes, digests)
         shards.check(thorough)
-    except (OSError, ValueError, TypeError, KeyError, UserError):
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, UserError):
         return None
     return shards
 
@@ -181,17 +182,12 @@ def _digest(path: str | Path) -> str:
 
 
 def _make_shards(
-    folder: Path,
-    corpus: Corpus,
-    split: str,
-    tokenizers: TokenizerPair,
-    config: Config,
-    say: Callable[[str], None],
+    folder: Path, source: Source, split: str, encode: Callable[[Sequence[Any]], Rows], say: Callable[[str], None]
 ) -> Shards:
     folder.parent.mkdir(parents=True, exist_ok=True)
     draft = Path(tempfile.mkdtemp(prefix=f"{folder.name}.", dir=folder.parent))
     try:
-        _write_shards(draft, corpus, split, tokenizers, config, say)
+        _write_shards(draft, source, split, encode, say)
         if _read_shards(folder) is None:
             shutil.rmtree(folder, ignore_errors=True)  # what is left of shards that somebody cut or moved
         try:
@@ -208,69 +204,72 @@ def _make_shards(
 
 
 def _write_shards(
-    folder: Path,
-    corpus: Corpus,
-    split: str,
-    tokenizers: TokenizerPair,
-    config: Config,
-    say: Callable[[str], None],
+    folder: Path, source: Source, split: str, encode: Callable[[Sequence[Any]], Rows], say: Callable[[str], None]
 ) -> None:
-    report = CleaningReport()
-    pairs = cleaned_pairs(corpus, split, config, report)
+    examples = source.examples(split)
     paths: list[str] = []
-    kept, target_tokens, too_long, writer = 0, 0, 0, None
+    left_out: dict[str, int] = {}
+    written, writer = 0, None
 
-    def tokenised(chunk: list[tuple[str, str]]) -> tuple[list[bytes], int, int]:
-        return _records(chunk, tokenizers, config.data.max_tokens)
+    def encoded(chunk: list[Any]) -> tuple[list[bytes], dict[str, int]]:
+        rows = encode(chunk)
+        return encode_records(list(rows.columns.values())), rows.left_out
 
-    chunks = iter(lambda: list(itertools.islice(pairs, PAIRS_PER_CALL)), [])
+    chunks = iter(lambda: list(itertools.islice(examples, EXAMPLES_PER_CALL)), [])
     try:
-        # The tokenizer works in C++ while the next pairs are read and cleaned.
-        for records, tokens, left_out in in_order(tokenised, chunks):
+        # A tokenizer works in C++ while the next examples are read and cleaned.
+        for records, more in in_order(encoded, chunks):
             for record in records:
-                if writer is None or kept % PAIRS_PER_SHARD == 0:
+                if writer is None or written % ROWS_PER_SHARD == 0:
                     if writer:
                         writer.close()
-                        say(f"{kept:,} pairs tokenised")
+                        say(f"{written:,} rows written")
                     paths.append(f"{len(paths):05d}.tfrecord")
                     writer = tf.io.TFRecordWriter(str(folder / paths[-1]))
                 writer.write(record)
-                kept += 1
-            target_tokens += tokens
-            too_long += left_out
+                written += 1
+            for reason, count in more.items():
+                left_out[reason] = left_out.get(reason, 0) + count
     finally:
         if writer:
             writer.close()
-    cleaning = str(report) if split == "train" else "not cleaned"
-    written = [folder / path for path in paths]
-    sizes, digests = tuple(path.stat().st_size for path in written), tuple(in_order(_digest, written))
-    counts = kept, target_tokens, too_long
-    summary = Shards(tuple(paths), *counts, cleaning, sizes, digests)
+    files = [folder / path for path in paths]
+    sizes, digests = tuple(path.stat().st_size for path in files), tuple(in_order(_digest, files))
+    summary = Shards(tuple(paths), written, left_out, source.summary(split), sizes, digests)
     (folder / "summary.json").write_text(json.dumps(dataclasses.asdict(summary)), encoding="utf-8")
 
 
-def _records(chunk: list[tuple[str, str]], tokenizers: TokenizerPair, max_tokens: int) -> tuple[list[bytes], int, int]:
-    """Return the records of the pairs that are not too long, their target tokens, and the number of the others."""
-    sides = zip((tokenizers.source, tokenizers.target), zip(*chunk, strict=True), strict=True)
-    ragged = [tokenizer.tokenize(tf.constant(texts)) for tokenizer, texts in sides]
-    source, target = ((rows.values.numpy(), np.diff(rows.row_splits)) for rows in ragged)
-    fits = np.maximum(source[1], target[1]) <= max_tokens - 2  # start and end take two
-    records = encode_pairs(source, target)
-    return list(itertools.compress(records, fits)), int(np.sum(target[1][fits] + 1)), int(np.sum(~fits))
-
-
-def encode_pairs(source: FlatIds, target: FlatIds) -> list[bytes]:
-    """Return a record for each pair: the source's length, the source ids and the target ids, as little-endian int32.
+def encode_records(columns: Sequence[Flat]) -> list[bytes]:
+    """Return a record for each of N rows: the lengths of all columns but the last, then the columns, as little-endian
+    int32.
 
     Args:
-        source: the ids of all sources, one behind the other, and their lengths (N,).
-        target: likewise.
+        columns: of each, the integers of all rows, one behind the other, and their lengths (N,).
     """
-    lengths = np.stack([np.ones_like(source[1]), source[1], target[1]], axis=1)  # (N, 3)
-    ends = np.cumsum(np.sum(lengths, axis=1))
-    flat = np.empty(ends[-1], "<i4")
-    part = np.repeat(np.tile(np.arange(3, dtype=np.int8), len(lengths)), lengths.ravel())
-    for index, values in enumerate((source[1], source[0], target[0])):
+    lengths = np.stack([own for _, own in columns], axis=1).astype(np.int64)  # (N, K)
+    heads = lengths[:, :-1]  # (N, K - 1)
+    sizes = np.concatenate([np.full((len(lengths), 1), heads.shape[1]), lengths], axis=1)  # (N, 1 + K)
+    ends = np.cumsum(np.sum(sizes, axis=1))
+    flat = np.empty(ends[-1] if len(ends) else 0, "<i4")
+    part = np.repeat(np.tile(np.arange(sizes.shape[1], dtype=np.int8), len(sizes)), sizes.ravel())
+    for index, values in enumerate((heads.ravel(), *(own for own, _ in columns))):
         flat[part == index] = values
     data, places = flat.tobytes(), [0, *(flat.itemsize * ends).tolist()]
     return [data[start:end] for start, end in itertools.pairwise(places)]
+
+
+def decode_records(records: tf.Tensor, names: Sequence[str]) -> dict[str, tf.RaggedTensor]:
+    """Return the columns (N, None), int32, by their names, of N records that `encode_records` made."""
+    sizes = tf.strings.length(records) // 4  # numbers in each record
+    flat = tf.io.decode_raw(tf.strings.reduce_join(records), tf.int32)
+    numbers = tf.RaggedTensor.from_row_lengths(flat, sizes)
+    place = tf.ragged.range(sizes).flat_values  # of each number in its record
+    heads = len(names) - 1
+    lengths = [tf.gather(flat, numbers.row_starts() + index) for index in range(heads)]
+    lengths.append(sizes - heads - sum(lengths))
+    columns, start = {}, tf.fill(tf.shape(sizes), heads)
+    for name, own in zip(names, lengths, strict=True):
+        inside = (place >= tf.repeat(start, sizes)) & (place < tf.repeat(start + own, sizes))
+        columns[name] = tf.RaggedTensor.from_row_lengths(tf.boolean_mask(flat, inside), own)
+        start += own
+    return columns

@@ -10,6 +10,7 @@ from typing import Self
 import numpy as np
 import tensorflow as tf
 
+from transformer.checkpoints.loading import load
 from transformer.checkpoints.run import BEST, RunDirectory
 from transformer.config.run import MOST_CACHE, Config
 from transformer.config.sections import DEFAULT_RUN, CleaningConfig, SearchConfig
@@ -20,11 +21,13 @@ from transformer.inference.result import END, START, Translation, joined, one_li
 from transformer.inference.source_attention import source_attention
 from transformer.inference.warnings import translation_warnings
 from transformer.models.transformer import Transformer
+from transformer.search.limits import output_limits, search_batches
 from transformer.search.loop import Hypotheses
 from transformer.search.searcher import Searchers, padded
 from transformer.system.errors import UserError
 from transformer.system.graphs import Graph
-from transformer.system.threads import PARALLEL, in_order, refuse_fork
+from transformer.system.threads import in_order, refuse_fork
+from transformer.tasks import translation
 
 
 class Translator:
@@ -79,18 +82,21 @@ class Translator:
         """
         refuse_fork()
         runs = [RunDirectory(path) for path in ([run] if isinstance(run, (str, Path)) else run)]
-        loaded = [directory.load(which) for directory in runs]
-        config, tokenizers, _ = loaded[0]
-        for directory, (_, other, _) in zip(runs, loaded, strict=True):
-            if other.fingerprint() != tokenizers.fingerprint():
+        loaded = [load(directory, which) for directory in runs]
+        for directory, (task, _) in zip(runs, loaded, strict=True):
+            if not isinstance(task, translation.Translation):
+                raise UserError(f"{directory.path} is a run of the task '{task.name}', which does not translate")
+        tasks, models = zip(*loaded, strict=True)
+        config, tokenizers = tasks[0].config, tasks[0].vocabularies
+        for directory, task in zip(runs, tasks, strict=True):
+            if task.vocabularies.fingerprint() != tokenizers.fingerprint():
                 raise UserError(
                     f"{directory.path} has another vocabulary than {runs[0].path}; only runs that share one can "
                     "translate together (train the second with --init-from the first)"
                 )
         config = config.override({"search": search}, "search")
-        positions = min(other.model.max_positions for other, _, _ in loaded)
-        language = str(runs[0].corpus()["source_language"])
-        models = [model for _, _, model in loaded]
+        positions = min(task.config.model.max_positions for task in tasks)
+        language = tasks[0].corpus.get("source_language", "")
         return cls(models, tokenizers, config.search, positions, language, config.cleaning)
 
     def with_search(self, **search: float | str) -> Self:
@@ -197,17 +203,11 @@ class Translator:
         """Return the hypotheses of parts; `report` is called with the places of those done."""
         results: list[list[Translation]] = [[] for _ in parts]
         lengths = [len(part.row) for part in parts]
-        todo = sorted((i for i, length in enumerate(lengths) if length > 2), key=lengths.__getitem__, reverse=True)
-        empty = sorted(set(range(len(parts))) - set(todo))
+        empty = [i for i, length in enumerate(lengths) if length < 3]
         for i in empty:
             results[i] = [Translation("", 0.0, 0.0, warnings=("empty sentence",))] * n_best
         report(empty)
-        batches, place, share = [], 0, -(-len(todo) // PARALLEL)
-        while place < len(todo):
-            size = self.search.batch_tokens // (lengths[todo[place]] * self.search.beam_size)
-            size = max(1, min(size, share, self._most_rows(lengths[todo[place]])))  # all threads have work
-            batches.append(todo[place : place + size])
-            place += size
+        batches = search_batches(lengths, self.search, self._most_rows, shortest=3)
 
         def search(batch: list[int]) -> list[list[Translation]]:
             return self._translate_batch([parts[i] for i in batch], n_best, with_heads)
@@ -232,13 +232,7 @@ class Translator:
 
     def limits(self, lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the most output tokens, the end token included, and the least without it, for source lengths."""
-        search = self.search
-        most = np.broadcast_to(search.max_length or lengths + search.max_extra_length, lengths.shape)
-        if search.max_length_ratio:
-            most = np.minimum(most, np.ceil(search.max_length_ratio * lengths))
-        least = np.maximum(search.min_length, np.ceil(search.min_length_ratio * lengths))
-        most = np.clip(most, 1, self.max_positions)
-        return most.astype(np.int32), np.minimum(least, most - 1).astype(np.int32)
+        return output_limits(self.search, lengths, self.max_positions)
 
     def _find(self, rows: Sequence[Sequence[int]], starts: Sequence[Sequence[int]]) -> tuple[np.ndarray, Hypotheses]:
         """Return the padded source ids of a batch and what the search found for them."""

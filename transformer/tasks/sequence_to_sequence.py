@@ -1,13 +1,91 @@
-"""From a config and vocabularies to an encoder-decoder."""
+"""What tasks that turn one sequence into another share: an encoder-decoder, its batches and its loss.
+
+Axes: B batch, S source, T target.
+"""
 
 from __future__ import annotations
 
-import keras
+import math
+from collections.abc import Mapping, Sequence
 
+import keras
+import tensorflow as tf
+
+from transformer.config.run import Config
 from transformer.config.sections import ModelConfig
+from transformer.data.batches import Batch, Record
 from transformer.data.tokenizers.vocabularies import TokenizerPair
+from transformer.ids import END_ID, PAD_ID, START_ID
+from transformer.losses.projected import projected_loss
 from transformer.models.transformer import Transformer
 from transformer.system.errors import UserError
+from transformer.tasks.base import Parts, Task
+
+IDS = tf.TensorSpec((None, None), tf.int32)
+
+
+class SequenceToSequence(Task):
+    """A `Transformer` that reads a source and writes a target, token by token.
+
+    The loss is the cross-entropy of the target's tokens, the end token included, smoothed in training.
+
+    Features: source_ids (B, S) with start and end tokens; target_in (B, T), which begins with the start token;
+    target_out (B, T), the same a token further, which ends with the end token.
+
+    Source: Vaswani et al. 2017, sections 3 and 5.4.
+    """
+
+    Vocabularies = TokenizerPair
+    vocabularies: TokenizerPair
+    columns = ("source", "target")
+    features = {"source_ids": IDS, "target_in": IDS, "target_out": IDS}
+
+    def __init__(self, config: Config, vocabularies: TokenizerPair, corpus: Mapping[str, str]) -> None:
+        super().__init__(config, vocabularies, corpus)
+        check_buildable(config.model, vocabularies)
+
+    def describe(self) -> str:
+        return f"vocabulary of {self.vocabularies.target.vocabulary_size:,} subwords"
+
+    def lengths(self, record: Record) -> Sequence[tf.Tensor]:
+        # The decoder reads all of the target but its end and writes all but its start.
+        return [record["source"].row_lengths() + 2, record["target"].row_lengths() + 1]
+
+    def batch(self, record: Record, seed: tf.Tensor) -> Batch:
+        source_ids, target_ids = (_framed(record[name]).to_tensor(PAD_ID) for name in self.columns)
+        target_in = tf.where(target_ids == END_ID, PAD_ID, target_ids)[:, :-1]
+        return {"source_ids": source_ids, "target_in": target_in, "target_out": target_ids[:, 1:]}
+
+    def network(self, dtype: str) -> Transformer:
+        return build_model(self.config.model, self.vocabularies, dtype)
+
+    def counts(self, batch: Batch) -> Parts:
+        return {"token": tf.reduce_sum(tf.cast(tf.not_equal(batch["target_out"], PAD_ID), tf.float32))}
+
+    def losses(self, network: keras.Model, batch: Batch, training: bool) -> Parts:
+        return self.summed_losses(network, [batch], training)
+
+    def summed_losses(self, network: keras.Model, micro_batches: Sequence[Batch], training: bool) -> Parts:
+        table, bias = network.output_table()
+        smoothing = self.config.training.label_smoothing if training else 0.0
+
+        def loss(batch: Batch) -> tf.Tensor:
+            outputs, _ = network.decode(batch["source_ids"], batch["target_in"], training=training)
+            labels = batch["target_out"]
+            real = tf.not_equal(labels, PAD_ID)  # only real tokens are projected onto the vocabulary
+            outputs, labels = tf.boolean_mask(outputs, real), tf.boolean_mask(labels, real)
+            return projected_loss(outputs, table, bias, labels, smoothing)
+
+        return {"token": tf.add_n([loss(batch) for batch in micro_batches])}
+
+    def uniform(self) -> dict[str, float]:
+        return {"token": math.log(self.vocabularies.target.vocabulary_size)}
+
+
+def _framed(ids: tf.RaggedTensor) -> tf.RaggedTensor:
+    """Add start and end tokens to rows of ids."""
+    edge = tf.ones((ids.nrows(), 1), ids.dtype)
+    return tf.concat([edge * START_ID, ids, edge * END_ID], axis=1)
 
 
 def check_buildable(config: ModelConfig, tokenizers: TokenizerPair) -> None:
@@ -29,13 +107,13 @@ def check_buildable(config: ModelConfig, tokenizers: TokenizerPair) -> None:
         raise UserError("model.embeddings = 'shared' needs text.joint = true; set it, or embeddings = 'target'")
 
 
-def build_model(config: ModelConfig, tokenizers: TokenizerPair, precision: str = "float32") -> Transformer:
+def build_model(config: ModelConfig, tokenizers: TokenizerPair, dtype: str = "float32") -> Transformer:
     """Return a built, untrained model of the configured sizes.
 
     Args:
         config: the sizes.
         tokenizers: whose vocabularies the embeddings hold.
-        precision: of products and activations, see `TrainingConfig`; the weights are float32 in any case.
+        dtype: Keras' policy; the weights are float32 in any case.
 
     Raises:
         UserError: see `check_buildable`.
@@ -57,7 +135,7 @@ def build_model(config: ModelConfig, tokenizers: TokenizerPair, precision: str =
         norm_first=config.norm_first,
         embeddings=config.embeddings,
         positions=config.positions,
-        dtype=precision if precision == "float32" else f"mixed_{precision}",
+        dtype=dtype,
         name="transformer",
     )
     model.build()

@@ -12,10 +12,10 @@ from transformer.system.errors import UserError
 from transformer.system.threads import PARALLEL, share_cores
 
 
-def streams_of(strategy: tf.distribute.Strategy) -> int:
-    """Return into how many independent parts a step cuts its batch: some on a CPU, one on a GPU and on each replica.
+def parallel_micro_batches(strategy: tf.distribute.Strategy) -> int:
+    """Return into how many micro-batches a step cuts its batch: some on a CPU, one on a GPU and on each replica.
 
-    Two cores that work on two halves of a batch never wait for each other inside an operation, as they do where they
+    Two cores that work on a micro-batch each never wait for each other inside an operation, as they do where they
     share every small matrix product. `benchmarks/training_speed.py` has the figures.
     """
     alone_on_cpu = strategy.num_replicas_in_sync == 1 and not tf.config.list_logical_devices("GPU")

@@ -29,7 +29,7 @@ class Metrics:
     Args:
         run: where to.
         tensorboard: whether TensorBoard's files are written too.
-        step: of the position that training goes on from; records behind it are dropped.
+        step: that training goes on from; records behind it are dropped.
         writes: False on workers that write nothing.
     """
 

@@ -15,27 +15,27 @@ from transformer.checkpoints.arrays import DamagedError, load_arrays, load_fitti
 from transformer.checkpoints.run import LAST, PREVIOUS, RunDirectory
 from transformer.config.checks import from_metadata
 from transformer.config.run import Config
-from transformer.data.batches import batches, streamed
+from transformer.data.batches import Batch, batches, streamed
 from transformer.system.errors import AccidentError, UserError
-from transformer.tasks.sequence_to_sequence import build_model
 from transformer.training.cluster import Cluster
 from transformer.training.devices import devices, precision_warnings
 from transformer.training.interruption import Interruption
 from transformer.training.metrics_log import Metrics, check_tensorboard
 from transformer.training.optimizer import build_optimizer, optimizer_warnings
 from transformer.training.preparation import begin, join
-from transformer.training.progress import Position, Progress, ending, say
-from transformer.training.steps import Batch, Result, Steps
+from transformer.training.progress import Progress, loss_unit, say, told_loss
+from transformer.training.state import TrainingState, ending
+from transformer.training.steps import Result, Steps, mean_loss
 from transformer.training.validation import REMEDY, Validation, put_back, save
 
 MOST_SKIPPED = 100  # bad steps in a row after which `bad_steps = "skip"` gives up
 
 
 class Trainer:
-    """Trains a model on the corpus of a config, in a run directory.
+    """Trains the network of a config's task on its corpus, in a run directory.
 
-    The loop is ours rather than `fit` because only it works under every `tf.distribute` strategy, divides by the real
-    target tokens of the whole batch, and knows its position inside an epoch. `fit` stays possible.
+    The loop is ours rather than `fit` because only it works under every `tf.distribute` strategy, divides each part of
+    the loss by its count over the whole step, and knows where it is inside an epoch. `fit` stays possible.
 
     Args:
         config: what to train on what, and how.
@@ -60,24 +60,25 @@ class Trainer:
         if not self.cluster.chief:
             self.cluster.agree()  # wait for the chief to begin the run
         data = join(config, run, self._say) if begun or not self.cluster.chief else begin(config, run, self._say)
-        self._say(f"training pairs: {data.shards.cleaning}; {data.shards.too_long} too long")
+        self._say(f"training examples: {data.shards.describe()}")
         for warning in (*optimizer_warnings(config.training), *precision_warnings(config.training.precision)):
             self._say(f"warning: {warning}")
         if self.cluster.chief:
             self.cluster.agree()
         with self.cluster.strategy.scope():
-            self.model = build_model(config.model, data.tokenizers, config.training.precision)
+            precision = config.training.precision
+            self.model = data.task.network(precision if precision == "float32" else f"mixed_{precision}")
             self.optimizer = build_optimizer(config, self.model.trainable_variables)
         where, parameters = devices(self.cluster.strategy, self.cluster.workers), self.model.count_params() / 1e6
-        self._say(f"training on {where}: {parameters:,.1f} M parameters, {data.shards.pairs:,} pairs")
-        self.steps = Steps(self.model, self.optimizer, config, self.cluster.strategy)
+        self._say(f"training on {where}: {parameters:,.1f} M parameters, {data.shards.rows:,} examples")
+        self.steps = Steps(data.task, self.model, self.optimizer, config.training, self.cluster.strategy)
         self.data, self.validation = data, Validation(config, run, self.cluster, self.steps, data)
-        self.position, self.saved_step = Position(), 0
+        self.state, self.saved_step = TrainingState(), 0
         if begun:
             self._resume()
-        if not self.position.step and config.training.init_from:
+        if not self.state.step and config.training.init_from:
             self._start_from(RunDirectory(config.training.init_from))
-        self.metrics = Metrics(run, config.training.tensorboard, self.position.step, self.cluster.chief)
+        self.metrics = Metrics(run, config.training.tensorboard, self.state.step, self.cluster.chief)
 
     def _say(self, message: str) -> None:
         if self.cluster.chief:
@@ -94,26 +95,26 @@ class Trainer:
             if not self.run.weights(which).exists():
                 continue
             try:
-                read = functools.partial(from_metadata, Position)
-                self.position = load_arrays(self.run.weights(which), self._state(), read)
+                read = functools.partial(from_metadata, TrainingState)
+                self.state = load_arrays(self.run.weights(which), self._variables(), read)
             except DamagedError as error:
                 damaged.append(error)
                 continue
             if damaged:
                 self._say(f"warning: {damaged[0]}. Going on from {which}.safetensors, the one before")
-            self._say(f"continuing at step {self.position.step:,}")
+            self._say(f"continuing at step {self.state.step:,}")
             break
         else:
             if damaged:
                 raise damaged[0]
-        if self.cluster.agree(self.position.step) != self.position.step:
+        if self.cluster.agree(self.state.step) != self.state.step:
             raise UserError(f"{self.run.path} is not the same directory on all machines; share it between them")
         if damaged and self.cluster.chief:  # or the next checkpoint would push the good one out
             self.run.weights(PREVIOUS).replace(self.run.weights(LAST))
-        self.steps.scale = self.position.scale or self.steps.scale
-        self.steps.good_steps, self.saved_step = self.position.good_steps, self.position.step
+        self.steps.scale = self.state.scale or self.steps.scale
+        self.steps.good_steps, self.saved_step = self.state.good_steps, self.state.step
 
-    def _state(self) -> dict[str, keras.Variable]:
+    def _variables(self) -> dict[str, keras.Variable]:
         """Everything that decides how training goes on: weights, optimizer slots, dropout's random states."""
         return {
             **model_variables(self.model),
@@ -125,33 +126,34 @@ class Trainer:
         return self.optimizer._model_variables_moving_average if self.config.training.averaging else []
 
     def _batches(self) -> Iterator[Batch]:
-        """Batches from the current position on, epoch after epoch, without end."""
+        """Batches from the current one on, epoch after epoch, without end."""
         while True:
-            epoch = batches(self.data.shards, self.config.data, self.config.training.seed, self.position.epoch)
-            empty = self.position.batch == 0
-            for (source_ids, target_in), target_out in streamed(epoch.skip(self.position.batch), self.data.shards):
+            data, seed = self.data, self.config.training.seed
+            epoch = batches(data.shards, data.task, self.config.data, seed, self.state.epoch)
+            empty = self.state.batch == 0
+            for batch in streamed(epoch.skip(self.state.batch), data.shards):
                 empty = False
-                self.position.batch += 1
-                yield source_ids, target_in, target_out
+                self.state.batch += 1
+                yield batch
             if empty:
                 raise RuntimeError("an epoch without a batch")
-            self.position.epoch, self.position.batch = self.position.epoch + 1, 0
+            self.state.epoch, self.state.batch = self.state.epoch + 1, 0
 
     def done(self) -> bool:
         """Return whether the run has reached its length, or its patience is at an end."""
-        return any(ending(self.position, self.config.training))
+        return any(ending(self.state, self.config.training))
 
-    def train(self) -> Position:
-        """Train to the configured length; returns the final position. The best and last weights are on disk.
+    def train(self) -> TrainingState:
+        """Train to the configured length; returns the final state. The best and last weights are on disk.
 
         Raises:
             UserError: the loss is no longer a number, a file cannot be written, or another worker was lost.
             KeyboardInterrupt, SystemExit: after Ctrl-C and SIGTERM, with a checkpoint of the step at hand.
         """
         if self.done() and not self._to_average():
-            why, way_out = ending(self.position, self.config.training)
-            self._say(f"{self.run.path} is complete after {self.position.step:,} steps: {why}; {way_out}")
-            return self.position
+            why, way_out = ending(self.state, self.config.training)
+            self._say(f"{self.run.path} is complete after {self.state.step:,} steps: {why}; {way_out}")
+            return self.state
         if self.cluster.chief:
             self.run.lock()
         try:
@@ -161,7 +163,7 @@ class Trainer:
             if self.cluster.workers == 1:
                 raise
             raise UserError(
-                f"another worker was lost at step {self.position.step:,} ({type(error).__name__}); start the same "
+                f"another worker was lost at step {self.state.step:,} ({type(error).__name__}); start the same "
                 "command on every machine again, it continues from the last checkpoint"
             ) from None
         except AccidentError as error:
@@ -173,80 +175,76 @@ class Trainer:
             raise UserError(f"{error}; the same command goes on from step {self.saved_step:,}") from None
         finally:
             self.run.unlock()
-        return self.position
+        return self.state
 
     def _loop(self, interruption: Interruption) -> None:
         training = self.config.training
-        progress, every = Progress(self.position, training), self._batches()
+        progress, every = Progress(self.state, training), self._batches()
         clock = time.monotonic()
         while not self.done():
             asked = time.monotonic()
             step_batches = self._next_batches(every)
             waited = time.monotonic() - asked
             result = self.steps.train(step_batches)
-            self.position.step += 1
+            self.state.step += 1
             self._check(result)
             clock = self._spend(clock)
             if result.applied:
-                progress.add(result.total, result.tokens, waited)
+                progress.add(result, waited)
             last = self.done()
-            if self.position.step % training.log_every == 0 or last:
+            if self.state.step % training.log_every == 0 or last:
                 self._report(progress, result)
-            due = self.position.step % training.validate_every == 0 or last
+            due = self.state.step % training.validate_every == 0 or last
             if due:
                 self.validate()
                 progress.leave_out(time.monotonic() - clock)
                 clock = self._spend(clock)
-            if due or (training.save_every and self.position.step % training.save_every == 0) or interruption.signal:
+            if due or (training.save_every and self.state.step % training.save_every == 0) or interruption.signal:
                 self.save()
             if interruption.signal:
-                self._say(f"\n{interruption.signal.name} after step {self.position.step:,}: everything is saved")
+                self._say(f"\n{interruption.signal.name} after step {self.state.step:,}: everything is saved")
                 interruption.leave()
         if self._to_average():
             self._average()
-        why, _ = ending(self.position, training)
-        self._say(
-            f"\n{self.position.step:,} steps are done: {why}; TensorFlow made {self.steps.traces} graphs for them"
-        )
+        why, _ = ending(self.state, training)
+        self._say(f"\n{self.state.step:,} steps are done: {why}; TensorFlow made {self.steps.traces} graphs for them")
 
     def _next_batches(self, every: Iterator[Batch]) -> list[Batch]:
         """Return the batches of a step; where they can no longer be read, save what has been done."""
-        before = self.position.epoch, self.position.batch
+        before = self.state.epoch, self.state.batch
         try:
             return [next(every) for _ in range(self.config.training.accumulate)]
         except AccidentError:
-            self.position.epoch, self.position.batch = before
-            if self.position.step > self.saved_step:
+            self.state.epoch, self.state.batch = before
+            if self.state.step > self.saved_step:
                 self.save()
             raise
 
     def _to_average(self) -> bool:
-        return bool(self.config.training.average_checkpoints and self.position.averaged_at < self.position.step)
+        return bool(self.config.training.average_checkpoints and self.state.averaged_at < self.state.step)
 
     def _report(self, progress: Progress, result: Result) -> None:
         rate = float(keras.ops.convert_to_numpy(self.optimizer.learning_rate))
         record = {**progress.summary(), "learning_rate": rate, "gradient_norm": result.norm}
         self.steps.check_traces()
         if self.config.training.bad_steps == "skip":
-            record["skipped"] = self.position.skipped
+            record["skipped"] = self.state.skipped
         self.metrics.write({"event": "train", **record})
         progress.show(quiet=not self.cluster.chief)
 
     def _check(self, result: Result) -> None:
         """Stop at a bad step, or count it where it was left out."""
-        self.position.scale, self.position.good_steps = self.steps.scale, self.steps.good_steps
+        self.state.scale, self.state.good_steps = self.steps.scale, self.steps.good_steps
         if result.applied:
-            self.position.skipped_in_a_row = 0
+            self.state.skipped_in_a_row = 0
             return
-        loss = result.total / max(result.tokens, 1.0)
-        told = (
-            f"the loss is {loss:.4g} nats/token and the gradient's norm {result.norm:.4g} at step {self.position.step}"
-        )
-        self.position.skipped += 1
-        self.position.skipped_in_a_row += 1
+        loss = f"{mean_loss(result.losses, result.counts):.4g} {loss_unit(result.losses)}"
+        told = f"the loss is {loss} and the gradient's norm {result.norm:.4g} at step {self.state.step}"
+        self.state.skipped += 1
+        self.state.skipped_in_a_row += 1
         if not self.steps.gathers:
             raise UserError(f"{told}; {REMEDY}")
-        if self.position.skipped_in_a_row >= MOST_SKIPPED:
+        if self.state.skipped_in_a_row >= MOST_SKIPPED:
             raise UserError(f"{told}, after {MOST_SKIPPED - 1} other bad steps in a row; {REMEDY}")
         if not self.steps.scaled:  # in float16 an overflow now and then is how the scale is found
             self._say(f"\nwarning: {told}; this step is left out")
@@ -254,7 +252,7 @@ class Trainer:
     def _spend(self, clock: float) -> float:
         """Count the seconds since `clock` and return the time now."""
         now = time.monotonic()
-        self.position.seconds += now - clock
+        self.state.seconds += now - clock
         return now
 
     def save(self) -> None:
@@ -262,39 +260,38 @@ class Trainer:
         if self.cluster.chief:
             if not self.run.is_whole():
                 raise AccidentError(f"files of {self.run.path} have been removed")
-            metadata = dataclasses.asdict(self.position)
-            save(self.run.weights(LAST), self._state(), metadata, keep=self.run.weights(PREVIOUS))
-        self.saved_step = self.position.step
+            metadata = dataclasses.asdict(self.state)
+            save(self.run.weights(LAST), self._variables(), metadata, keep=self.run.weights(PREVIOUS))
+        self.saved_step = self.state.step
 
     def validate(self) -> None:
-        """Score the validation pairs with the averaged weights, where there are any, and keep the best weights."""
+        """Score the validation examples with the averaged weights, where there are any, and keep the best weights."""
         with put_back(self.model.trainable_variables):
             for variable, average in zip(self.model.trainable_variables, self._averages(), strict=False):
                 variable.assign(average)
-            scores = self.validation.score(self.position)
-            self.validation.judge(scores, self.position)
+            scores = self.validation.score(self.state)
+            self.validation.judge(scores, self.state)
         self._tell("validation", scores)
 
     def _average(self) -> None:
         with put_back(self.model.trainable_variables):
-            scores = self.validation.average(self.position)
-        self.position.averaged_at = self.position.step
+            scores = self.validation.average(self.state)
+        self.state.averaged_at = self.state.step
         self.save()
         if scores:
             self._tell("average", scores)
 
     def _tell(self, event: str, scores: dict[str, float]) -> None:
-        figures = f"loss {scores['loss']:.3f} nats/token"
-        if "bleu" in scores:
-            figures += f", BLEU {scores['bleu']:.2f} (greedy)"
-        best = f"best at {self.position.best_step:,}"
-        self._say(f"\n{event} after step {self.position.step:,}: {figures}; {best}")
-        seconds = round(self.position.seconds, 1)
-        record = {"event": event, "step": self.position.step, **scores, "best_step": self.position.best_step}
+        formats = self.data.task.figures
+        told = [form.format(scores[name]) for name, form in formats.items() if name in scores]
+        figures = ", ".join([told_loss(scores, self.state.counts), *told])
+        self._say(f"\n{event} after step {self.state.step:,}: {figures}; best at {self.state.best_step:,}")
+        seconds = round(self.state.seconds, 1)
+        record = {"event": event, "step": self.state.step, **scores, "best_step": self.state.best_step}
         self.metrics.write({**record, "seconds": seconds})
 
 
-def train(config: Config, run: str | Path, strategy: tf.distribute.Strategy | None = None) -> Position:
+def train(config: Config, run: str | Path, strategy: tf.distribute.Strategy | None = None) -> TrainingState:
     """Train what a config describes in a run directory, or continue the run that is there.
 
     Raises:

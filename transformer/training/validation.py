@@ -1,4 +1,4 @@
-"""Scores on the validation pairs, and the weights that had the best."""
+"""Scores of validation examples, and the weights that had the best."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import dataclasses
 import functools
 import itertools
 import math
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -18,18 +19,13 @@ from transformer.checkpoints.run import BEST, RunDirectory
 from transformer.config.checks import from_metadata, require
 from transformer.config.run import Config
 from transformer.data.batches import batches, streamed
-from transformer.data.examples.held_out import Pair
-from transformer.inference.translator import Translator
-from transformer.metrics.text import bleu
 from transformer.system.errors import AccidentError, UserError
 from transformer.training.cluster import Cluster
 from transformer.training.preparation import TrainingData
-from transformer.training.progress import Position
+from transformer.training.progress import loss_figures
+from transformer.training.state import TrainingState
 from transformer.training.steps import Steps
 
-# A BLEU below is chance, and the loss tells more: on Multi30k one good sentence, given as the translation of all, has
-# up to 3, and right sentences in a wrong order have up to 1.
-CHANCE = 3.0
 REMEDY = "lower training.peak_learning_rate or raise training.warmup_steps, and start again in another --run"
 
 
@@ -39,7 +35,7 @@ class Kept:
 
     step: int
     value: float  # by which the best are chosen
-    loss: float  # where that is equal, in nats per token
+    loss: float  # where that is equal, in nats
 
     def __post_init__(self) -> None:
         require(self.step >= 0, "step", "at least 0", self.step)
@@ -73,77 +69,75 @@ def put_back(variables: Sequence[keras.Variable]) -> Iterator[None]:
 
 
 class Validation:
-    """Scores a model on the validation pairs and keeps the weights that score best.
+    """Scores a model on validation examples and keeps the weights that score best.
 
     Args:
-        config: how many pairs are translated for BLEU, what decides, which weights to keep for averaging.
+        config: how many examples the task scores, what decides, which weights to keep for averaging.
         run: where they are kept.
-        cluster: every worker scores; the chief translates and writes.
+        cluster: every worker scores; the chief's figures count, and it writes.
         steps: of the model.
-        data: the validation sentences, as text and as tokens.
+        data: the validation examples, as they are and as rows.
     """
 
     def __init__(self, config: Config, run: RunDirectory, cluster: Cluster, steps: Steps, data: TrainingData) -> None:
         self.config, self.run, self.cluster, self.steps, self.data = config, run, cluster, steps, data
-        search = dataclasses.replace(config.search, beam_size=1)
-        language = data.corpus.source_language
-        positions, cleaning = config.model.max_positions, config.cleaning
-        self.translator = Translator(steps.model, data.tokenizers, search, positions, language, cleaning=cleaning)
-        wanted = config.training.score_examples and cluster.chief
-        if wanted and "validation" in data.corpus.own_splits:
-            self._pairs  # noqa: B018 - read now; to take some from training is a pass over all of it, and can wait
+        if self._wanted and cluster.chief and "validation" in data.corpus.own_splits:
+            self._examples  # noqa: B018 - read now; to take some from training is a pass over all of it, and can wait
 
-    def score(self, position: Position) -> dict[str, float]:
-        """Return the validation loss in nats per target token and, where it is wanted, the BLEU of greedy search.
+    def score(self, state: TrainingState) -> dict[str, float]:
+        """Return the validation loss in nats, `loss_figures`, and the figures of the task where they are wanted.
 
         Raises:
             UserError: the loss is no number.
         """
-        sums = np.zeros(2)
+        losses: Counter = Counter()
+        counts: Counter = Counter()
         shards = self.data.validation_shards
-        for (source_ids, target_in), target_out in streamed(batches(shards, self.config.data), shards):
-            sums += [float(part) for part in self.steps.validation_step(source_ids, target_in, target_out)]
-        loss = sums[0] / sums[1]
-        if not math.isfinite(loss):
-            raise UserError(f"the validation loss is {loss} after step {position.step}; {REMEDY}")
-        if not self.config.training.score_examples:
-            return {"loss": loss}
-        return {"loss": loss, "bleu": self.cluster.agree(self._bleu() if self.cluster.chief else 0.0)}
+        for batch in streamed(batches(shards, self.data.task, self.config.data), shards):
+            for sums, parts in zip((losses, counts), self.steps.validation_step(batch), strict=True):
+                sums.update({part: float(value) for part, value in parts.items()})
+        figures = loss_figures(losses, counts)
+        if not math.isfinite(figures["loss"]):
+            raise UserError(f"the validation loss is {figures['loss']} after step {state.step}; {REMEDY}")
+        if self._wanted:
+            scores = self.data.task.score(self.steps.model, self._examples) if self.cluster.chief else {}
+            figures |= {name: self.cluster.agree(scores.get(name, 0.0)) for name in self.data.task.figures}
+        return figures
+
+    @property
+    def _wanted(self) -> int:
+        """How many examples the task scores."""
+        return self.config.training.score_examples if self.data.task.figures else 0
 
     @functools.cached_property
-    def _pairs(self) -> list[Pair]:
-        """The sentences that are translated, kept: whoever changes their files meanwhile changes no score."""
-        wanted = self.config.training.score_examples
-        return list(itertools.islice(self.data.corpus.pairs("validation"), wanted))
+    def _examples(self) -> list:
+        """The examples that are scored, kept: whoever changes their files meanwhile changes no score."""
+        return list(itertools.islice(self.data.corpus.examples("validation"), self._wanted))
 
-    def _bleu(self) -> float:
-        sources, references = zip(*self._pairs, strict=True)
-        hypotheses = [best[0].text for best in self.translator.translate(sources)]
-        return bleu(hypotheses, references, self.data.corpus.target_language).score
-
-    def judge(self, scores: dict[str, float], position: Position) -> None:
+    def judge(self, scores: dict[str, float], state: TrainingState) -> None:
         """Keep the model's weights if they are the best so far, and also where they are to be averaged."""
-        better = self._keep_if_best(scores, position) or scores["loss"] < position.lowest_loss
-        position.worse = 0 if better else position.worse + 1
-        position.lowest_loss = min(position.lowest_loss, scores["loss"])
+        better = self._keep_if_best(scores, state) or scores["loss"] < state.lowest_loss
+        state.worse = 0 if better else state.worse + 1
+        state.lowest_loss = min(state.lowest_loss, scores["loss"])
         if wanted := self.config.training.average_checkpoints:
-            kept = Kept(position.step, self._value(scores), scores["loss"])
-            self._save(self.run.kept_weights(position.step), dataclasses.asdict(kept))
+            kept = Kept(state.step, self._value(scores), scores["loss"])
+            self._save(self.run.kept_weights(state.step), dataclasses.asdict(kept))
             if self.cluster.chief:
-                self._prune(wanted, position.step)
+                self._prune(wanted, state.step)
 
     def _value(self, scores: dict[str, float]) -> float:
-        if self.config.training.select_by == "loss" or "bleu" not in scores:
+        first = next((scores[name] for name in self.data.task.figures if name in scores), None)
+        if self.config.training.select_by == "loss" or first is None:
             return -scores["loss"]
-        return scores["bleu"] if scores["bleu"] >= CHANCE else 0.0
+        return first if first >= self.data.task.chance else 0.0
 
-    def _keep_if_best(self, scores: dict[str, float], position: Position) -> bool:
+    def _keep_if_best(self, scores: dict[str, float], state: TrainingState) -> bool:
         """Keep the weights where they score better than the best or, with an equal score, have a lower loss."""
         value, loss = self._value(scores), scores["loss"]
-        best = (value, -loss) > (position.best_score, -position.best_loss)
+        best = (value, -loss) > (state.best_score, -state.best_loss)
         if best:
-            position.best_score, position.best_loss, position.best_step = value, loss, position.step
-            self._save(self.run.weights(BEST), {"step": position.step})
+            state.best_score, state.best_loss, state.best_step = value, loss, state.step
+            self._save(self.run.weights(BEST), {"step": state.step})
         return best
 
     def _save(self, path: Path, metadata: dict[str, object]) -> None:
@@ -171,7 +165,7 @@ class Validation:
         for path in self.run.all_kept_weights():
             yield path, load_arrays(path, {}, functools.partial(from_metadata, Kept))
 
-    def average(self, position: Position) -> dict[str, float] | None:
+    def average(self, state: TrainingState) -> dict[str, float] | None:
         """Give the model the mean of the kept weights, score and judge it; returns the scores, or None without any."""
         weights = model_variables(self.steps.model)
         sums = {name: np.zeros(variable.shape, np.float64) for name, variable in weights.items()}
@@ -184,6 +178,6 @@ class Validation:
                 sums[name] += variable.numpy()
         for name, variable in weights.items():
             variable.assign((sums[name] / len(paths)).astype(np.float32))
-        scores = self.score(position)
-        self._keep_if_best(scores, position)
+        scores = self.score(state)
+        self._keep_if_best(scores, state)
         return {**scores, "checkpoints": len(paths)}
