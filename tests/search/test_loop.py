@@ -148,28 +148,23 @@ def test_padding_of_a_batch_changes_no_result(larger):
 class Scripted:
     """A model that says what a table says: `logits[step][last token]` is a row over the vocabulary.
 
-    It stands for `Transformer` and its decoder at once. The cache holds the tokens that were fed so far, a column for
-    each hypothesis, and `pasts` what each hypothesis was fed so far by those who wrote its tokens.
+    The cache holds the tokens that were fed so far, a row for each hypothesis, and `pasts` what each hypothesis was fed
+    so far by those who wrote its tokens.
     """
 
     def __init__(self, table):
         self.table = tf.constant(table, tf.float32)  # (T, V, V)
         self.vocab_size = self.table.shape[-1]
-        self.decoder = self
         self.steps = 0
 
-    def encoder(self, source_ids, training, mask):
-        assert training is False and mask.dtype == tf.bool
-        return tf.cast(source_ids, tf.float32)
-
-    def start(self, enc_output, hypotheses, length):
+    def start(self, inputs, width, capacity):
         self.pasts = []
-        return [], [(tf.zeros((tf.shape(enc_output)[0], hypotheses, length), tf.int32),)]
+        return inputs, [tf.zeros((len(inputs), width, capacity), tf.int32)]
 
-    def step(self, ids, cache, position, memory, padding_mask, ancestry=None):
+    def step(self, ids, cache, position, memory, ancestry=None):
         self.steps += 1
         batch, width = ids.shape
-        ((fed,),) = cache
+        (fed,) = cache
         if ancestry is None:
             ancestry = np.broadcast_to(np.arange(width)[:, np.newaxis], fed.shape)
         now = tf.one_hot(position, fed.shape[2], dtype=tf.int32) * ids[:, :, tf.newaxis]
@@ -179,11 +174,7 @@ class Scripted:
                 for b in range(batch)
             ]
         )
-        weights = tf.ones((batch, 1, width, padding_mask.shape[-1]))
-        return tf.gather(self.table[position], ids), [(fed + now,)], weights
-
-    def project(self, outputs):
-        return outputs
+        return tf.gather(self.table[position], ids), [fed + now], None
 
 
 def table(vocabulary, **steps):
@@ -375,10 +366,9 @@ def test_ngrams_are_blocked_in_every_hypothesis_by_its_own_past(larger):
 class Looking(Scripted):
     """A scripted model that looks at source token 1 after word 4, else at token 0."""
 
-    def step(self, ids, cache, position, memory, padding_mask, ancestry=None):
-        outputs, cache, _ = super().step(ids, cache, position, memory, padding_mask, ancestry)
-        weights = tf.one_hot(tf.where(ids == 4, 1, 0), padding_mask.shape[-1])[:, tf.newaxis]
-        return outputs, cache, weights
+    def step(self, ids, cache, position, memory, ancestry=None):
+        logits, cache, _ = super().step(ids, cache, position, memory, ancestry)
+        return logits, cache, tf.one_hot(tf.where(ids == 4, 1, 0), memory.shape[1])
 
 
 def test_the_coverage_penalty_prefers_what_read_all_of_the_source():

@@ -10,6 +10,7 @@ import tensorflow as tf
 from transformer.config.sections import SearchConfig
 from transformer.ids import END_ID, PAD_ID, START_ID
 from transformer.models.transformer import Transformer
+from transformer.search import loop
 from transformer.search import searcher as module
 from transformer.search.beam import likeliest
 from transformer.search.loop import decode
@@ -68,8 +69,8 @@ def test_it_finds_what_the_plain_loop_finds(width, positions, compile_after):
 
 
 @pytest.mark.parametrize("compile_after", [0, 99])
-def test_the_room_doubles_until_the_longest_limit(model, compile_after, monkeypatch):
-    monkeypatch.setattr(module, "FIRST_ROOM", 4)
+def test_the_capacity_doubles_until_the_longest_limit(model, compile_after, monkeypatch):
+    monkeypatch.setattr(loop, "FIRST_CAPACITY", 4)
     search, limits = search_of(beam_size=2, min_length=1), [21, 21, 21]
     least = np.array([20, 20, 20], np.int32)
     expected = decode(

@@ -133,7 +133,7 @@ def test_a_request_may_name_its_beam(live, translator):
 
 
 def test_the_warm_up_makes_all_graphs_of_the_default_and_of_greedy_search(parts, monkeypatch, caplog):
-    monkeypatch.setattr("transformer.search.searcher.FIRST_ROOM", 2)  # so that outputs outgrow it
+    monkeypatch.setattr("transformer.search.loop.FIRST_CAPACITY", 2)  # so that outputs outgrow it
     service = Service(Translator(*parts, SearchConfig(beam_size=3, max_extra_length=4), 32), ServeConfig())
     service.warm_up()
     made = {beam_size: service.translator(beam_size).traces for beam_size in (1, 3)}

@@ -3,7 +3,7 @@
 import numpy as np
 import tensorflow as tf
 
-from transformer.system.graphs import Graph
+from transformer.system.graphs import Graph, being_compiled, compiled
 
 NUMBERS = tf.TensorSpec((None,), tf.int32)
 
@@ -43,8 +43,14 @@ def test_a_graph_that_is_first_called_in_another_one_stands_alone():
     assert adder.graph([1]).numpy().tolist() == [4] and adder.runs == 1
 
 
-def test_it_is_compiled_where_that_is_wanted():
-    for compiled in (False, True):
-        graph = Graph(lambda numbers: numbers * 2, NUMBERS, compiled=compiled)
-        assert graph([1, 2]).numpy().tolist() == [2, 4]
-        assert graph._function._jit_compile is (compiled or None)
+def test_a_compiled_part_knows_that_it_is():
+    told = []
+
+    def doubled(numbers):
+        told.append(being_compiled())
+        return numbers * 2
+
+    graph = Graph(lambda numbers: compiled(doubled)(doubled(numbers)), NUMBERS)
+    for numbers in ([1, 2], [3]):  # two shapes, for which XLA compiles it
+        assert graph(numbers).numpy().tolist() == [4 * number for number in numbers]
+    assert told == [False, True] and not being_compiled()

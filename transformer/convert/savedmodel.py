@@ -8,7 +8,7 @@ Axes: B sentences, S source tokens, N hypotheses returned, T output tokens, W be
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -16,44 +16,20 @@ import tensorflow as tf
 
 from transformer.ids import END_ID, PAD_ID, START_ID
 from transformer.inference.translator import Translator
-from transformer.models.transformer import Transformer
-from transformer.search.loop import Hypotheses, State, advance, begin, finish, open_axes, with_room
-from transformer.search.rules import Rule, rules_of
+from transformer.search.loop import Hypotheses, decode
+from transformer.search.rules import rules_of
 from transformer.search.searcher import strategy_for
-from transformer.search.strategy import Strategy
 from transformer.system.errors import UserError
 
 TEXT, IDS = "text", "ids"  # the directories
 TEXT_SIGNATURE, IDS_SIGNATURE = "serving_default", "ids"
 LARGEST_PENALTY = 10.0  # as in `SearchConfig`
-HALF_ROOM = 8  # half the tokens that a search has room for at first; it doubles when they are used up
 
 
 def _checked(tensor: tf.Tensor, *rules: tuple[tf.Tensor, str]) -> tf.Tensor:
     """Return a tensor that can be had only where all conditions hold; each comes with what to say where it does not."""
     with tf.control_dependencies([tf.debugging.Assert(tf.reduce_all(holds), [message]) for holds, message in rules]):
         return tf.identity(tensor)
-
-
-def _decode(
-    models: Sequence[Transformer],
-    source_ids: tf.Tensor,
-    limits: tf.Tensor,
-    strategy: Strategy,
-    rules: Sequence[Rule],
-    coverage: float,
-) -> Hypotheses:
-    """Do what `search.decode` does, with room that grows: attention over empty places costs as much as over tokens."""
-    memories, start = begin(models, source_ids, strategy, HALF_ROOM, coverage)
-    end = tf.while_loop(
-        lambda *parts: ~tf.reduce_all(State(*parts).finished),
-        lambda *parts: advance(
-            models, source_ids, memories, limits, strategy, rules, coverage, with_room(State(*parts))
-        ),
-        start,
-        shape_invariants=tf.nest.map_structure(open_axes, start),
-    )
-    return finish(source_ids, strategy, coverage, State(*end))
 
 
 def _ids_function(translator: Translator, max_beam: int) -> Callable[..., dict[str, tf.Tensor]]:
@@ -92,9 +68,9 @@ def _ids_function(translator: Translator, max_beam: int) -> Callable[..., dict[s
         ids = tf.where(cut, END_ID, ids)
         most, least = tf.unstack(tf.gather(limits, tf.minimum(lengths, longest), axis=1))
         strategy = strategy_for(search, beam_size, length_penalty, max_beam)
-        found = _decode(translator.models, ids, most, strategy, rules_of(search, least), search.coverage_penalty)
+        found = decode(translator.models, ids, most, strategy, rules_of(search, least), search.coverage_penalty)
         found = Hypotheses(*(part[:, :n_best] for part in found))
-        written = found.ids[:, :, : tf.reduce_max(found.lengths)]  # room may go beyond what the model reads
+        written = found.ids[:, :, : tf.reduce_max(found.lengths)]  # the cache may have had places for more
 
         empty = (lengths <= 2)[:, tf.newaxis]  # nothing between start and end
         lengths = tf.where(empty, 0, found.lengths)

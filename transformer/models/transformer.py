@@ -1,6 +1,6 @@
 """The encoder-decoder Transformer.
 
-Axes: B batch, T target/query, S source/key, D model width, V vocabulary.
+Axes: B batch, T target/query, S source/key, D model width, V vocabulary, W hypotheses per sentence.
 """
 
 from typing import Any
@@ -8,11 +8,13 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from transformer.layers.attention import KeysValues
+from transformer.layers.cache import Memory
 from transformer.layers.checks import Shape, check_mask
 from transformer.layers.embedding import TokenEmbedding
 from transformer.layers.fused import Dense
 from transformer.layers.keras_call import PositionalCallMixin
-from transformer.layers.masks import create_masks
+from transformer.layers.masks import create_masks, create_padding_mask
 from transformer.layers.options import LayerOptions
 from transformer.models.stacks import Decoder, Encoder
 
@@ -41,7 +43,8 @@ class Transformer(PositionalCallMixin, keras.Model):
         `transformer(inp, tar, training, enc_padding_mask, look_ahead_mask, dec_padding_mask)`, the documents' six
         arguments, returns `(logits, attention_weights)`, the dict of `Decoder`. A mask left out is built from the ids.
 
-    Logits are float32 under every dtype policy.
+    Logits are float32 under every dtype policy. `vocab_size`, `start` and `step` are what a search asks, see
+    `search.loop.Generative`.
 
     Raises:
         ValueError: a size, rate or head count out of range, `embeddings` or `positions` unknown, 'shared' with two
@@ -142,6 +145,36 @@ class Transformer(PositionalCallMixin, keras.Model):
         return self.decoder(
             tar, enc_output, training=training, look_ahead_mask=look_ahead_mask, padding_mask=dec_padding_mask
         )
+
+    @property
+    def vocab_size(self) -> int:
+        """V, of the target."""
+        return self.decoder.vocab_size
+
+    def start(
+        self, source_ids: tf.Tensor, width: tf.Tensor | int, capacity: tf.Tensor | int
+    ) -> tuple[tuple[list[Memory], tf.Tensor], list[KeysValues]]:
+        """Return the memory of source ids (B, S), and an empty cache for W hypotheses of `capacity` tokens each."""
+        padding_mask = create_padding_mask(source_ids)
+        enc_output = self.encoder(source_ids, training=False, mask=padding_mask)
+        memory, cache = self.decoder.start(enc_output, width, capacity)
+        return (memory, padding_mask), cache
+
+    def step(
+        self,
+        ids: tf.Tensor,
+        cache: list[KeysValues],
+        position: tf.Tensor,
+        memory: tuple[list[Memory], tf.Tensor],
+        ancestry: tf.Tensor | None = None,
+    ) -> tuple[tf.Tensor, list[KeysValues], tf.Tensor]:
+        """Return logits (B, W, V), cache and attention (B, W, S) after one more token of each hypothesis.
+
+        Arguments as of `Decoder.step`. The attention is the mean over the heads of the last layer, float32.
+        """
+        layers, padding_mask = memory
+        outputs, cache, weights = self.decoder.step(ids, cache, position, layers, padding_mask, ancestry)
+        return self.project(outputs), cache, tf.cast(tf.reduce_mean(weights, axis=1), tf.float32)
 
     def call(
         self,

@@ -1,23 +1,59 @@
-"""The decoding loop with its key/value cache: one for every strategy, one `tf.while_loop`.
+"""The decoding loop with its key/value cache: one for every strategy and every network that is `Generative`.
 
-`decode` is the whole; `begin`, `advance` and `finish` are its parts, between which `with_room` may lengthen the cache.
-
-Axes: B sentences, S source tokens, T output tokens, W hypotheses per sentence, V vocabulary.
+Axes: B sentences, S source tokens, T output tokens that there are places for, the cache's capacity, W hypotheses per
+sentence, V vocabulary.
 """
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import tensorflow as tf
 
 from transformer.ids import END_ID, PAD_ID, START_ID
-from transformer.layers.masks import create_padding_mask
-from transformer.models.transformer import Transformer
 from transformer.search.rules import Past, Rule, never_special
 from transformer.search.strategy import IMPOSSIBLE, Strategy, coverage_penalty
+from transformer.system.graphs import compiled as compiled_by_xla
+
+FIRST_CAPACITY = 32  # tokens that the cache has places for at first; they double when they are used up
+
+
+class Generative(Protocol):
+    """What the search asks of a network.
+
+    Attributes:
+        vocab_size: V.
+    """
+
+    vocab_size: int
+
+    def start(self, inputs: tf.Tensor, width: tf.Tensor | int, capacity: tf.Tensor | int) -> tuple[Any, Any]:
+        """Return what `step` needs of the inputs at every token, and a cache for `capacity` tokens.
+
+        Args:
+            inputs: source ids (B, S), or a prompt (B, P), which is read at once.
+            width: W.
+            capacity: T. To lengthen the cache, the loop adds W columns a token to the third axis of each tensor.
+        """
+
+    def step(
+        self, ids: tf.Tensor, cache: Any, position: tf.Tensor, memory: Any, ancestry: tf.Tensor | None
+    ) -> tuple[tf.Tensor, Any, tf.Tensor | None]:
+        """Read a token of each hypothesis.
+
+        Args:
+            ids: (B, W), the last token of each hypothesis; the start token at position 0.
+            cache: from `start` or the last `step`.
+            position: scalar int32, index of these tokens.
+            memory: from `start`.
+            ancestry: (B, W, T) int32, the hypotheses in whose columns of the cache the tokens up to `position` stand;
+                None: their own.
+
+        Returns:
+            logits (B, W, V), the new cache, and the attention over the source (B, W, S), or None.
+        """
 
 
 class Hypotheses(NamedTuple):
@@ -41,10 +77,7 @@ class Hypotheses(NamedTuple):
 
 
 class State(NamedTuple):
-    """What the loop carries: see `Hypotheses`; `ancestry` and `caches` are those of `Decoder.step`.
-
-    T is the room: tokens that there is a place for.
-    """
+    """What the loop carries: see `Hypotheses`; `ancestry` and `caches` are those of `Generative.step`."""
 
     position: tf.Tensor
     ids: tf.Tensor
@@ -57,68 +90,92 @@ class State(NamedTuple):
     caches: list
 
     @property
-    def room(self) -> tf.Tensor:
+    def capacity(self) -> tf.Tensor:
         """T, scalar int32."""
         return tf.shape(self.ids)[2]
 
 
 def decode(
-    models: Sequence[Transformer],
-    source_ids: tf.Tensor,
+    models: Sequence[Generative],
+    inputs: tf.Tensor,
     limits: tf.Tensor,
     strategy: Strategy,
     rules: Sequence[Rule] = (),
     coverage: float = 0.0,
+    compiled: bool = False,
 ) -> Hypotheses:
     """Decode a batch token by token.
 
     A finished hypothesis is frozen: it keeps its score, competes with the others and is never extended. The loop ends
     when all are finished or the longest limit is reached. Pad, unknown and start are never produced.
 
+    The cache has places for a few tokens first, and for twice as many each time that they are used up: attention over
+    empty places costs as much as over tokens.
+
     Args:
         models: one, or several with one vocabulary, whose mean probabilities decide.
-        source_ids: (B, S) with start and end tokens, padded with 0.
+        inputs: (B, S) source ids with start and end tokens, or prompts (B, P), padded with 0.
         limits: (B,) int32, most output tokens of each sentence, the end token included; at least 1.
         strategy: chooses the tokens and scores hypotheses.
         rules: what must not be chosen.
         coverage: weight of `coverage_penalty`; 0: none.
+        compiled: whether XLA compiles the parts, once for each shape and capacity.
 
     Source: Wu et al. 2016, section 7.
     """
-    memories, state = begin(models, source_ids, strategy, tf.reduce_max(limits), coverage)
-    state = advance(models, source_ids, memories, limits, strategy, rules, coverage, state)
-    return finish(source_ids, strategy, coverage, state)
+    whole = compiled_by_xla if compiled else lambda function: function
+    first = FIRST_CAPACITY if compiled else tf.minimum(FIRST_CAPACITY, tf.reduce_max(limits))
+    memories, state = whole(lambda: _begin(models, inputs, strategy, coverage))()
+
+    def go_on(*parts: Any) -> State:
+        grown = _with_capacity(State(*parts), tf.maximum(first, 2 * State(*parts).capacity))
+        return _advance(models, inputs, memories, limits, strategy, rules, coverage, grown)
+
+    state = State(
+        *tf.while_loop(
+            lambda *parts: ~tf.reduce_all(State(*parts).finished),
+            whole(go_on),
+            state,
+            shape_invariants=tf.nest.map_structure(_open_axes, state),
+            parallel_iterations=1,
+        )
+    )
+    return _finish(inputs, strategy, coverage, state)
 
 
-def begin(
-    models: Sequence[Transformer], source_ids: tf.Tensor, strategy: Strategy, room: tf.Tensor | int, coverage: float
-) -> tuple[list, State]:
-    """Return each model's memory of the sentences, see `Decoder.start`, and the state before the first token."""
-    batch, source_length = tf.unstack(tf.shape(source_ids))
-    width, padding_mask = strategy.width, create_padding_mask(source_ids)
-    memories, caches = [], []
-    for model in models:
-        enc_output = model.encoder(source_ids, training=False, mask=padding_mask)
-        memory, cache = model.decoder.start(enc_output, width, room)
-        memories.append(memory)
-        caches.append(cache)
+def _begin(models: Sequence[Generative], inputs: tf.Tensor, strategy: Strategy, coverage: float) -> tuple[list, State]:
+    """Return each model's memory of the inputs, and the state before the first token, with no place for any."""
+    batch, source_length = tf.unstack(tf.shape(inputs))
+    width = strategy.width
+    memories, caches = zip(*(model.start(inputs, width, 0) for model in models), strict=True)
     state = State(
         tf.constant(0),
-        tf.fill((batch, width, room), PAD_ID),
+        tf.fill((batch, width, 0), PAD_ID),
         strategy.start(batch),
-        tf.zeros((batch, width, room)),
+        tf.zeros((batch, width, 0)),
         tf.zeros((batch, width), tf.int32),
         tf.zeros((batch, width), tf.bool),
         tf.zeros((batch, width, source_length if coverage else 0)),
-        tf.zeros((batch, width, room), tf.int32),
-        caches,
+        tf.zeros((batch, width, 0), tf.int32),
+        list(caches),
     )
-    return memories, state
+    return list(memories), state
 
 
-def advance(
-    models: Sequence[Transformer],
-    source_ids: tf.Tensor,
+def _with_capacity(state: State, capacity: tf.Tensor) -> State:
+    """Return the state with places for so many tokens."""
+    width, more = tf.shape(state.ids)[1], capacity - state.capacity
+
+    def longer(part: tf.Tensor, places: tf.Tensor) -> tf.Tensor:
+        return tf.pad(part, [[0, places if axis == 2 else 0] for axis in range(part.shape.rank)])
+
+    grown = {name: longer(getattr(state, name), more) for name in ("ids", "token_log_probabilities", "ancestry")}
+    return state._replace(**grown, caches=tf.nest.map_structure(lambda part: longer(part, more * width), state.caches))
+
+
+def _advance(
+    models: Sequence[Generative],
+    inputs: tf.Tensor,
     memories: list,
     limits: tf.Tensor,
     strategy: Strategy,
@@ -126,23 +183,18 @@ def advance(
     coverage: float,
     state: State,
 ) -> State:
-    """Return the state when all hypotheses are finished or the room is used up; arguments as of `decode`.
-
-    Args:
-        memories, state: from `begin`, or the state from an earlier call and `with_room`.
-    """
-    batch, width, vocabulary = tf.shape(source_ids)[0], strategy.width, models[0].decoder.vocab_size
-    padding_mask, room = create_padding_mask(source_ids), state.room
-    real = padding_mask[:, 0, 0]  # (B, S)
+    """Return the state when all hypotheses are finished or all places are used up; arguments as of `decode`."""
+    batch, width, vocabulary = tf.shape(inputs)[0], strategy.width, models[0].vocab_size
+    capacity, real = state.capacity, inputs != PAD_ID
 
     def expand(*parts: Any) -> State:
         s = State(*parts)
         last = tf.where(s.position == 0, tf.fill((batch, width), START_ID), s.ids[:, :, s.position - 1])
-        here = tf.range(room) == s.position  # (T,)
+        here = tf.range(capacity) == s.position  # (T,)
         ancestry = None
         if strategy.branches:
             ancestry = tf.where(here, tf.range(width)[:, tf.newaxis], s.ancestry)  # each writes into its own column
-        logits, caches, weights = _step(models, last, s.caches, s.position, memories, padding_mask, ancestry)
+        logits, caches, weights = _step(models, last, s.caches, s.position, memories, ancestry)
         normalisers = tf.reduce_logsumexp(logits, axis=-1, keepdims=True)
         past = Past(s.ids, s.position, vocabulary)
         forbidden = functools.reduce(tf.logical_or, (rule(past) for rule in (never_special, *rules)))
@@ -173,27 +225,26 @@ def advance(
 
     return State(
         *tf.while_loop(
-            lambda *parts: (parts[0] < room) & ~tf.reduce_all(State(*parts).finished),
+            lambda *parts: (parts[0] < capacity) & ~tf.reduce_all(State(*parts).finished),
             expand,
             state,
-            shape_invariants=tf.nest.map_structure(open_axes, state),
+            shape_invariants=tf.nest.map_structure(_open_axes, state),
             parallel_iterations=1,
-            maximum_iterations=room,
         )
     )
 
 
-def open_axes(part: tf.Tensor) -> tf.TensorShape:
+def _open_axes(part: tf.Tensor) -> tf.TensorShape:
     """Return the shape of a part of the state or memory with its first and third axis, B and T or S, left open."""
     rank = part.shape.rank
     return tf.TensorShape([None if axis in (0, 2) else size for axis, size in enumerate(part.shape)] if rank else [])
 
 
-def finish(source_ids: tf.Tensor, strategy: Strategy, coverage: float, state: State) -> Hypotheses:
+def _finish(inputs: tf.Tensor, strategy: Strategy, coverage: float, state: State) -> Hypotheses:
     """Return the hypotheses of a state, best first."""
     scores = strategy.score(state.log_probabilities, tf.maximum(state.lengths, 1))
     if coverage:
-        scores += coverage_penalty(state.coverage, coverage, create_padding_mask(source_ids)[:, 0, 0])
+        scores += coverage_penalty(state.coverage, coverage, inputs != PAD_ID)
     finished = tf.reduce_any(state.ids == END_ID, axis=-1)
     found = Hypotheses(
         state.ids, scores, state.log_probabilities, state.token_log_probabilities, state.lengths, finished
@@ -202,35 +253,20 @@ def finish(source_ids: tf.Tensor, strategy: Strategy, coverage: float, state: St
     return Hypotheses(*(tf.gather(part, order, batch_dims=1) for part in found))
 
 
-def with_room(state: State) -> State:
-    """Return the state with places for twice as many tokens."""
-
-    def wider(part: tf.Tensor) -> tf.Tensor:
-        return tf.pad(part, [[0, tf.shape(part)[2] if axis == 2 else 0] for axis in range(part.shape.rank)])
-
-    grown = {name: wider(getattr(state, name)) for name in ("ids", "token_log_probabilities", "ancestry")}
-    return state._replace(**grown, caches=tf.nest.map_structure(wider, state.caches))
-
-
 def _step(
-    models: Sequence[Transformer],
+    models: Sequence[Generative],
     last: tf.Tensor,
     caches: list,
     position: tf.Tensor,
     memories: list,
-    padding_mask: tf.Tensor,
     ancestry: tf.Tensor | None,
-) -> tuple[tf.Tensor, list, tf.Tensor]:
-    """Return the logits (B, W, V) after the last tokens, the caches, and the attention (B, W, S) of the last layers."""
-    scores, new_caches, weights = [], [], []
-    for model, cache, memory in zip(models, caches, memories, strict=True):
-        step = model.decoder.step(last, cache, position, memory, padding_mask, ancestry)
-        outputs, cache, attention = step
-        scores.append(model.project(outputs))
-        new_caches.append(cache)
-        weights.append(tf.cast(tf.reduce_mean(attention, axis=1), tf.float32))
+) -> tuple[tf.Tensor, list, tf.Tensor | None]:
+    """Return the logits (B, W, V) after the last tokens, the caches, and the mean attention (B, W, S) or None."""
+    steps = zip(models, caches, memories, strict=True)
+    found = [model.step(last, cache, position, memory, ancestry) for model, cache, memory in steps]
+    logits, new_caches, weights = map(list, zip(*found, strict=True))
     if len(models) == 1:
-        return scores[0], new_caches, weights[0]
-    logs = tf.stack([tf.nn.log_softmax(score) for score in scores])
-    count = float(len(models))
-    return tf.reduce_logsumexp(logs, axis=0) - tf.math.log(count), new_caches, tf.add_n(weights) / count
+        return logits[0], new_caches, weights[0]
+    logs, count = tf.stack([tf.nn.log_softmax(scores) for scores in logits]), float(len(models))
+    mean = None if weights[0] is None else tf.add_n(weights) / count
+    return tf.reduce_logsumexp(logs, axis=0) - tf.math.log(count), new_caches, mean

@@ -8,43 +8,28 @@ from __future__ import annotations
 import collections
 import dataclasses
 import threading
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from collections.abc import Sequence
 
 import numpy as np
 import tensorflow as tf
 
 from transformer.config.sections import SearchConfig
 from transformer.ids import END_ID, PAD_ID, START_ID
-from transformer.models.transformer import Transformer
 from transformer.search.beam import Aside, Beam
-from transformer.search.loop import Hypotheses, State, advance, begin, finish, open_axes, with_room
+from transformer.search.loop import Generative, Hypotheses, decode
 from transformer.search.rules import begins_with, rules_of
 from transformer.search.sampling import Sample
 from transformer.search.strategy import Strategy
 from transformer.system.graphs import Graph
 
-FIRST_ROOM = 32  # tokens that the cache has room for at the start; it doubles when they are used up
 WORTH_COMPILING = 128  # uses of a shape after which the two seconds that XLA takes for it are earned back
 COMPILED_ROWS = 64  # hypotheses that compiled code takes at once: with more, their logits leave the cache of a core
 COMPILED_STEP = 8  # source lengths of compiled code are multiples of this
 
 
-_Found = tuple[tf.Tensor, Hypotheses, list, State]  # whether all is finished; memory and state are to go on from
-
-
-class _Graphs(NamedTuple):
-    """The beginning, the way on in the room there is, and the way on in twice as much; the last two return `_Found`."""
-
-    begin: Graph | Callable
-    go_on: Graph
-    go_further: Graph
-
-
 class Searcher:
     """Searches batches for one config.
 
-    A batch is decoded until all its hypotheses are finished; where the room for tokens is used up before, it doubles.
     A shape that came `WORTH_COMPILING` times is compiled by XLA, padded to a few lengths and sizes, so that a single
     sentence and a short file never wait for a compiler, and servers and long files do once for each shape.
 
@@ -55,19 +40,18 @@ class Searcher:
     """
 
     def __init__(
-        self, models: Sequence[Transformer], search: SearchConfig, compile_after: int = WORTH_COMPILING
+        self, models: Sequence[Generative], search: SearchConfig, compile_after: int = WORTH_COMPILING
     ) -> None:
         self.models, self.search, self.compile_after = list(models), search, compile_after
         self.strategy = strategy_for(search)
-        self._graphs: dict[tuple[bool, bool], _Graphs] = {}
+        self._graphs: dict[tuple[bool, bool], Graph] = {}  # by whether compiled, whether with a prefix
         self._uses: collections.Counter = collections.Counter()
         self._lock = threading.Lock()
 
     @property
     def traces(self) -> int:
         """Number of graphs made so far; lengths are open in them, so it does not grow with use."""
-        made = [graph for graphs in self._graphs.values() for graph in graphs]
-        return sum(graph.traces for graph in made if isinstance(graph, Graph))
+        return sum(graph.traces for graph in self._graphs.values())
 
     def __call__(
         self, source_ids: np.ndarray, limits: np.ndarray, least: np.ndarray, prefix: np.ndarray | None = None
@@ -85,12 +69,9 @@ class Searcher:
         return self._run(False, source_ids, limits, least, prefix)
 
     def warm_up(self) -> None:
-        """Make and run all graphs that searching without a prefix needs, so that no search waits for them."""
-        source_ids, least = np.array([[START_ID, END_ID]], np.int32), np.zeros(1, np.int32)
-        given = source_ids, least + 2, least, np.zeros((1, 0), np.int32)
-        graphs, _ = self._graph(False, False, source_ids, 1)
-        _, _, *rest = graphs.go_on(*given, *graphs.begin(source_ids, 1))
-        graphs.go_further(*given, *rest)
+        """Make and run the graph that searching without a prefix needs, so that no search waits for it."""
+        least = np.zeros(1, np.int32)
+        self._run(False, np.array([[START_ID, END_ID]], np.int32), least + 2, least, None)
 
     def _compiled_pays(self, source_ids: np.ndarray) -> bool:
         shape = self._padded_shape(source_ids)
@@ -131,66 +112,25 @@ class Searcher:
         least: np.ndarray,
         prefix: np.ndarray | None,
     ) -> Hypotheses:
-        prefixed, longest = prefix is not None, int(limits.max())
-        if not prefixed:
+        graph = self._graph(compiled, prefix is not None)
+        if prefix is None:
             prefix = np.zeros((len(limits), 0), np.int32)
-        room = FIRST_ROOM if compiled else min(FIRST_ROOM, longest)
-        graphs, begun = self._graph(compiled, prefixed, source_ids, room)
-        begun = graphs.begin(source_ids, room) if begun is None else begun
-        done, found, *rest = graphs.go_on(source_ids, limits, least, prefix, *begun)
-        while room < longest and not done.numpy():
-            done, found, *rest = graphs.go_further(source_ids, limits, least, prefix, *rest)
-            room *= 2
-        found = Hypotheses(*(part.numpy() for part in found))
-        length = found.lengths.max()  # there may be more room than the model has positions
+        found = Hypotheses(*(part.numpy() for part in graph(source_ids, limits, least, prefix)))
+        length = found.lengths.max()  # the cache may have had places for more
         return Hypotheses(*(part[:, :, :length] if part.ndim == 3 else part for part in found))
 
-    def _graph(
-        self, compiled: bool, prefixed: bool, source_ids: np.ndarray, room: int
-    ) -> tuple[_Graphs, tuple[list, State] | None]:
-        """Return the graphs, and what their `begin` would return where that is known from making them.
-
-        They are made when they are first asked for, from a beginning without a graph: a single sentence does not wait
-        for a graph of the encoder that it uses once.
-        """
-        with self._lock:
-            if (compiled, prefixed) in self._graphs:
-                return self._graphs[compiled, prefixed], None
-            begun = begin(self.models, tf.constant(source_ids), self.strategy, room, self.search.coverage_penalty)
-            self._graphs[compiled, prefixed] = self._make(compiled, prefixed, begun)
-            return self._graphs[compiled, prefixed], None if compiled else begun
-
-    def _make(self, compiled: bool, prefixed: bool, begun: tuple[list, State]) -> _Graphs:
-        search, strategy, coverage = self.search, self.strategy, self.search.coverage_penalty
-        numbers, ids = tf.TensorSpec((None,), tf.int32), tf.TensorSpec((None, None), tf.int32)
-        open_specs = tf.nest.map_structure(lambda part: tf.TensorSpec(open_axes(part), part.dtype), begun)
-
-        def beginning(source_ids: tf.Tensor, room: tf.Tensor) -> tuple[list, State]:
-            return begin(self.models, source_ids, strategy, room, coverage)
-
-        def going_on(
-            source_ids: tf.Tensor, limits: tf.Tensor, least: tf.Tensor, prefix: tf.Tensor, memories: list, state: State
-        ) -> _Found:
+    def _graph(self, compiled: bool, prefixed: bool) -> Graph:
+        def search(source_ids: tf.Tensor, limits: tf.Tensor, least: tf.Tensor, prefix: tf.Tensor) -> Hypotheses:
             rules = [begins_with(prefix)] if prefixed else []
-            rules += rules_of(search, least)
-            state = advance(self.models, source_ids, memories, limits, strategy, rules, coverage, state)
-            return tf.reduce_all(state.finished), finish(source_ids, strategy, coverage, state), memories, state
+            rules += rules_of(self.search, least)
+            coverage = self.search.coverage_penalty
+            return decode(self.models, source_ids, limits, self.strategy, rules, coverage, compiled)
 
-        def going_further(
-            source_ids: tf.Tensor, limits: tf.Tensor, least: tf.Tensor, prefix: tf.Tensor, memories: list, state: State
-        ) -> _Found:
-            return going_on(source_ids, limits, least, prefix, memories, with_room(state))
-
-        def whole(
-            source_ids: tf.Tensor, limits: tf.Tensor, least: tf.Tensor, prefix: tf.Tensor, room: tf.Tensor
-        ) -> _Found:
-            return going_on(source_ids, limits, least, prefix, *beginning(source_ids, room))
-
-        given, number = (ids, numbers, numbers, ids), tf.TensorSpec((), tf.int32)
-        further = Graph(going_further, *given, *open_specs, compiled=compiled)
-        if compiled:  # XLA makes faster code of the whole
-            return _Graphs(lambda source_ids, room: [room], Graph(whole, *given, number, compiled=True), further)
-        return _Graphs(Graph(beginning, ids, number), Graph(going_on, *given, *open_specs), further)
+        numbers, ids = tf.TensorSpec((None,), tf.int32), tf.TensorSpec((None, None), tf.int32)
+        with self._lock:
+            if (compiled, prefixed) not in self._graphs:
+                self._graphs[compiled, prefixed] = Graph(search, ids, numbers, numbers, ids)
+            return self._graphs[compiled, prefixed]
 
 
 class Searchers:
@@ -204,7 +144,7 @@ class Searchers:
 
     _ELSEWHERE = ("max_length", "max_extra_length", "max_length_ratio", "batch_tokens", "cut")  # heeded by others
 
-    def __init__(self, models: Sequence[Transformer]) -> None:
+    def __init__(self, models: Sequence[Generative]) -> None:
         self.models = models
         self._made: dict[SearchConfig, Searcher] = {}
 

@@ -9,8 +9,21 @@ import tensorflow as tf
 _compiled = contextvars.ContextVar("compiled", default=False)
 
 
+def compiled(function: Callable) -> Callable:
+    """Return a function of tensors compiled by XLA, once for each shape that comes, for use in a `Graph`."""
+
+    def traced(*arguments: Any) -> Any:
+        token = _compiled.set(True)
+        try:
+            return function(*arguments)
+        finally:
+            _compiled.reset(token)
+
+    return tf.function(traced, autograph=False, jit_compile=True)
+
+
 def being_compiled() -> bool:
-    """Return whether the code that runs now becomes a `Graph` that XLA compiles."""
+    """Return whether the code that runs now is made into a function that is `compiled`."""
     return _compiled.get()
 
 
@@ -23,18 +36,10 @@ class Graph:
     Args:
         function: of tensors; Python control flow over them is not converted, which would take seconds.
         signature: a `tf.TypeSpec` for each of its arguments.
-        compiled: whether XLA compiles it.
     """
 
-    def __init__(self, function: Callable, *signature: Any, compiled: bool = False) -> None:
-        def traced(*arguments: Any) -> Any:
-            token = _compiled.set(compiled)
-            try:
-                return function(*arguments)
-            finally:
-                _compiled.reset(token)
-
-        self._function = tf.function(traced, input_signature=signature, autograph=False, jit_compile=compiled or None)
+    def __init__(self, function: Callable, *signature: Any) -> None:
+        self._function = tf.function(function, input_signature=signature, autograph=False)
 
     @property
     def traces(self) -> int:
