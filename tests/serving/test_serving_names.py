@@ -6,7 +6,7 @@ import urllib.parse
 import pytest
 from live_server import JSON, echo, serving
 
-from transformer.serving.hosts import allowed_host
+from transformer.serving.config import allowed_host
 
 
 @pytest.fixture(scope="module")

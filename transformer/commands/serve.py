@@ -9,8 +9,7 @@ from pathlib import Path
 from transformer.commands.parser import Parser
 from transformer.commands.task_flag import add_task_flag, load_own_task
 from transformer.config.run import Config
-from transformer.serving.config import ServeConfig
-from transformer.serving.hosts import ANY_HOST, allowed_host
+from transformer.serving.config import ANY_HOST, ServeConfig, allowed_host
 from transformer.system.errors import UserError
 from transformer.system.interrupts import starting
 from transformer.system.messages import called, say

@@ -15,9 +15,8 @@ from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 
 from transformer.serving.batcher import Batcher, Busy, Failed, Late, Stopped
-from transformer.serving.config import ServeConfig
+from transformer.serving.config import LOCAL_HOSTS, ServeConfig
 from transformer.serving.guard import HEADERS, HEALTH, Guard, refusal, sendable
-from transformer.serving.hosts import LOCAL_HOSTS
 from transformer.serving.request_bodies import RETRY_LATER, BodyParser, BodyReader, short
 from transformer.serving.schemas import Health, Kind, Problem, TranslationAnswer, request_model
 

@@ -9,8 +9,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from transformer.serving.config import ServeConfig
-from transformer.serving.hosts import ANY_HOST, host_name
+from transformer.serving.config import ANY_HOST, ServeConfig, host_name
 from transformer.serving.request_bodies import RETRY_LATER, BodyReader, short
 from transformer.system.messages import one_line
 
