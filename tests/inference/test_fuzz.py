@@ -67,7 +67,8 @@ def made_for_long_texts(kind):
     return Translator(*made(kind, max_positions=128), SearchConfig(beam_size=1, max_length=1), 128)
 
 
-@pytest.fixture(scope="module", params=KINDS)
+# The kind left for the slow run differs from the first in how it is learned, not in how it is searched.
+@pytest.fixture(scope="module", params=["unigram", "wordpiece", pytest.param("bpe", marks=pytest.mark.slow)])
 def translator(request):
     return Translator(*made(request.param), SearchConfig(beam_size=2, max_length=3), POSITIONS)
 
@@ -225,7 +226,8 @@ HUGE = {
 }
 
 
-@pytest.mark.parametrize("kind", ["unigram", "wordpiece"])
+# Sixteen times 100,000 characters take half a minute; half of them show what the fast run must show.
+@pytest.mark.parametrize("kind", ["unigram", pytest.param("wordpiece", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", HUGE)
 def test_a_hundred_thousand_characters(monkeypatch, kind, name):
     translator, text, seen, utf8 = made_for_long_texts(kind), HUGE[name], [], reading.utf8
@@ -275,6 +277,7 @@ print(json.dumps(sizes))
 """
 
 
+@pytest.mark.slow  # a process of its own that translates a million characters
 def test_memory_grows_in_proportion_to_the_text():
     path = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
     done = subprocess.run(
