@@ -127,6 +127,7 @@ def test_the_load_test_tells_right_from_wrong(monkeypatch):
     assert load.judge(load.Reply(bad, 200, b"{}", 0.1, 0), offline, 0.01) == "lost"
 
 
+@pytest.mark.slow  # a server and its clients in processes of their own, for a minute
 def test_a_server_under_load_answers_everyone_rightly_and_stops_at_sigterm(tmp_path):
     """The benchmark in small: a server process, clients of good and bad requests, attacks, SIGTERM."""
     model, tokenizers = spread_parts()
