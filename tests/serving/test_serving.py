@@ -288,6 +288,7 @@ def test_other_paths_and_methods(small, method, path, status):
     assert got == status and list(answer) == ["error"]
 
 
+@pytest.mark.parametrize("count", [25, pytest.param(200, marks=pytest.mark.slow)])  # each request is translated
 @pytest.mark.parametrize(
     "path, method, mode",
     [
@@ -296,12 +297,12 @@ def test_other_paths_and_methods(small, method, path, status):
         ("/health", "GET", GenerationMode.POSITIVE),
     ],
 )
-def test_nothing_that_the_schema_leads_to_makes_the_server_fail(live, path, method, mode):
+def test_nothing_that_the_schema_leads_to_makes_the_server_fail(live, path, method, mode, count):
     api = schemathesis.openapi.from_url(f"http://127.0.0.1:{live.port}/openapi.json")
 
     statuses = collections.Counter()
 
-    @settings(max_examples=200, deadline=None, database=None)
+    @settings(max_examples=count, deadline=None, database=None)
     @given(case=api[path][method].as_strategy(generation_mode=mode))
     def check(case):
         checks = [not_a_server_error, status_code_conformance, response_schema_conformance]
