@@ -100,8 +100,18 @@ def out(made):
     return made("sentencepiece")[1]
 
 
+SLOW = pytest.mark.slow  # a run, an export and a process for each; what the first of them shows, it shows of all parts
+
+
 @pytest.mark.parametrize(
-    "parts", [*zip(KINDS), ("sentencepiece", "rotary"), ("sentencepiece", "learned")], ids=":".join
+    "parts",
+    [
+        ("sentencepiece",),
+        *(pytest.param((k,), marks=SLOW) for k in KINDS if k != "sentencepiece"),
+        pytest.param(("sentencepiece", "rotary"), marks=SLOW),
+        pytest.param(("sentencepiece", "learned"), marks=SLOW),
+    ],
+    ids=":".join,
 )
 def test_a_process_without_this_package_translates_as_the_translator(made, parts, tmp_path):
     run, out = made(*parts)
