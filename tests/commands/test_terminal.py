@@ -118,6 +118,7 @@ def started(run, *words, **options):
     return subprocess.Popen(command, env=ENVIRONMENT, **options)
 
 
+@pytest.mark.slow  # two processes that import TensorFlow; the signals themselves are tested above
 def test_signals_to_a_process_of_its_own(run, tmp_path, handlers):
     (tmp_path / "in").write_text("sol mar rio\n" * 100_000, encoding="utf-8")
     files = ("--input", "in", "--output", "out")
@@ -184,12 +185,10 @@ class Session:
 
 
 def test_a_conversation(run, call, handlers):
-    """Line by line, with a history, and three ways to end."""
-    sessions = [Session(run) for _ in range(3)]
+    """Line by line, with a history, ended by Ctrl-D."""
+    first = Session(run)
     expected = call("sol mar", "")[1].split("\n")[0]
-    for session in sessions:
-        assert session.read(b": ") == "Type a sentence and press Enter; Ctrl-D ends.\npt > en: "
-    first, second, third = sessions
+    assert first.read(b": ") == "Type a sentence and press Enter; Ctrl-D ends.\npt > en: "
     answer = first.type(b"sol mar\n")
     assert answer.startswith("sol mar\n") and answer.endswith(f"\n{expected}\npt > en: ")
     again = first.type(b"\x1b[A\n")  # the key that goes back in the history
@@ -199,6 +198,12 @@ def test_a_conversation(run, call, handlers):
     code, told = first.leave(b"\x04")
     assert (code, told.strip()) == (0, "")
 
+
+@pytest.mark.slow  # two processes that import TensorFlow, beside the one above
+def test_other_ends_of_a_conversation(run, handlers):
+    second, third = sessions = [Session(run) for _ in range(2)]
+    for session in sessions:
+        session.read(b"pt > en: ")
     code, told = second.leave(b"sol\x03")
     assert code == 130 and told.split("\n")[-2:] == ["interrupted", ""] and "Traceback" not in told
 
@@ -287,6 +292,7 @@ def test_a_live_stream_reads_as_any_other(chunks):
         os.close(reader)
 
 
+@pytest.mark.slow  # three processes that import TensorFlow; nothing smaller has another locale
 def test_arguments_are_utf8_whatever_the_locale(run, call, tmp_path):
     (tmp_path / "não.txt").write_text("três\n", encoding="utf-8")
     words = ("--json", "três", "não.txt", "--prefix", "moon é")
