@@ -1,7 +1,9 @@
 """What all tests share: quiet TensorFlow, Ctrl-C, and where the data for experiments and the documents lie."""
 
+import gc
 import os
 import signal
+import sys
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before TensorFlow is imported
@@ -10,6 +12,18 @@ os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # as in the scripts, which 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
+
+
+def pytest_collection_modifyitems(items):
+    """Begin with the runs of training, the longest files, so that no process is left alone with one in the end."""
+    items.sort(key=lambda item: item.path.parent.name != "training")
+
+
+def pytest_collection_finish():
+    """Spare the search for garbage what was imported, a million objects; tracing a graph makes many more."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(10_000, 10, 10)
 
 
 @pytest.fixture(scope="session")
@@ -47,3 +61,23 @@ def handlers():
     yield
     for number, handler in before.items():
         signal.signal(number, handler)
+
+
+@pytest.fixture(autouse=True)
+def steps_given_back():
+    """Let the next test have the compiled steps of the trainers of this one; see shared_steps.py."""
+    shared_steps = sys.modules.get("shared_steps")
+    keep = shared_steps.taken() if shared_steps else set()  # those of a module's fixtures
+    yield
+    if shared_steps:
+        shared_steps.give_back(keep)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def memory_given_back():
+    """Drop a module's models and graphs behind it; those of half the modules together took more than 8 GB."""
+    yield
+    if "shared_steps" in sys.modules:
+        sys.modules["shared_steps"].forget()
+    if "keras" in sys.modules:
+        sys.modules["keras"].utils.clear_session()  # collects garbage too

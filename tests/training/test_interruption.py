@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 from conftest import ROOT
 from safetensors import safe_open
+from shared_steps import Trainer, give_back
 from tiny_run import tiny_config, write_corpus
 
 from transformer.checkpoints.arrays import model_variables
 from transformer.checkpoints.run import BEST, LAST, PREVIOUS, RunDirectory
 from transformer.system.errors import UserError
-from transformer.training.trainer import Trainer
 
 LENGTH = {"max_steps": 12, "validate_every": 6, "log_every": 5}
 RECIPE = {"schedule": "inverse_sqrt", "peak_learning_rate": 0.01, "averaging": 0.8}
@@ -28,6 +28,8 @@ def make(tmp_path_factory):
     data = write_corpus(folder)
 
     def make_trainer(run=None, **training):
+        if run:
+            give_back()  # whoever trained there before has ended
         config = tiny_config(folder, data, model={"dropout_rate": 0.2}, training={**LENGTH, **RECIPE, **training})
         return Trainer(config, run or RunDirectory(tmp_path_factory.mktemp("run") / "run"))
 
@@ -39,6 +41,7 @@ def whole(make):
     """An undisturbed run."""
     trainer = make()
     trainer.train()
+    give_back()
     return trainer
 
 
@@ -96,6 +99,7 @@ def test_a_signal_saves_the_step_at_hand_and_the_run_goes_on_as_if_nothing_had_b
         same_arrays(trainer.run.weights(which), whole.run.weights(which))
 
 
+@pytest.mark.slow  # a process that imports TensorFlow and trains; the signal itself is tested above
 def test_exit_codes_of_the_process(tmp_path):
     """`train.py` answers SIGTERM with code 143 and one line, and its run continues."""
     data = write_corpus(tmp_path)
@@ -327,6 +331,7 @@ def test_what_does_not_fit_is_left_and_told(make, whole, capsys):
     assert not run.path.exists()
 
 
+@pytest.mark.slow  # four processes, which import TensorFlow and trace the steps
 def test_three_kills_change_nothing(tmp_path):
     """The benchmark of 20 kills, in small."""
     command = [sys.executable, str(ROOT / "benchmarks" / "resume_exactness.py"), "--kills", "3", "--max-steps", "100"]
