@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
-
 from transformer.commands.parser import Parser
 from transformer.system.tensorflow import import_tensorflow
+from transformer.tasks import load_task
 
 
 def add_task_flag(parser: Parser) -> None:
@@ -22,4 +21,4 @@ def load_own_task(place: str | None) -> str | None:
     if place is None:
         return None
     import_tensorflow()
-    return importlib.import_module("transformer.tasks").load_task(place).name
+    return load_task(place).name
