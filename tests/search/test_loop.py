@@ -148,8 +148,8 @@ def test_padding_of_a_batch_changes_no_result(larger):
 class Scripted:
     """A model that says what a table says: `logits[step][last token]` is a row over the vocabulary.
 
-    The cache holds the tokens that were fed so far, a row for each hypothesis, and `pasts` what each hypothesis was fed
-    so far by those who wrote its tokens.
+    The cache holds the tokens that were fed so far, a column for each hypothesis, and `pasts` what each hypothesis was
+    fed so far by those who wrote its tokens.
     """
 
     def __init__(self, table):
@@ -159,22 +159,22 @@ class Scripted:
 
     def start(self, inputs, width, capacity):
         self.pasts = []
-        return inputs, [tf.zeros((len(inputs), width, capacity), tf.int32)]
+        return inputs, [tf.zeros((len(inputs), 1, capacity * width), tf.int32)]
 
     def step(self, ids, cache, position, memory, ancestry=None):
         self.steps += 1
         batch, width = ids.shape
         (fed,) = cache
+        capacity = fed.shape[2] // width
         if ancestry is None:
-            ancestry = np.broadcast_to(np.arange(width)[:, np.newaxis], fed.shape)
-        now = tf.one_hot(position, fed.shape[2], dtype=tf.int32) * ids[:, :, tf.newaxis]
+            ancestry = np.broadcast_to(np.arange(width)[:, np.newaxis], (batch, width, capacity))
+        now = tf.one_hot(position, capacity, dtype=tf.int32)[:, tf.newaxis] * ids[:, tf.newaxis]  # (B, T, W)
+        fed += tf.reshape(now, fed.shape)
+        written, upto = fed.numpy().reshape(batch, capacity, width), range(int(position) + 1)
         self.pasts.append(
-            [
-                [[int((fed + now)[b, ancestry[b, w, t], t]) for t in range(int(position) + 1)] for w in range(width)]
-                for b in range(batch)
-            ]
+            [[[int(written[b, t, ancestry[b, w, t]]) for t in upto] for w in range(width)] for b in range(batch)]
         )
-        return tf.gather(self.table[position], ids), [fed + now], None
+        return tf.gather(self.table[position], ids), [fed], None
 
 
 def table(vocabulary, **steps):
