@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from safetensors import safe_open
+from shared_steps import Trainer, give_back
 from tiny_run import tiny_config, write_corpus
 
 from transformer.checkpoints.run import BEST, LAST, RunDirectory
 from transformer.system.errors import UserError
-from transformer.training.trainer import Trainer
 
 LENGTH = {"max_steps": 12, "validate_every": 4, "log_every": 5}
 
@@ -33,6 +33,7 @@ def make(whole, tmp_path):
     """Return a function that makes a trainer of that run on files of its own, or goes on with the one there is."""
 
     def make_trainer(**changes):
+        give_back()  # whoever trained before has ended
         if not (tmp_path / "train.pt").exists():
             write_corpus(tmp_path)
         files = {split: [str(tmp_path / f"{split}.{code}") for code in ("pt", "en")] for split in ("train", "valid")}
