@@ -50,6 +50,7 @@ nb_ipywidgets_js = {}  # these would come from another host
 myst_enable_extensions = ["dollarmath"]
 myst_heading_anchors = 4  # as on GitHub
 
+suppress_warnings = ["ref.python"]  # an annotation names a class that two modules have; either is a right page
 default_role = "literal"  # docstrings quote code as `code`
 autodoc_inherit_docstrings = False  # of Keras: the class docstring owns the behaviour
 autodoc_preserve_defaults = True
