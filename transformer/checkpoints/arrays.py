@@ -3,8 +3,6 @@
 The format is safetensors.
 """
 
-from __future__ import annotations
-
 import contextlib
 import hashlib
 import json

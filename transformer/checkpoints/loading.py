@@ -1,7 +1,5 @@
 """From the files of a run to its task and its network."""
 
-from __future__ import annotations
-
 from concurrent.futures import ThreadPoolExecutor
 
 import keras

@@ -10,8 +10,6 @@ RUN/kept/                 weights of some validations, where they are to be aver
 RUN/metrics.jsonl         one JSON object a line
 """
 
-from __future__ import annotations
-
 import dataclasses
 import json
 import math

@@ -1,7 +1,5 @@
 """BLEU and chrF of files: `transformer evaluate HYP REF [REF ...] --target-language L`."""
 
-from __future__ import annotations
-
 import argparse
 from collections.abc import Sequence
 from pathlib import Path

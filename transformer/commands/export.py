@@ -4,8 +4,6 @@ transformer export RUN OUT --format savedmodel
 transformer export RUN OUT --format ctranslate2 --quantization int8
 """
 
-from __future__ import annotations
-
 import argparse
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """What the flags of other translation toolkits are called here."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Mapping
 
 from transformer.config.run import Config

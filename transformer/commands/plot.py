@@ -4,8 +4,6 @@ transformer plot runs/one runs/two              # their training curves, in curv
 transformer plot runs/one --sentence "Bom dia." --output attention.png
 """
 
-from __future__ import annotations
-
 import sys
 
 from transformer.commands.parser import Parser

@@ -1,7 +1,5 @@
 """Serve translations over HTTP: `transformer serve RUN`. Needs the extra `[serve]`."""
 
-from __future__ import annotations
-
 import dataclasses
 import gc
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The flag --task of commands that load a run."""
 
-from __future__ import annotations
-
 from transformer.commands.parser import Parser
 from transformer.system.tensorflow import import_tensorflow
 from transformer.tasks import load_task

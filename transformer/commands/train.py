@@ -1,7 +1,5 @@
 """`transformer train`: learn from examples, or continue an interrupted run."""
 
-from __future__ import annotations
-
 import shlex
 
 from transformer.commands.parser import Parser

@@ -1,7 +1,5 @@
 """`transformer translate`: sentences in, as many translations out."""
 
-from __future__ import annotations
-
 import argparse
 from typing import Any
 

@@ -1,7 +1,5 @@
 """What `transformer translate` does with a translator: lines in, as many lines out."""
 
-from __future__ import annotations
-
 import contextlib
 import dataclasses
 import io

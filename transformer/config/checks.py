@@ -1,7 +1,5 @@
 """Checks of settings, and what to say when one fails."""
 
-from __future__ import annotations
-
 import typing
 
 from transformer.system.errors import brief

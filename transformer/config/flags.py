@@ -1,7 +1,5 @@
 """From the flags of `train` to a config."""
 
-from __future__ import annotations
-
 import tomllib
 from argparse import Namespace
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """Named presets and TOML config files."""
 
-from __future__ import annotations
-
 import tomllib
 from pathlib import Path
 

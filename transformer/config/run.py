@@ -3,8 +3,6 @@
 Precedence, lowest first: the defaults of `config/sections.py`, a preset, a config file, flags (`--set` among them).
 """
 
-from __future__ import annotations
-
 import dataclasses
 import json
 import math
@@ -93,7 +91,7 @@ class Config:
         rule = f"at most {most} with the model's layers, d_model and max_positions (the search's cache would be larger)"
         require(self.search.beam_size <= most, "search.beam_size", rule, self.search.beam_size)
 
-    def override(self, changes: Mapping[str, Mapping[str, object]], origin: str = "config") -> Config:
+    def override(self, changes: Mapping[str, Mapping[str, object]], origin: str = "config") -> typing.Self:
         """Return a copy with `changes` ({section: {key: value}}) applied and validated.
 
         Raises:
@@ -114,7 +112,7 @@ class Config:
             except ValueError as error:
                 raise UserError(f"{origin}: [{name}] {error}") from None
         try:
-            return Config(**sections)
+            return dataclasses.replace(self, **sections)
         except ValueError as error:
             raise UserError(f"{origin}: {error}") from None
 
@@ -130,7 +128,7 @@ class Config:
         return json.dumps(self.to_dict(), indent=2, ensure_ascii=False) + "\n"
 
     @classmethod
-    def from_json(cls, text: str, origin: str = "config.json") -> Config:
+    def from_json(cls, text: str, origin: str = "config.json") -> typing.Self:
         """Read a config written by `to_json`; unknown keys are refused.
 
         Raises:

@@ -1,7 +1,5 @@
 """The sections of a config: frozen dataclasses, the only place with defaults of a run."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from transformer.config.checks import require, require_choice, require_positive, require_rate

@@ -1,7 +1,5 @@
 """The config of a run directory."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from transformer.config.run import Config

@@ -1,7 +1,5 @@
 """The settings of each task, which are the section [task] of a config."""
 
-from __future__ import annotations
-
 import dataclasses
 from dataclasses import dataclass
 

@@ -8,8 +8,6 @@ returns (the mean over all heads of the last layer).
 Axes: D model width, F feed-forward width, V vocabulary; `linear` weights are (out, in).
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType

@@ -6,8 +6,6 @@
 Axes: B sentences, S source tokens, N hypotheses returned, T output tokens, W beam size, V vocabulary.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from pathlib import Path
 

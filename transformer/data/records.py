@@ -1,7 +1,5 @@
 """Encoded examples on disk, made once for a corpus, its vocabularies and limits."""
 
-from __future__ import annotations
-
 import dataclasses
 import errno
 import hashlib
@@ -12,7 +10,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, Self
 
 import numpy as np
 import tensorflow as tf
@@ -40,7 +38,7 @@ class Rows(NamedTuple):
     left_out: dict[str, int]
 
     @classmethod
-    def kept(cls, columns: Mapping[str, Flat], keep: np.ndarray, otherwise: str) -> Rows:
+    def kept(cls, columns: Mapping[str, Flat], keep: np.ndarray, otherwise: str) -> Self:
         """Return those of N rows that are to be kept, (N,) booleans, and the reason why the others are not."""
         some = {name: (values[np.repeat(keep, lengths)], lengths[keep]) for name, (values, lengths) in columns.items()}
         return cls(some, {otherwise: int(np.sum(~keep))})

@@ -3,8 +3,6 @@
 Axes: B sentences, W hypotheses per sentence, T output tokens, S source tokens, H heads.
 """
 
-from __future__ import annotations
-
 import tensorflow as tf
 
 from transformer.ids import START_ID

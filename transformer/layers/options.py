@@ -1,9 +1,7 @@
 """The sizes and options of a layer, which stacks and models hand on."""
 
-from __future__ import annotations
-
 import dataclasses
-from typing import Any
+from typing import Any, Self
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,7 +33,7 @@ class LayerOptions:
     @classmethod
     def split(
         cls, d_model: int, num_heads: int, dff: int, rate: float, others: dict[str, Any]
-    ) -> tuple[LayerOptions, dict[str, Any]]:
+    ) -> tuple[Self, dict[str, Any]]:
         """Return the options, and which of the other arguments are none: those of the Keras class, such as `name`."""
         names = {field.name for field in dataclasses.fields(cls)}
         options = cls(d_model, num_heads, dff, rate, **{name: others[name] for name in others if name in names})

@@ -3,8 +3,6 @@
 Axes: B sentences, W hypotheses per sentence or beam size, V vocabulary, C candidates of a hypothesis.
 """
 
-from __future__ import annotations
-
 import tensorflow as tf
 
 from transformer.ids import END_ID, PAD_ID

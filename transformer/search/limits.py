@@ -1,7 +1,5 @@
 """How long outputs may get, and how many inputs are searched together."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 
 import numpy as np

@@ -4,8 +4,6 @@ Axes: B sentences, S source tokens, T output tokens that there are places for, t
 sentence, V vocabulary.
 """
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol

@@ -5,8 +5,6 @@ A rule is a function of a `Past` to a bool tensor that broadcasts to (B, W, V): 
 Axes: B sentences, W hypotheses per sentence, T output tokens, V vocabulary, P prefix tokens.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import NamedTuple
 

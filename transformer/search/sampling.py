@@ -3,8 +3,6 @@
 Axes: B sentences, W hypotheses per sentence, V vocabulary.
 """
 
-from __future__ import annotations
-
 import tensorflow as tf
 
 from transformer.ids import PAD_ID

@@ -3,8 +3,6 @@
 Axes: B sentences, S source tokens, T output tokens, W hypotheses per sentence, P prefix tokens.
 """
 
-from __future__ import annotations
-
 import collections
 import dataclasses
 import threading

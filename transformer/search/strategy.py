@@ -3,8 +3,6 @@
 Axes: B sentences, S source tokens, W hypotheses per sentence, V vocabulary.
 """
 
-from __future__ import annotations
-
 import abc
 from typing import NamedTuple
 

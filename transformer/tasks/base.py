@@ -3,8 +3,6 @@
 Axes: N rows of a buffer, B rows of a batch.
 """
 
-from __future__ import annotations
-
 import abc
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path

@@ -3,8 +3,6 @@
 Axes: B batch, S source, T target.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 

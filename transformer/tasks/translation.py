@@ -1,7 +1,5 @@
 """Translation: sentences of one language into another."""
 
-from __future__ import annotations
-
 import dataclasses
 import functools
 from collections.abc import Iterator, Mapping, Sequence

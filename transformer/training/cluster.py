@@ -1,7 +1,5 @@
 """The devices and processes that train one model together."""
 
-from __future__ import annotations
-
 import json
 import os
 

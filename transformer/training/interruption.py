@@ -1,11 +1,9 @@
 """Ctrl-C and SIGTERM during training: end after the step at hand, with everything saved."""
 
-from __future__ import annotations
-
 import signal
 import threading
 from types import FrameType
-from typing import Any
+from typing import Any, Self
 
 
 class Interruption:
@@ -20,7 +18,7 @@ class Interruption:
         self.signal: signal.Signals | None = None
         self._before: dict[signal.Signals, Any] = {}  # what handled them
 
-    def __enter__(self) -> Interruption:
+    def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():
             self._before = {number: signal.signal(number, self._note) for number in self._SIGNALS}
         return self

@@ -1,7 +1,5 @@
 """What a run tells of itself: JSON lines always, TensorBoard's event files on request."""
 
-from __future__ import annotations
-
 import json
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Adam as the trainer uses it: fused, with the schedule, weight decay and moving average that a config asks for."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from typing import Any

@@ -1,7 +1,5 @@
 """What a run needs before its first step: a corpus, vocabularies, stored rows, and its directory."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Callable
 from typing import NamedTuple

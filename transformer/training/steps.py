@@ -3,8 +3,6 @@
 Axes: B batch.
 """
 
-from __future__ import annotations
-
 import functools
 import math
 from collections.abc import Callable, Mapping, Sequence

@@ -1,7 +1,5 @@
 """The training loop: one optimizer step after another, validation, checkpoints, resume."""
 
-from __future__ import annotations
-
 import dataclasses
 import functools
 import time

@@ -1,7 +1,5 @@
 """Scores of validation examples, and the weights that had the best."""
 
-from __future__ import annotations
-
 import contextlib
 import dataclasses
 import functools

@@ -1,7 +1,5 @@
 """From a config to the sentence pairs that it names."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from transformer.config.run import Config

@@ -1,11 +1,10 @@
 """Lists of texts that a task learns, such as its classes or its characters, on disk and in memory."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Self
 
 from transformer.system.errors import UserError
 from transformer.system.files import own_path, parse_json, read_own, write_atomically
@@ -39,7 +38,7 @@ class Labels:
         write_atomically(own_path(folder, FILE), (json.dumps(self.lists, indent=2, ensure_ascii=False) + "\n").encode())
 
     @classmethod
-    def load(cls, folder: Path) -> Labels:
+    def load(cls, folder: Path) -> Self:
         """Read what `save` wrote.
 
         Raises:
