@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from conftest import ROOT
+from shared_steps import Trainer
 from tiny_run import tiny_config, write_corpus
 
 from transformer.checkpoints.loading import load
@@ -20,20 +21,23 @@ from transformer.system.errors import UserError
 from transformer.training import steps as steps_room
 from transformer.training import trainer as training_room
 from transformer.training.optimizer import build_optimizer, build_schedule, optimizer_warnings
-from transformer.training.trainer import Trainer
 
 PLAIN = {"schedule": "inverse_sqrt", "peak_learning_rate": 0.01, "clip_norm": 0.05}
 
 
 @pytest.fixture(scope="module")
 def make(tmp_path_factory):
-    """Return a function from settings of [training] to a trainer on one corpus, without dropout."""
+    """Return a function from settings of [training] to a trainer on one corpus, without dropout.
+
+    A new one has steps of its own, of which no graph has been made.
+    """
     folder = tmp_path_factory.mktemp("steps")
     data = write_corpus(folder)
 
-    def make_trainer(**training):
+    def make_trainer(new=False, **training):
         config = tiny_config(folder, data, model={"dropout_rate": 0.0}, training={**PLAIN, **training})
-        return Trainer(config, RunDirectory(tmp_path_factory.mktemp("run") / "run"))
+        kind = training_room.Trainer if new else Trainer
+        return kind(config, RunDirectory(tmp_path_factory.mktemp("run") / "run"))
 
     return make_trainer
 
@@ -85,7 +89,7 @@ def test_gradients_of_several_batches_sum_to_those_of_one_big_batch(make, some):
 
 
 def test_parallel_micro_batches_make_the_same_step(make, some):
-    one, two = make(), make()
+    one, two = make(new=True), make()
     one.steps.micro_batches = 1
     assert two.steps.micro_batches == 2
     a_row = {name: ids[:1] for name, ids in some[1].items()}  # leaves one micro-batch empty
@@ -249,7 +253,7 @@ def test_decay_spares_biases_and_norms(make, some):
 
 
 def test_graphs_are_made_once_whatever_the_shapes(make, some):
-    trainer = make()
+    trainer = make(new=True)
     for batch in some:
         trainer.steps.train([batch])
     assert len({tuple(part.shape for part in batch.values()) for batch in some}) > 2
@@ -259,7 +263,7 @@ def test_graphs_are_made_once_whatever_the_shapes(make, some):
 
 def test_graphs_that_are_made_again_and_again_are_refused(make, some, monkeypatch):
     monkeypatch.setattr(steps_room, "MOST_TRACES", 4)  # a count, a gradient, its mean, its use
-    trainer = make(bad_steps="skip")
+    trainer = make(new=True, bad_steps="skip")
     unbounded = tf.function(lambda batch, _: {"token": tf.constant(0.0 * batch["source_ids"].shape[1])})
     monkeypatch.setattr(trainer.steps, "gather_step", unbounded)
     with pytest.raises(RuntimeError, match="traced 5 times: a graph is made for each new shape"):
