@@ -20,10 +20,9 @@ def pytest_collection_modifyitems(items):
 
 
 def pytest_collection_finish():
-    """Spare the search for garbage what was imported, a million objects; tracing a graph makes many more."""
+    """Spare the search for garbage what was imported: a million objects."""
     gc.collect()
     gc.freeze()
-    gc.set_threshold(10_000, 10, 10)
 
 
 @pytest.fixture(scope="session")
