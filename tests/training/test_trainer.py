@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import tensorflow as tf
+from shared_steps import Trainer, give_back, taken
 from tiny_run import tiny_config, write_corpus
 
 from transformer.checkpoints.arrays import load_arrays, model_variables
@@ -21,7 +22,6 @@ from transformer.training import progress
 from transformer.training.optimizer import build_schedule
 from transformer.training.state import TrainingState
 from transformer.training.steps import Result
-from transformer.training.trainer import Trainer
 
 DROPOUT = {"dropout_rate": 0.1, "attention_dropout_rate": 0.1, "feed_forward_dropout_rate": 0.1}
 LENGTH = {"max_steps": 12, "validate_every": 6, "log_every": 2}
@@ -141,9 +141,10 @@ def test_averaged_weights_are_those_of_a_plain_loop_and_are_what_is_kept(whole):
 
 
 def test_an_interrupted_run_goes_on_bit_by_bit_and_may_grow(whole):
-    run = RunDirectory(whole.folder / "interrupted")
+    run, others = RunDirectory(whole.folder / "interrupted"), taken()
     before = train_and_watch(Trainer(whole.config, run), stop=9)
     assert len(before) == 9 and metrics(run)[-1]["step"] == 8
+    give_back(keep=others)
     longer = whole.config.override({"training": {"max_steps": 13}})
     resumed = Trainer(longer, run)
     assert resumed.state.step == 6 and resumed.state.best_step == 6
