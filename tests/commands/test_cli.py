@@ -14,6 +14,7 @@ import pytest
 from conftest import ROOT
 from safetensors import safe_open
 from safetensors.numpy import save_file
+from shared_steps import Trainer, give_back
 
 from transformer.checkpoints.arrays import model_variables, save_arrays
 from transformer.checkpoints.run import RunDirectory
@@ -58,6 +59,7 @@ log_every = 1
 
 def call(capsys, script, *words):
     """Return exit code, stdout and stderr of a script's `main`."""
+    give_back()  # whoever trained before has ended
     try:
         code = script.main([str(word) for word in words])
     except SystemExit as stopped:
@@ -91,6 +93,7 @@ def work(tmp_path, monkeypatch):
     """Stand in an empty folder, with caches of its own."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("TRANSFORMER_CACHE", str(tmp_path / ".cache"))
+    monkeypatch.setattr("transformer.training.trainer.Trainer", Trainer)
     return tmp_path
 
 
@@ -110,6 +113,7 @@ def trained(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.setenv("TRANSFORMER_CACHE", str(folder / ".cache"))
+        patch.setattr("transformer.training.trainer.Trainer", Trainer)
         write(folder / "train.pt", *(source for source, _ in PAIRS))
         write(folder / "train.en", *(target for _, target in PAIRS))
         (folder / "config.toml").write_text(CONFIG, encoding="utf-8")
