@@ -252,9 +252,9 @@ def test_weights_of_another_architecture_are_refused(run):
 def test_places_that_hold_no_run(tmp_path):
     missing = RunDirectory(tmp_path / "missing")
     assert not missing.exists()
-    assert f"there is no run directory {missing.path}" in failure(missing.load)
+    assert f"there is no run directory {missing.path}" in failure(load, missing)
     long = RunDirectory("a" * 300)
-    assert failure(long.load) == f"cannot read run directory {long.path}: File name too long; name another one"
+    assert failure(load, long) == f"cannot read run directory {long.path}: File name too long; name another one"
 
     (tmp_path / "file").write_text("text")
     assert "is a file; choose another --run" in failure(RunDirectory(tmp_path / "file").exists)
