@@ -83,7 +83,7 @@ def check_alike(ours, theirs):
         ({"norm_first": True, "embeddings": "target"}, {"joint": False, "tokenizer": "wordpiece"}, 0.28),
         ({"norm_first": True, "embeddings": "shared"}, {}, 0.35),
         ({"positions": "rotary", "embeddings": "shared"}, {}, 0.35),
-        ({"positions": "learned", "embeddings": "shared"}, {}, 0.35),
+        ({"positions": "learned", "embeddings": "shared"}, {}, 0.42),
     ],
 )
 def test_every_architecture_translates_alike(tmp_path, model, text, end):
