@@ -20,7 +20,7 @@ from transformer.ids import END_ID, START_ID
 from transformer.models.transformer import Transformer
 from transformer.search.loop import Hypotheses, decode
 from transformer.search.sampling import Sample
-from transformer.search.strategy import IMPOSSIBLE, Choice
+from transformer.search.strategy import IMPOSSIBLE, Choice, Step
 
 
 class Epsilon(Sample):
@@ -40,10 +40,10 @@ class Epsilon(Sample):
         super().__init__(width, **options)
         self.epsilon = epsilon
 
-    def choose(self, logits: tf.Tensor, normalisers: tf.Tensor, *rest: Any) -> Choice:
-        likeliest = tf.reduce_max(logits, axis=-1, keepdims=True)  # (B, W, 1)
-        least = tf.minimum(normalisers + math.log(self.epsilon), likeliest)
-        return super().choose(tf.where(logits < least, IMPOSSIBLE, logits), normalisers, *rest)
+    def choose(self, step: Step) -> Choice:
+        likeliest = tf.reduce_max(step.logits, axis=-1, keepdims=True)  # (B, W, 1)
+        least = tf.minimum(step.normalisers + math.log(self.epsilon), likeliest)
+        return super().choose(step._replace(logits=tf.where(step.logits < least, IMPOSSIBLE, step.logits)))
 
 
 def main() -> Hypotheses:

@@ -8,6 +8,7 @@ import tensorflow as tf
 from conftest import ROOT
 
 from transformer.models.transformer import Transformer
+from transformer.search.strategy import Step
 
 
 def example(name):
@@ -58,9 +59,8 @@ def test_only_tokens_of_enough_probability_are_drawn_and_in_their_proportions(st
     probabilities, draws, shift = np.array([0.5, 0.3, 0.15, 0.05]), 4000, 7.0  # logits are shifted log-probabilities
     logits = tf.fill((1, draws, 1), shift) + tf.constant(np.log(probabilities), tf.float32)
     nothing = tf.zeros((1, draws))
-    choice = strategy.Epsilon(draws, epsilon, seed=3).choose(
-        logits, tf.fill((1, draws, 1), shift), nothing, nothing + 1, nothing > 0, tf.constant(0), 0.0
-    )
+    step = Step(logits, tf.fill((1, draws, 1), shift), nothing, nothing + 1, nothing > 0, tf.constant(0), 0.0)
+    choice = strategy.Epsilon(draws, epsilon, seed=3).choose(step)
     drawn = choice.token.numpy()[0]
     shares = np.where(np.arange(4) < tokens, probabilities, 0) / probabilities[:tokens].sum()
     deviations = (shares * (1 - shares) / draws) ** 0.5

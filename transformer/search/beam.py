@@ -6,7 +6,7 @@ Axes: B sentences, W hypotheses per sentence or beam size, V vocabulary, C candi
 import tensorflow as tf
 
 from transformer.ids import END_ID, PAD_ID
-from transformer.search.strategy import IMPOSSIBLE, Choice, Strategy, length_penalty
+from transformer.search.strategy import IMPOSSIBLE, Choice, Step, Strategy, length_penalty
 
 GROUP = 100  # tokens that `likeliest` looks at together
 
@@ -38,32 +38,27 @@ class Beam(Strategy):
     def score(self, log_probabilities: tf.Tensor, lengths: tf.Tensor) -> tf.Tensor:
         return log_probabilities / length_penalty(lengths, self.alpha, self.form)
 
-    def choose(
-        self,
-        logits: tf.Tensor,
-        normalisers: tf.Tensor,
-        log_probabilities: tf.Tensor,
-        lengths: tf.Tensor,
-        finished: tf.Tensor,
-        position: tf.Tensor,
-        bonus: tf.Tensor | float,
-    ) -> Choice:
-        batch, width = tf.shape(logits)[0], logits.shape[1] or tf.shape(logits)[1]
+    def choose(self, step: Step) -> Choice:
         # More of one hypothesis cannot be among the W best of all.
-        candidates = min(self.candidates, logits.shape[-1] or self.candidates)
-        likely, tokens = likeliest(logits, candidates)  # (B, W, C)
+        candidates = min(self.candidates, step.logits.shape[-1] or self.candidates)
+        likely, tokens = likeliest(step.logits, candidates)  # (B, W, C)
         # A finished hypothesis has one candidate.
         frozen = tf.where(tf.range(candidates) == 0, 0.0, IMPOSSIBLE)
-        gains = tf.where(finished[:, :, tf.newaxis], frozen, likely - normalisers)
-        tokens = tf.where(finished[:, :, tf.newaxis], PAD_ID, tokens)
-        bonus = tf.zeros_like(log_probabilities) + bonus
-        penalised = self.score(log_probabilities[:, :, tf.newaxis] + gains, lengths[:, :, tf.newaxis])
-        penalised += bonus[:, :, tf.newaxis]
-        _, best = tf.math.top_k(tf.reshape(penalised, (batch, width * candidates)), self.width)  # (B, W)
-        token, gain = (
-            tf.gather(tf.reshape(part, (batch, width * candidates)), best, batch_dims=1) for part in (tokens, gains)
-        )
-        return Choice(best // candidates, token, gain)
+        gains = tf.where(step.finished[:, :, tf.newaxis], frozen, likely - step.normalisers)
+        tokens = tf.where(step.finished[:, :, tf.newaxis], PAD_ID, tokens)
+        bonus = tf.zeros_like(step.log_probabilities) + step.bonus
+        reached = step.log_probabilities[:, :, tf.newaxis] + gains
+        penalised = self.score(reached, step.lengths[:, :, tf.newaxis]) + bonus[:, :, tf.newaxis]
+        return _best(penalised, tokens, gains, self.width)
+
+
+def _best(scores: tf.Tensor, tokens: tf.Tensor, gains: tf.Tensor, count: tf.Tensor | int) -> Choice:
+    """Return the `count` candidates with the highest scores: (B, W, C) each -> (B, count) each."""
+    shape = tf.shape(scores)
+    scores, tokens, gains = (tf.reshape(part, (shape[0], shape[1] * shape[2])) for part in (scores, tokens, gains))
+    _, best = tf.math.top_k(scores, count)
+    token, gain = (tf.gather(part, best, batch_dims=1) for part in (tokens, gains))
+    return Choice(best // shape[2], token, gain)
 
 
 def likeliest(logits: tf.Tensor, count: int) -> tuple[tf.Tensor, tf.Tensor]:
@@ -81,7 +76,7 @@ def likeliest(logits: tf.Tensor, count: int) -> tuple[tf.Tensor, tf.Tensor]:
         logits = tf.pad(logits, [[0, 0], [0, 0], [0, missing]], constant_values=2 * IMPOSSIBLE)
     table = tf.reshape(logits, (-1, groups, GROUP))  # (B * W, groups, GROUP)
     _, best = tf.math.top_k(tf.reduce_max(table, axis=2), count)  # (B * W, C)
-    # A product with ones and zeros picks the groups: XLA would gather them one by one.
+    # A matrix multiplication with ones and zeros picks the groups: XLA would gather them one by one.
     rows = tf.matmul(tf.one_hot(best, groups), table)  # (B * W, C, GROUP)
     values, places = tf.math.top_k(tf.reshape(rows, (-1, width, count * GROUP)), count)
     chosen = tf.gather(tf.reshape(best, (-1, width, count)), places // GROUP, batch_dims=2)
@@ -99,9 +94,7 @@ class Aside(Beam):
 
     Args:
         beam_size: W.
-        alpha: exponent of `length_penalty`.
-        form: of `length_penalty`.
-        most: upper bound of W, where W is a tensor.
+        alpha, form, most: see `Beam`.
 
     Source: CTranslate2 4.8's beam search with patience 1; Kasai et al. 2022 ("first come, first served").
     """
@@ -112,35 +105,21 @@ class Aside(Beam):
         super().__init__(2 * beam_size, alpha, form, 2 * most)
         self.beam_size = beam_size
 
-    def choose(
-        self,
-        logits: tf.Tensor,
-        normalisers: tf.Tensor,
-        log_probabilities: tf.Tensor,
-        lengths: tf.Tensor,
-        finished: tf.Tensor,
-        position: tf.Tensor,
-        bonus: tf.Tensor | float,
-    ) -> Choice:
-        batch, beam, places = tf.shape(logits)[0], self.beam_size, tf.range(self.width)
-        over = tf.reduce_all(finished[:, :beam], axis=1, keepdims=True)  # (B, 1)
-        count = min(self.candidates, logits.shape[-1])
-        likely, tokens = likeliest(logits[:, :beam], count)  # (B, W, C)
-        gains = likely - normalisers[:, :beam]
-        reached = log_probabilities[:, :beam, tf.newaxis] + gains
-        _, best = tf.math.top_k(tf.reshape(reached, (batch, beam * count)), 2 * beam)  # (B, 2 W)
-        tokens, gains = (
-            tf.gather(tf.reshape(part, (batch, beam * count)), best, batch_dims=1) for part in (tokens, gains)
-        )
+    def choose(self, step: Step) -> Choice:
+        batch, beam, places = tf.shape(step.logits)[0], self.beam_size, tf.range(self.width)
+        over = tf.reduce_all(step.finished[:, :beam], axis=1, keepdims=True)  # (B, 1)
+        likely, tokens = likeliest(step.logits[:, :beam], min(self.candidates, step.logits.shape[-1]))  # (B, W, C)
+        gains = likely - step.normalisers[:, :beam]
+        best = _best(step.log_probabilities[:, :beam, tf.newaxis] + gains, tokens, gains, 2 * beam)  # (B, 2 W) each
         # The options: to stay aside, for each of the last W, which are empty places at first; then the candidates.
-        nothing = tf.fill((batch, beam), tf.where(position == 0, END_ID, PAD_ID))
-        parents = tf.concat([tf.tile(places[tf.newaxis, beam:], (batch, 1)), best // count], axis=1)  # (B, 3 W)
-        tokens = tf.concat([nothing, tokens], axis=1)
-        gains = tf.concat([tf.zeros((batch, beam)), gains], axis=1)
+        nothing = tf.fill((batch, beam), tf.where(step.position == 0, END_ID, PAD_ID))
+        parents = tf.concat([tf.tile(places[tf.newaxis, beam:], (batch, 1)), best.parent], axis=1)  # (B, 3 W)
+        tokens = tf.concat([nothing, best.token], axis=1)
+        gains = tf.concat([tf.zeros((batch, beam)), best.gain], axis=1)
 
-        totals = tf.gather(log_probabilities, parents, batch_dims=1) + gains
-        scores = self.score(totals, tf.gather(lengths, parents, batch_dims=1))
-        scores += tf.gather(tf.zeros_like(log_probabilities) + bonus, parents, batch_dims=1)
+        totals = tf.gather(step.log_probabilities, parents, batch_dims=1) + gains
+        scores = self.score(totals, tf.gather(step.lengths, parents, batch_dims=1))
+        scores += tf.gather(tf.zeros_like(step.log_probabilities) + step.bonus, parents, batch_dims=1)
         option = tf.range(3 * beam)
         ends = (tokens == END_ID) & (option >= beam)
         complete = (option < beam) | (ends & (option < 2 * beam) & ~over)

@@ -5,27 +5,23 @@ sentence, V vocabulary.
 """
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import tensorflow as tf
 
 from transformer.ids import END_ID, PAD_ID, START_ID
 from transformer.search.rules import Past, Rule, never_special
-from transformer.search.strategy import IMPOSSIBLE, Strategy, coverage_penalty
+from transformer.search.strategy import IMPOSSIBLE, Step, Strategy, coverage_penalty
 from transformer.system.graphs import compiled as compiled_by_xla
 
 FIRST_CAPACITY = 32  # tokens that the cache has places for at first; they double when they are used up
 
 
 class Generative(Protocol):
-    """What the search asks of a network.
+    """What the search asks of a network."""
 
-    Attributes:
-        vocab_size: V.
-    """
-
-    vocab_size: int
+    vocab_size: int  # V
 
     def start(self, inputs: tf.Tensor, width: tf.Tensor | int, capacity: tf.Tensor | int) -> tuple[Any, Any]:
         """Return what `step` needs of the inputs at every token, and a cache for `capacity` tokens.
@@ -55,23 +51,14 @@ class Generative(Protocol):
 
 
 class Hypotheses(NamedTuple):
-    """What a search returns, best hypothesis first.
+    """What a search returns, best hypothesis first."""
 
-    Attributes:
-        ids: (B, W, T) int32, without the start token; the end token is kept, pad id 0 after it.
-        scores: (B, W) by which they are ordered: those of the strategy, and the coverage penalty.
-        log_probabilities: (B, W) summed over tokens, the end token included, in nats.
-        token_log_probabilities: (B, W, T) of each token, 0 after the last.
-        lengths: (B, W) int32, tokens including the end token.
-        finished: (B, W) bool, False where the longest length cut a hypothesis off.
-    """
-
-    ids: tf.Tensor
-    scores: tf.Tensor
-    log_probabilities: tf.Tensor
-    token_log_probabilities: tf.Tensor
-    lengths: tf.Tensor
-    finished: tf.Tensor
+    ids: tf.Tensor  # (B, W, T) int32, without the start token; the end token is kept, pad id 0 after it
+    scores: tf.Tensor  # (B, W) by which they are ordered: those of the strategy, and the coverage penalty
+    log_probabilities: tf.Tensor  # (B, W) summed over tokens, the end token included, in nats
+    token_log_probabilities: tf.Tensor  # (B, W, T) of each token, 0 after the last
+    lengths: tf.Tensor  # (B, W) int32, tokens including the end token
+    finished: tf.Tensor  # (B, W) bool, False where the longest length cut a hypothesis off
 
 
 class State(NamedTuple):
@@ -129,16 +116,7 @@ def decode(
         grown = _with_capacity(State(*parts), tf.maximum(first, 2 * State(*parts).capacity))
         return _advance(models, inputs, memories, limits, strategy, rules, coverage, grown)
 
-    state = State(
-        *tf.while_loop(
-            lambda *parts: ~tf.reduce_all(State(*parts).finished),
-            whole(go_on),
-            state,
-            shape_invariants=tf.nest.map_structure(_open_axes, state),
-            parallel_iterations=1,
-        )
-    )
-    return _finish(inputs, strategy, coverage, state)
+    return _finish(inputs, strategy, coverage, _until_finished(whole(go_on), state))
 
 
 def _begin(models: Sequence[Generative], inputs: tf.Tensor, strategy: Strategy, coverage: float) -> tuple[list, State]:
@@ -202,7 +180,7 @@ def _advance(
             covered += tf.where(s.finished[:, :, tf.newaxis], 0.0, weights)
         lengths = s.lengths + tf.cast(~s.finished, tf.int32)
         bonus = coverage_penalty(covered, coverage, real) if coverage else 0.0
-        choice = strategy.choose(logits, normalisers, s.log_probabilities, lengths, s.finished, s.position, bonus)
+        choice = strategy.choose(Step(logits, normalisers, s.log_probabilities, lengths, s.finished, s.position, bonus))
 
         def follow(part: tf.Tensor) -> tf.Tensor:
             return tf.gather(part, choice.parent, batch_dims=1) if strategy.branches else part
@@ -221,21 +199,25 @@ def _advance(
             caches,
         )
 
+    return _until_finished(expand, state, capacity)
+
+
+def _until_finished(body: Callable[..., State], state: State, capacity: tf.Tensor | int = tf.int32.max) -> State:
+    """Return the state that `body` makes of a state, again and again, until all is finished or no place is left."""
+
+    def shape(part: tf.Tensor) -> tf.TensorShape:
+        """Leave the first and third axis open: B, and T or S."""
+        return tf.TensorShape([None if axis in (0, 2) else size for axis, size in enumerate(part.shape)])
+
     return State(
         *tf.while_loop(
             lambda *parts: (parts[0] < capacity) & ~tf.reduce_all(State(*parts).finished),
-            expand,
+            body,
             state,
-            shape_invariants=tf.nest.map_structure(_open_axes, state),
+            shape_invariants=tf.nest.map_structure(shape, state),
             parallel_iterations=1,
         )
     )
-
-
-def _open_axes(part: tf.Tensor) -> tf.TensorShape:
-    """Return the shape of a part of the state or memory with its first and third axis, B and T or S, left open."""
-    rank = part.shape.rank
-    return tf.TensorShape([None if axis in (0, 2) else size for axis, size in enumerate(part.shape)] if rank else [])
 
 
 def _finish(inputs: tf.Tensor, strategy: Strategy, coverage: float, state: State) -> Hypotheses:

@@ -15,17 +15,11 @@ from transformer.ids import END_ID, PAD_ID, START_ID, UNKNOWN_ID
 
 
 class Past(NamedTuple):
-    """What a rule may look at.
+    """What a rule may look at."""
 
-    Attributes:
-        ids: (B, W, T) int32, tokens chosen so far, pad id 0 from `position` on.
-        position: scalar int32, index of the next token.
-        vocabulary: V.
-    """
-
-    ids: tf.Tensor
-    position: tf.Tensor
-    vocabulary: int
+    ids: tf.Tensor  # (B, W, T) int32, tokens chosen so far, pad id 0 from `position` on
+    position: tf.Tensor  # scalar int32, index of the next token
+    vocabulary: int  # V
 
 
 Rule = Callable[[Past], tf.Tensor]

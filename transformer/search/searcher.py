@@ -103,12 +103,7 @@ class Searcher:
         )
 
     def _run(
-        self,
-        compiled: bool,
-        source_ids: np.ndarray,
-        limits: np.ndarray,
-        least: np.ndarray,
-        prefix: np.ndarray | None,
+        self, compiled: bool, source_ids: np.ndarray, limits: np.ndarray, least: np.ndarray, prefix: np.ndarray | None
     ) -> Hypotheses:
         graph = self._graph(compiled, prefix is not None)
         if prefix is None:
@@ -169,10 +164,7 @@ def _wider(part: np.ndarray, length: int) -> np.ndarray:
 
 
 def strategy_for(
-    search: SearchConfig,
-    width: tf.Tensor | int | None = None,
-    alpha: tf.Tensor | float | None = None,
-    most: int = 0,
+    search: SearchConfig, width: tf.Tensor | int | None = None, alpha: tf.Tensor | float | None = None, most: int = 0
 ) -> Strategy:
     """Return what a config asks for.
 

@@ -11,18 +11,24 @@ import tensorflow as tf
 IMPOSSIBLE = -1e9  # log-probability of what must not be chosen; finite, so that differences stay numbers
 
 
+class Step(NamedTuple):
+    """What the next tokens are chosen from."""
+
+    logits: tf.Tensor  # (B, W, V), forbidden tokens at `IMPOSSIBLE` or below
+    normalisers: tf.Tensor  # (B, W, 1); a token's log-probability is its logit minus this
+    log_probabilities: tf.Tensor  # (B, W) of the hypotheses so far
+    lengths: tf.Tensor  # (B, W) tokens of a hypothesis with the next one, or all of a finished one
+    finished: tf.Tensor  # (B, W) bool; a finished hypothesis goes on with padding, at no cost
+    position: tf.Tensor  # scalar int32, index of the next token
+    bonus: tf.Tensor | float  # (B, W), added to the penalised log-probability in comparisons
+
+
 class Choice(NamedTuple):
-    """What was chosen for each hypothesis.
+    """What was chosen for each hypothesis."""
 
-    Attributes:
-        parent: (B, W) int32, the hypothesis that it goes on from.
-        token: (B, W) int32.
-        gain: (B, W) log-probability of the token after that hypothesis, in nats; 0 where it was finished before.
-    """
-
-    parent: tf.Tensor
-    token: tf.Tensor
-    gain: tf.Tensor
+    parent: tf.Tensor  # (B, W) int32, the hypothesis that it goes on from
+    token: tf.Tensor  # (B, W) int32
+    gain: tf.Tensor  # (B, W) log-probability of the token after `parent`, in nats; 0 where that was finished before
 
 
 def length_penalty(lengths: tf.Tensor, alpha: tf.Tensor | float, form: str = "gnmt") -> tf.Tensor:
@@ -47,15 +53,10 @@ def coverage_penalty(coverage: tf.Tensor, beta: float, real: tf.Tensor) -> tf.Te
 
 
 class Strategy(abc.ABC):
-    """Chooses the next tokens of W hypotheses.
+    """Chooses the next tokens of W hypotheses."""
 
-    Attributes:
-        width: W.
-        branches: whether a hypothesis may go on from another one.
-    """
-
-    width: int
-    branches: bool
+    width: int  # W
+    branches: bool  # whether a hypothesis may go on from another one
 
     @abc.abstractmethod
     def start(self, batch: tf.Tensor) -> tf.Tensor:
@@ -66,24 +67,5 @@ class Strategy(abc.ABC):
         """Return what hypotheses are ordered by, from their log-probabilities and their lengths of at least 1."""
 
     @abc.abstractmethod
-    def choose(
-        self,
-        logits: tf.Tensor,
-        normalisers: tf.Tensor,
-        log_probabilities: tf.Tensor,
-        lengths: tf.Tensor,
-        finished: tf.Tensor,
-        position: tf.Tensor,
-        bonus: tf.Tensor | float,
-    ) -> Choice:
-        """Choose.
-
-        Args:
-            logits: (B, W, V), forbidden tokens at `IMPOSSIBLE` or below.
-            normalisers: (B, W, 1); a token's log-probability is its logit minus this.
-            log_probabilities: (B, W) of the hypotheses so far.
-            lengths: (B, W) tokens of a hypothesis with the next one, or all of a finished one.
-            finished: (B, W) bool; a finished hypothesis goes on with padding, at no cost.
-            position: scalar int32, index of the next token.
-            bonus: (B, W), added to the penalised log-probability in comparisons.
-        """
+    def choose(self, step: Step) -> Choice:
+        """Return the next token of each hypothesis."""
