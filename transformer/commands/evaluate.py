@@ -78,15 +78,11 @@ def _evaluate(options: argparse.Namespace) -> None:
     check_language(options.target_language)
     with starting():
         import_tensorflow()
+        from transformer.data.examples.text_files import check_aligned
 
     hypotheses, *references = texts = [_read(path) for path in (options.hypotheses, *options.references)]
     for path, text in zip(options.references, references, strict=True):
-        if len(hypotheses) != len(text):
-            raise UserError(
-                f"{options.hypotheses} has {len(hypotheses)} lines and {path} has {len(text)}: line "
-                f"{min(len(hypotheses), len(text)) + 1} has no counterpart; line n of one must translate line n of "
-                "the other"
-            )
+        check_aligned(options.hypotheses, len(hypotheses), path, len(text))
     if options.tokenizer != "none":
         _warn_of_tokenised([options.hypotheses, *options.references], texts)
     scores = {
@@ -103,8 +99,7 @@ def _evaluate(options: argparse.Namespace) -> None:
 def _warn_of_tokenised(paths: Sequence[Path], texts: Sequence[Sequence[str]]) -> None:
     names = [str(path) for path, text in zip(paths, texts, strict=True) if looks_tokenised(text)]
     if names:
-        message = (
-            f"{' and '.join(names)}: {TOKENISED_LINES} lines or more end in ' .', as tokenised text does; score text "
-            "as people write it, or tokenised text on both sides with --tokenizer none"
+        say(
+            f"warning: {' and '.join(names)}: {TOKENISED_LINES} lines or more end in ' .', as tokenised text does; "
+            "score text as people write it, or tokenised text on both sides with --tokenizer none"
         )
-        say(f"warning: {message}")

@@ -62,11 +62,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def export(p: Parser, args: argparse.Namespace, search: dict[str, Any]) -> None:
-    """Write the export and print what it is.
-
-    Raises:
-        UserError: the run cannot be loaded or exported, or the directory cannot be written.
-    """
+    """Write the export and print what it is; a UserError tells what cannot be loaded, exported or written."""
     with starting():
         import_tensorflow()
         load_own_task(args.task)
@@ -90,12 +86,7 @@ def export(p: Parser, args: argparse.Namespace, search: dict[str, Any]) -> None:
             metadata = savedmodel.write(translator, draft, most)
         else:
             metadata = ctranslate2.write(translator, config, draft, args.quantization or QUANTIZATIONS[0])
-        metadata = {
-            "run": str(args.run),
-            "weights": args.weights,
-            "source_language": translator.reader.language,
-            **metadata,
-        }
-        describe(draft, {"format": args.format, **metadata})
+        origin = {"run": str(args.run), "weights": args.weights, "source_language": translator.reader.language}
+        describe(draft, {"format": args.format, **origin, **metadata})
     size = sum(path.stat().st_size for path in args.out.rglob("*") if path.is_file())
     print(one_line(f"{args.out}: {args.format}, {size / 1e6:.1f} MB"))

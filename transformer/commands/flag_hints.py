@@ -10,41 +10,38 @@ GPU = (
     " A GPU is used by itself where TensorFlow sees one: pip install 'transformer-reference[gpu]'; "
     "$CUDA_VISIBLE_DEVICES chooses among several"
 )
-RUN = ("--run", "RUN")
-# Names in OpenNMT, fairseq, Marian, Sockeye and Hugging Face: flags and arguments of ours in whose place they stand (a
-# script has some of them), or a setting. Settings that are called as they are here need no entry.
-OTHERS: dict[str, tuple[str, ...]] = {
-    **dict.fromkeys(("--lr", "--learning-rate", "--peak-lr"), ("training.peak_learning_rate",)),
-    **dict.fromkeys(
-        ("--epochs", "--num-epochs", "--max-epoch", "--num-train-epochs", "--max-update", "--max-updates")
-        + ("--train-steps", "--steps"),
-        ("--max-steps", "--max-minutes"),
-    ),
-    **dict.fromkeys(("--batch-size", "--mini-batch", "--batch"), ("data.batch_tokens",)),
-    **dict.fromkeys(("--model", "--model-dir", "--models"), (*RUN, "--preset")),
-    **dict.fromkeys(("--checkpoint", "--ckpt", "--path", "--model-path"), ("--init-from", *RUN)),
-    **dict.fromkeys(("--resume", "--restore-file", "--from-pretrained", "--train-from"), ("--init-from", *RUN)),
-    **dict.fromkeys(("--output-dir", "--save-dir", "--save", "--out-dir"), ("--output", "OUT", "--run")),
-    **dict.fromkeys(("--out", "--output-file", "-o", "--save-path"), ("--output", "OUT", "--run")),
-    **dict.fromkeys(
-        ("--file", "--input-file", "-i", "--src", "--text", "--filename"), ("--input", "--source", "--tsv", "HYP")
-    ),
-    **dict.fromkeys(("--tgt", "--trg", "--ref", "--reference"), ("--target", "REF")),
-    **dict.fromkeys(("--train", "--train-file", "--train-data", "--train-sets"), ("--source", "--tsv", "--dataset")),
-    **dict.fromkeys(("--src-lang", "--source-lang", "-s"), ("--source-language",)),
-    **dict.fromkeys(("--tgt-lang", "--target-lang", "-t", "--language"), ("--target-language",)),
-    **dict.fromkeys(("--beam", "--num-beams", "-b"), ("--beam-size",)),
-    **dict.fromkeys(("--nbest", "--num-return-sequences"), ("--n-best",)),
-    **dict.fromkeys(("--lenpen", "--alpha", "--normalize"), ("--length-penalty",)),
-    **dict.fromkeys(("--fp16", "--bf16", "--amp", "--mixed-precision"), ("--precision",)),
-    **dict.fromkeys(("--layers", "--num-hidden-layers", "--enc-layers"), ("model.num_layers",)),
-    **dict.fromkeys(("--heads", "--nhead"), ("model.num_heads",)),
-    **dict.fromkeys(("--hidden-size", "--dim", "--rnn-size", "--dim-model"), ("model.d_model",)),
-    **dict.fromkeys(("--dropout",), ("model.dropout_rate",)),
-    **dict.fromkeys(("--vocab-size",), ("text.vocabulary_size",)),
-    **dict.fromkeys(("--warmup", "--warmup-updates"), ("training.warmup_steps",)),
-    **dict.fromkeys(("--update-freq", "--accum-count", "--gradient-accumulation-steps"), ("training.accumulate",)),
-    **dict.fromkeys(("--early-stopping",), ("training.patience",)),
+# Flags and arguments of ours (a script has some of them), or a setting, and the names that OpenNMT, fairseq, Marian,
+# Sockeye and Hugging Face have for them. Settings that are called as they are here need no entry.
+_TABLE = """
+training.peak_learning_rate: --lr --learning-rate --peak-lr
+--max-steps --max-minutes: --epochs --num-epochs --max-epoch --num-train-epochs
+--max-steps --max-minutes: --max-update --max-updates --train-steps --steps
+data.batch_tokens: --batch-size --mini-batch --batch
+--run RUN --preset: --model --model-dir --models
+--init-from --run RUN: --checkpoint --ckpt --path --model-path --resume --restore-file --from-pretrained --train-from
+--output OUT --run: --output-dir --save-dir --save --out-dir --out --output-file -o --save-path
+--input --source --tsv HYP: --file --input-file -i --src --text --filename
+--target REF: --tgt --trg --ref --reference
+--source --tsv --dataset: --train --train-file --train-data --train-sets
+--source-language: --src-lang --source-lang -s
+--target-language: --tgt-lang --target-lang -t --language
+--beam-size: --beam --num-beams -b
+--n-best: --nbest --num-return-sequences
+--length-penalty: --lenpen --alpha --normalize
+--precision: --fp16 --bf16 --amp --mixed-precision
+model.num_layers: --layers --num-hidden-layers --enc-layers
+model.num_heads: --heads --nhead
+model.d_model: --hidden-size --dim --rnn-size --dim-model
+model.dropout_rate: --dropout
+text.vocabulary_size: --vocab-size
+training.warmup_steps: --warmup --warmup-updates
+training.accumulate: --update-freq --accum-count --gradient-accumulation-steps
+training.patience: --early-stopping
+"""
+OTHERS = {
+    flag: tuple(ours.split())
+    for ours, _, theirs in (row.partition(": ") for row in _TABLE.strip().splitlines())
+    for flag in theirs.split()
 }
 GPU_FLAGS = ("--gpu", "--gpus", "--gpu-ranks", "--device", "--devices", "--cuda", "--num-gpus", "--use-gpu")
 HELP = ("-h", "--help")

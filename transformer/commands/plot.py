@@ -8,10 +8,8 @@ import sys
 
 from transformer.commands.parser import Parser
 from transformer.commands.task_flag import add_task_flag, load_own_task
-from transformer.plots.heat_maps import attention_map
 from transformer.plots.runs import training_curves
 from transformer.plots.style import need_matplotlib
-from transformer.system.errors import UserError
 from transformer.system.interrupts import starting
 from transformer.system.messages import called, for_terminal, say, utf8
 from transformer.system.process import exit_code
@@ -50,23 +48,19 @@ def main(argv: list[str] | None = None) -> int:
 
     def job() -> None:
         need_matplotlib()  # before the translation
-        draw()
-        say(f"{picture} is drawn")
-
-    def draw() -> None:
         if args.sentence is None:
             training_curves(args.runs, picture)
-            return
-        with starting():
-            import_tensorflow()
-            load_own_task(args.task)
-            from transformer.inference.translator import Translator
+        else:
+            with starting():
+                import_tensorflow()
+                load_own_task(args.task)
+                from transformer.commands.translate_lines import draw
+                from transformer.inference.translator import Translator
 
-        translator = Translator.load(args.runs[0])
-        best = translator.translate([sentence], with_attention=True, with_heads=args.heads)[0][0]
-        if best.attention is None:
-            raise UserError("an empty text, or one that is longer than the model reads, has no attention map")
-        attention_map(best, picture, args.heads, args.alignment)
-        print(for_terminal(best.text, sys.stdout))
+            translator = Translator.load(args.runs[0])
+            best = translator.translate([sentence], with_attention=True, with_heads=args.heads)[0][0]
+            draw(best, picture, args.heads, args.alignment)
+            print(for_terminal(best.text, sys.stdout))
+        say(f"{picture} is drawn")
 
     return exit_code(job)

@@ -8,20 +8,20 @@ from transformer.config.run import Config
 from transformer.system.errors import UserError
 
 SEARCH = (  # fields of `SearchConfig` that have a flag: type, letter, help
-    ("beam_size", int, "N", "hypotheses kept, or samples drawn; 1 is greedy (default: the run's)"),
+    ("beam_size", int, "N", "hypotheses kept, or samples; 1 is greedy (default: the run's)"),
     ("length_penalty", float, "A", "exponent of the length penalty; 0: none"),
     ("penalty", str, "FORM", "'gnmt': ((5 + length) / 6)^A, 'length': length^A"),
     ("coverage_penalty", float, "B", "weight of the coverage penalty; 0: none"),
     ("finished", str, "HOW", "finished hypotheses 'compete' for places in the beam or stand 'aside'"),
     ("min_length", int, "N", "shortest output in tokens"),
-    ("min_length_ratio", float, "R", "shortest output, in lengths of the sentence"),
+    ("min_length_ratio", float, "R", "shortest output, as a multiple of the source length"),
     ("max_length", int, "N", "longest output in tokens"),
-    ("max_length_ratio", float, "R", "longest output, in lengths of the sentence"),
-    ("no_repeat_ngram", int, "N", "write no N tokens twice"),
-    ("temperature", float, "T", "above 0: draw tokens at this temperature instead of searching"),
-    ("top_k", int, "K", "draw from the K likeliest tokens"),
-    ("top_p", float, "P", "draw from the likeliest tokens with this probability together"),
-    ("seed", int, "N", "of drawing"),
+    ("max_length_ratio", float, "R", "longest output, as a multiple of the source length"),
+    ("no_repeat_ngram", int, "N", "let no n-gram of N tokens occur twice"),
+    ("temperature", float, "T", "above 0: sample tokens at this temperature instead of searching"),
+    ("top_k", int, "K", "sample from the K likeliest tokens"),
+    ("top_p", float, "P", "sample from the likeliest tokens with this probability together"),
+    ("seed", int, "N", "of sampling"),
     ("cut", str, "WHAT", "translate 'sentences' one by one, or cut 'long' texts alone, which the model cannot read"),
 )
 

@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import dataclasses
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from transformer.commands.parser import Parser
 from transformer.commands.task_flag import add_task_flag, load_own_task
-from transformer.config.sections import SearchConfig
 from transformer.ids import END_ID, PAD_ID, START_ID, UNKNOWN_ID
 from transformer.system.errors import UserError
 from transformer.system.interrupts import starting
@@ -33,24 +32,24 @@ DRAWN = 50 * SENTENCES  # random sentences, of which a model with few positions 
 PADDING = 7  # tokens by which a sentence and its translation are padded, where there are positions for them
 TOGETHER = 64  # sentences given to the export at once
 TOLERANCE = 1e-3  # nats of a token's log-probability; float32 leaves some 1e-5
+# Settings without sampling and rules, under which a sentence is translated as it is.
+PLAIN_SEARCH = {"temperature": 0.0, "no_repeat_ngram": 0, "min_length": 0, "min_length_ratio": 0.0, "cut": "long"}
 NEAR_TIE = 1e-2  # nats of a translation's score: two hypotheses as near as that may change places
 
 
 @dataclasses.dataclass(frozen=True)
 class Check:
-    """One row of the table.
+    """One row of the table."""
 
-    Attributes:
-        name: what must agree.
-        cases: how many were compared.
-        difference: the largest one seen, in nats.
-        broken: how many differ by more than rounding explains.
-    """
+    name: str  # what must agree
+    cases: int  # how many were compared
+    difference: float  # the largest one seen, in nats
+    broken: int  # how many differ by more than rounding explains
 
-    name: str
-    cases: int
-    difference: float
-    broken: int
+    @classmethod
+    def of(cls, name: str, differences: Sequence[float], most: float) -> Check:
+        """Return the row of some differences, of which none is to be above `most`, or no number."""
+        return cls(name, len(differences), max(differences), sum(not difference <= most for difference in differences))
 
 
 def some_sentences(translator: Translator, seed: int = 1) -> list[str]:
@@ -90,12 +89,11 @@ def token_log_probabilities(translator: Translator, row: list[int], ids: list[in
     return tf.gather(logs, ids, batch_dims=1).numpy()
 
 
-def found_ids(translator: Translator, row: list[int]) -> tuple[list[int], list[float], float]:
-    """Return the ids of the best hypothesis, their log-probabilities and its score."""
+def found_ids(translator: Translator, row: list[int]) -> tuple[list[int], list[float]]:
+    """Return the ids of the best hypothesis and their log-probabilities."""
     _, found = translator._find([row], [[]])
     length = int(found.lengths[0, 0])
-    tokens = found.token_log_probabilities[0, 0, :length].tolist()
-    return found.ids[0, 0, :length].tolist(), tokens, float(found.scores[0, 0])
+    return found.ids[0, 0, :length].tolist(), found.token_log_probabilities[0, 0, :length].tolist()
 
 
 def greedy_without_cache(translator: Translator, row: list[int]) -> list[int]:
@@ -113,19 +111,8 @@ def greedy_without_cache(translator: Translator, row: list[int]) -> list[int]:
     return ids
 
 
-def plain_search() -> dict[str, int | float | str]:
-    """Return settings without sampling and rules, under which a sentence is translated as it is."""
-    defaults = dataclasses.asdict(SearchConfig(cut="long"))
-    names = ("temperature", "no_repeat_ngram", "min_length", "min_length_ratio", "cut")
-    return {name: defaults[name] for name in names}
-
-
 def usable(translator: Translator, sentences: list[str] | None) -> tuple[tuple[str, ...], tuple[list[int], ...]]:
-    """Return the sentences, or `some_sentences`, that the model reads in one piece, and their ids.
-
-    Raises:
-        UserError: there is none.
-    """
+    """Return those sentences, or `some_sentences`, that are read in one piece, and their ids; none is a UserError."""
     found = readable(translator, sentences or some_sentences(translator))
     if not found:
         raise UserError("there is no sentence that the model reads in one piece; give others with --input")
@@ -138,29 +125,27 @@ def check_export(load: Callable, sentences: list[str] | None = None) -> Check:
 
     from transformer.convert import savedmodel
 
-    translator = load(**plain_search())
+    translator = load(**PLAIN_SEARCH)
     vocabulary = translator.tokenizers.target.vocabulary_size
     if translator.search.beam_size > vocabulary:  # more than an export can be asked for
-        translator = load(**plain_search(), beam_size=vocabulary)
+        translator = load(**PLAIN_SEARCH, beam_size=vocabulary)
     texts, _ = usable(translator, sentences)
-    beam_size = translator.search.beam_size
-    options = {"beam_size": beam_size, "n_best": 1, "length_penalty": translator.search.length_penalty}
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, savedmodel.TEXT)
-        savedmodel.save(translator, path, savedmodel.TEXT, beam_size)
+        savedmodel.save(translator, path, savedmodel.TEXT, translator.search.beam_size)
         signature = tf.saved_model.load(str(path)).signatures[savedmodel.TEXT_SIGNATURE]
-        inputs = {name: tf.constant(value) for name, value in options.items()}
         groups = [texts[first : first + TOGETHER] for first in range(0, len(texts), TOGETHER)]
-        found = [signature(sentences=tf.constant(group), **inputs)["scores"] for group in groups]
+        options = {"beam_size": tf.constant(translator.search.beam_size), "n_best": tf.constant(1)}
+        options["length_penalty"] = tf.constant(translator.search.length_penalty)
+        found = [signature(sentences=tf.constant(group), **options)["scores"] for group in groups]
         scores = tf.concat(found, axis=0)[:, 0].numpy()
     pairs = zip(scores, translator.translate(texts), strict=True)
     differences = [abs(float(theirs) - ours[0].score) for theirs, ours in pairs]
-    broken = sum(not difference <= NEAR_TIE for difference in differences)
-    return Check("exported = original", len(texts), max(differences), broken)
+    return Check.of("exported = original", differences, NEAR_TIE)
 
 
 def run_checks(
-    load: Callable, sentences: list[str] | None = None, progress: Callable[[int, int], None] | None = None
+    load: Callable, sentences: list[str] | None = None, progress: Callable[[int, int], None] = lambda done, count: None
 ) -> list[Check]:
     """Return the rows of the table that need no export.
 
@@ -171,11 +156,9 @@ def run_checks(
     """
     import numpy as np
 
-    plain = plain_search()
-    translator, greedy = load(**plain), load(**plain, beam_size=1)
+    translator, greedy = load(**PLAIN_SEARCH), load(**PLAIN_SEARCH, beam_size=1)
     texts, rows = usable(translator, sentences)
-    tell = progress or (lambda done, count: None)
-    tell(0, len(texts))
+    progress(0, len(texts))
 
     def gap(ours: Any, theirs: Any) -> float:
         return float(np.max(np.abs(np.subtract(ours, theirs))))
@@ -183,39 +166,31 @@ def run_checks(
     padded, cached, alone, greedily, unlike = [], [], [], [], 0
     together = translator.translate(texts)
     for number, (text, row) in enumerate(zip(texts, rows, strict=True)):
-        ids, tokens, _ = found_ids(translator, row)
+        ids, tokens = found_ids(translator, row)
         whole = token_log_probabilities(translator, row, ids)
         padded.append(gap(token_log_probabilities(translator, row, ids, PADDING), whole))
         cached.append(gap(tokens, whole))
         alone.append(abs(together[number][0].score - translator.translate([text])[0][0].score))
-        ids, tokens, _ = found_ids(greedy, row)
+        ids, tokens = found_ids(greedy, row)
         expected = greedy_without_cache(greedy, row)
         greedily.append(abs(sum(tokens) - float(sum(token_log_probabilities(greedy, row, expected)))))
         unlike += ids != expected and not greedily[-1] <= NEAR_TIE
-        tell(number + 1, len(texts))
+        progress(number + 1, len(texts))
 
-    again = load(**plain)
-    pairs = zip(translator.transformer.weights, again.transformer.weights, strict=True)
-    reloaded = [gap(ours.numpy(), theirs.numpy()) for ours, theirs in pairs]
-
-    def above(differences: list[float], most: float) -> int:
-        return sum(not difference <= most for difference in differences)
-
+    weights = zip(translator.transformer.weights, load(**PLAIN_SEARCH).transformer.weights, strict=True)
+    reloaded = [gap(ours.numpy(), theirs.numpy()) for ours, theirs in weights]
     return [
-        Check("padded = unpadded", len(texts), max(padded), above(padded, TOLERANCE)),
-        Check("cached = uncached", len(texts), max(cached), above(cached, TOLERANCE)),
-        Check("batched = single", len(texts), max(alone), above(alone, NEAR_TIE)),
+        Check.of("padded = unpadded", padded, TOLERANCE),
+        Check.of("cached = uncached", cached, TOLERANCE),
+        Check.of("batched = single", alone, NEAR_TIE),
         Check("beam 1 = greedy", len(texts), max(greedily), unlike),
-        Check("reloaded = original", len(reloaded), max(reloaded), above(reloaded, TOLERANCE)),
+        Check.of("reloaded = original", reloaded, TOLERANCE),
     ]
 
 
 def parser() -> Parser:
     """Return the command line."""
-    p = Parser(
-        prog=called("selfcheck"),
-        description="Check a trained run: ways to compute the same thing must agree.",
-    )
+    p = Parser(prog=called("selfcheck"), description="Check a trained run: ways to compute the same thing must agree.")
     p.add_argument("run", metavar="RUN")
     add_task_flag(p)
     p.add_argument(
@@ -225,11 +200,6 @@ def parser() -> Parser:
         f"{SENTENCES} of random words of the vocabulary)",
     )
     return p
-
-
-def show(done: int, count: int) -> None:
-    """Say on stderr, in place, how many sentences are done."""
-    say(f"{done:,} of {count:,} sentences checked", in_place=True)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -245,6 +215,9 @@ def main(argv: list[str] | None = None) -> int:
 
         def load(**search: Any) -> Translator:
             return Translator.load(args.run, **search)
+
+        def show(done: int, count: int) -> None:
+            say(f"{done:,} of {count:,} sentences checked", in_place=True)
 
         sentences = list(text_files.lines(Path(args.input))) if args.input else None
         checks = run_checks(load, sentences, show)

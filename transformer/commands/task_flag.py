@@ -11,11 +11,7 @@ def add_task_flag(parser: Parser) -> None:
 
 
 def load_own_task(place: str | None) -> str | None:
-    """Run the user's file that --task names, and return the name of the task in it.
-
-    Raises:
-        UserError: the file holds no such task.
-    """
+    """Run the user's file that --task names, and return the name of the task in it; none is a UserError."""
     if place is None:
         return None
     import_tensorflow()

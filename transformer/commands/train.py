@@ -35,9 +35,7 @@ def parser() -> Parser:
         help="any setting, such as training.peak_learning_rate=0.001; VALUE is TOML, or a word; may be repeated",
     )
     p.add_argument(
-        "--task",
-        metavar="TASK",
-        help=f"{', '.join(SETTINGS)}, or FILE:CLASS, one of your own (default: the config's)",
+        "--task", metavar="TASK", help=f"{', '.join(SETTINGS)}, or FILE:CLASS, one of your own (default: the config's)"
     )
     data = p.add_argument_group("data: one of --dataset, --source with --target, --tsv, or what the config names")
     data.add_argument("--dataset", metavar="NAME", help="a TFDS translation dataset, such as wmt14_translate/de-en")
@@ -54,7 +52,9 @@ def parser() -> Parser:
     p.add_argument("--seed", type=int, metavar="N", help="of initial weights, data order and dropout")
     p.add_argument("--max-steps", type=int, metavar="N", help="optimizer steps")
     p.add_argument("--max-minutes", type=float, metavar="N", help="wall time of the loop, validation included")
-    p.add_argument("--precision", choices=PRECISIONS, help="of products and activations; weights are float32 always")
+    p.add_argument(
+        "--precision", choices=PRECISIONS, help="of matrix multiplications and activations; weights are float32"
+    )
     p.add_argument(
         "--strategy",
         choices=STRATEGIES,

@@ -59,7 +59,10 @@ def main(argv: list[str] | None = None) -> int:
 
     def job() -> None:
         with starting():
-            _check_extras(args)
+            if args.attention:
+                from transformer.plots.style import need_matplotlib
+
+                need_matplotlib()  # before the translation
             import_tensorflow(optimise=False)
             load_own_task(args.task)
             from transformer.commands.translate_lines import Wanted, open_translator, prompt_of, translate_lines
@@ -90,28 +93,12 @@ def _check_usage(p: Parser, args: argparse.Namespace) -> dict[str, Any]:
     except UnicodeError:
         p.error("--prefix is not UTF-8; convert it first")
     if args.engine == "ctranslate2":
-        _check_for_ctranslate2(p, args)
+        if len(args.run or ()) != 1:
+            p.error("--engine ctranslate2 translates with one export; name it with --run EXPORT")
+        if args.weights != "best":
+            p.error("--weights does not go with --engine ctranslate2: an export holds one set of weights")
+        if args.attention_heads:
+            p.error("--attention-heads does not go with --engine ctranslate2, which returns their mean alone")
+        if args.finished == "compete":
+            p.error("--finished compete does not go with --engine ctranslate2, whose finished hypotheses stand aside")
     return given_search(p, args)
-
-
-def _check_extras(args: argparse.Namespace) -> None:
-    """Ask for what is not installed before any work is done.
-
-    Raises:
-        UserError: an attention map is wanted, and matplotlib is missing.
-    """
-    if args.attention:
-        from transformer.plots.style import need_matplotlib
-
-        need_matplotlib()
-
-
-def _check_for_ctranslate2(p: Parser, args: argparse.Namespace) -> None:
-    if len(args.run or ()) != 1:
-        p.error("--engine ctranslate2 translates with one export; name it with --run EXPORT")
-    if args.weights != "best":
-        p.error("--weights does not go with --engine ctranslate2: an export holds one set of weights")
-    if args.attention_heads:
-        p.error("--attention-heads does not go with --engine ctranslate2, which returns the mean over the heads alone")
-    if args.finished == "compete":
-        p.error("--finished compete does not go with --engine ctranslate2, whose finished hypotheses stand aside")

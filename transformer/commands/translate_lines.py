@@ -29,13 +29,7 @@ MOST_TOLD = 20  # lines whose warnings are told one by one
 
 
 def groups(lines: Iterable[str], most: int, idle: Callable[[], bool] | None = None) -> Iterator[list[str]]:
-    """Yield up to `most` lines at a time, fewer where they are long.
-
-    Args:
-        lines: the lines.
-        most: as many at most.
-        idle: says whether the next line has to be waited for; then those that came are yielded. None: none has.
-    """
+    """Yield up to `most` lines at a time, fewer where they are long or, by `idle`, the next has to be waited for."""
     group: list[str] = []
     characters, begun = 0, 0.0
     for line in lines:
@@ -51,11 +45,7 @@ def groups(lines: Iterable[str], most: int, idle: Callable[[], bool] | None = No
 
 
 def arguments(sentences: Iterable[str]) -> Iterator[str]:
-    """Yield sentences of the command line, each on one line.
-
-    Raises:
-        UserError: a sentence is not UTF-8.
-    """
+    """Yield sentences of the command line, each on one line; one that is not UTF-8 is a UserError."""
     for number, sentence in enumerate(sentences, start=1):
         try:
             text = utf8(sentence)
@@ -68,10 +58,7 @@ def arguments(sentences: Iterable[str]) -> Iterator[str]:
 def output(path: str | None) -> Iterator[TextIO]:
     """Open stdout, or a file that appears under its name only when it is complete.
 
-    A device or a named pipe is written to and never replaced, and a link stays a link.
-
-    Raises:
-        UserError: the file cannot be written.
+    A device or a named pipe is written to and never replaced, and a link stays a link; errors are a UserError.
     """
     if path is None:
         yield sys.stdout
@@ -96,46 +83,20 @@ def output(path: str | None) -> Iterator[TextIO]:
 
 @dataclasses.dataclass(frozen=True)
 class Wanted:
-    """What the user wants to see.
+    """What the user wants to see."""
 
-    Attributes:
-        n_best: hypotheses of a sentence, at most the beam size.
-        scores: write score TAB translation.
-        as_json: write one JSON object a line.
-        prefix: how every translation has to begin.
-        picture: PNG file for the attention of the one sentence, or None.
-        heads: draw every layer and head in it.
-        alignment: mark in it what each token attends to most.
-        prompt: what a terminal is asked with.
-    """
-
-    n_best: int = 1
-    scores: bool = False
-    as_json: bool = False
-    prefix: str = ""
-    picture: str | None = None
-    heads: bool = False
-    alignment: bool = False
-    prompt: str = "> "
+    n_best: int = 1  # hypotheses of a sentence, at most the beam size
+    scores: bool = False  # write score TAB translation
+    as_json: bool = False  # write one JSON object a line
+    prefix: str = ""  # how every translation has to begin
+    picture: str | None = None  # PNG file for the attention of the one sentence
+    heads: bool = False  # draw every layer and head in it
+    alignment: bool = False  # mark in it what each token attends to most
+    prompt: str = "> "  # what a terminal is asked with
 
 
-def open_translator(
-    engine: str,
-    runs: Sequence[str] | None,
-    which: str,
-    search: Mapping[str, Any],
-) -> Translator:
-    """Return the translator that flags name; it divides the cores of this process among its streams.
-
-    Args:
-        engine: 'tensorflow' or 'ctranslate2'.
-        runs: run directories, or one export; None: the default run.
-        which: `best` or `last` weights, of runs.
-        search: settings that override those of the first.
-
-    Raises:
-        UserError: it cannot be loaded.
-    """
+def open_translator(engine: str, runs: Sequence[str] | None, which: str, search: Mapping[str, Any]) -> Translator:
+    """Return the translator that --engine, --run, --weights and the search flags name; its batches share the cores."""
     share_cores()
     if runs and engine == "ctranslate2":
         from transformer.convert.ctranslate2_engine import CTranslate2Translator
@@ -145,11 +106,7 @@ def open_translator(
 
 
 def prompt_of(engine: str, runs: Sequence[str] | None) -> str:
-    """Return the prompt: the languages of a run, such as 'pt > en: ', where it knows them.
-
-    Raises:
-        UserError: the run is incomplete.
-    """
+    """Return the prompt: the languages of a run, such as 'pt > en: ', where it knows them."""
     if engine != "tensorflow":  # an export does not say what it translates to
         return "> "
     corpus = RunDirectory((runs or [DEFAULT_RUN])[0]).corpus()
@@ -162,7 +119,6 @@ def render(source: str, hypotheses: list[Translation], wanted: Wanted, number: i
 
     Moses and Marian write several so: the sentence's number, counted from 0, the text, named features, the score.
     """
-    best = hypotheses[0]
     if wanted.as_json:
         return [json.dumps(described(source, hypotheses), ensure_ascii=False)]
     if wanted.n_best > 1:
@@ -170,15 +126,11 @@ def render(source: str, hypotheses: list[Translation], wanted: Wanted, number: i
             f"{number} ||| {each.text} ||| log_probability= {each.log_probability:.4f} ||| {each.score:.4f}"
             for each in hypotheses
         ]
-    return [f"{best.score:.4f}\t{best.text}" if wanted.scores else best.text]
+    return [f"{hypotheses[0].score:.4f}\t" * wanted.scores + hypotheses[0].text]
 
 
 def prompted(prompt: str) -> Iterator[str]:
-    """Yield what is typed after a prompt, with the line editing and history of `readline`, until Ctrl-D.
-
-    Raises:
-        UserError: a line is not UTF-8.
-    """
+    """Yield what is typed after a prompt, with the line editing and history of `readline`, until Ctrl-D."""
     with contextlib.suppress(ImportError):
         import readline  # noqa: F401 - gives `input` arrow keys and history
     if isinstance(sys.stdin, io.TextIOWrapper):
@@ -202,14 +154,14 @@ def standard_input() -> tuple[Iterator[str], Callable[[], bool] | None]:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             stream = LiveInput(descriptor)
             idle = stream.idle
-    return _standard_input(stream), idle
 
+    def lines() -> Iterator[str]:
+        try:
+            yield from text_files.decoded(stream, "standard input")
+        except OSError as error:
+            raise UserError(f"cannot read standard input: {error.strerror}; name a file with --input") from None
 
-def _standard_input(stream: text_files.Stream) -> Iterator[str]:
-    try:
-        yield from text_files.decoded(stream, "standard input")
-    except OSError as error:
-        raise UserError(f"cannot read standard input: {error.strerror}; name a file with --input") from None
+    return lines(), idle
 
 
 def _warn_of_arguments(sentences: Sequence[str]) -> None:
@@ -223,19 +175,13 @@ def _warn_of_arguments(sentences: Sequence[str]) -> None:
 
 
 def translate_lines(
-    translator: Translator,
-    sentences: list[str],
-    input_path: str | None,
-    output_path: str | None,
-    wanted: Wanted,
+    translator: Translator, sentences: list[str], input_path: str | None, output_path: str | None, wanted: Wanted
 ) -> None:
     """Translate sentences, a file, or standard input, and write what `render` returns for each.
 
     Lines typed at a terminal are answered one by one; others in groups of `LINES_TOGETHER`, those of a pipe when no
-    more are at hand. Of each line all warnings are told together, of not more than `MOST_TOLD` lines.
-
-    Raises:
-        UserError: the input cannot be read or the output cannot be written.
+    more are at hand. Of each line all warnings are told together, of not more than `MOST_TOLD` lines. What cannot be
+    read or written is a UserError.
     """
     lines: Iterable[str]
     idle = None
@@ -272,16 +218,17 @@ def translate_lines(
                 say(f"{done:,} lines translated", in_place=True)
                 in_place = True
             if wanted.picture:
-                _draw(results[0][0], wanted)
+                draw(results[0][0], wanted.picture, wanted.heads, wanted.alignment)
     if output_path:
         say("")
     if told > MOST_TOLD and not typed:
         say(f"warning: {told - MOST_TOLD:,} more lines have warnings; with --json each line holds its own")
 
 
-def _draw(translation: Translation, wanted: Wanted) -> None:
+def draw(translation: Translation, picture: str, heads: bool, alignment: bool) -> None:
+    """Draw an attention map into a PNG file; a UserError tells that the translation has none."""
     from transformer.plots import attention_map
 
     if translation.attention is None:
         raise UserError("an empty text, or one that is longer than the model reads, has no attention map")
-    attention_map(translation, wanted.picture, wanted.heads, wanted.alignment)
+    attention_map(translation, picture, heads, alignment)

@@ -198,6 +198,15 @@ def rows(path: Path) -> Iterator[list[str]]:
         yield row
 
 
+def check_aligned(one: Path, lines: int, other: Path, its_lines: int) -> None:
+    """Raise a UserError unless two aligned files are equally long."""
+    if lines != its_lines:
+        raise UserError(
+            f"{one} has {lines} lines and {other} has {its_lines}: line {min(lines, its_lines) + 1} has no "
+            "counterpart; line n of one must be the translation of line n of the other"
+        )
+
+
 def inspect(path: Path, is_table: bool = False) -> tuple[int, str]:
     """Return the number of lines and the SHA-256, in hexadecimal, of their text; without text, raise a UserError."""
     count, has_text, digest = 0, False, hashlib.sha256()
