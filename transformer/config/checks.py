@@ -7,15 +7,6 @@ from transformer.system.errors import brief
 T = typing.TypeVar("T")
 
 
-def is_utf8(text: str) -> bool:
-    """Return whether a text can be written to a file; half of a surrogate pair cannot, nor a name of odd bytes."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
 def require(condition: bool, name: str, rule: str, value: object) -> None:
     """Raise ValueError, naming a setting, its rule and its value, unless a condition holds."""
     if not condition:

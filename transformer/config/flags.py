@@ -18,11 +18,7 @@ PAIRED = (("source", "target"), ("valid_source", "valid_target"))  # flags that 
 
 
 def resolve(args: Namespace) -> tuple[Config, Path]:
-    """Return the config and the run directory that the flags of `train` ask for.
-
-    Raises:
-        UserError: flags that contradict each other, or a config that cannot be read.
-    """
+    """Return the config and run directory that the flags of `train` ask for; contradictions are a UserError."""
     if args.data and not args.config:
         raise UserError("--data names the folder of a config's files and needs --config beside it")
     flags = {"task": _given(args, TASK_FLAGS), "data": _corpus(args), "training": _given(args, TRAINING_FLAGS)}

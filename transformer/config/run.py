@@ -6,11 +6,12 @@ Precedence, lowest first: the defaults of `config/sections.py`, a preset, a conf
 import dataclasses
 import json
 import math
+import re
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from transformer.config.checks import is_utf8, require
+from transformer.config.checks import require
 from transformer.config.sections import (
     CleaningConfig,
     DataConfig,
@@ -62,7 +63,7 @@ def _checked(section: str, key: str, value: object, types: Mapping[str, type], o
         raise UserError(f'{origin}: {name} must be a list of texts such as ["a", "b"], got {brief(value)}')
     elif type(value) is not wanted:
         raise UserError(f"{origin}: {name} must be of type {wanted.__name__}, got {brief(value)}")
-    if not all(is_utf8(text) for text in (value if isinstance(value, tuple) else (value,)) if isinstance(text, str)):
+    if re.search("[\ud800-\udfff]", "".join(value) if isinstance(value, tuple) else str(value)):
         raise UserError(f"{origin}: {name} must be text that UTF-8 can hold, got {brief(value)}")
     if isinstance(value, float) and not math.isfinite(value):
         raise UserError(f"{origin}: {name} must be a finite number, got {value!r}")
@@ -129,11 +130,7 @@ class Config:
 
     @classmethod
     def from_json(cls, text: str, origin: str = "config.json") -> typing.Self:
-        """Read a config written by `to_json`; unknown keys are refused.
-
-        Raises:
-            UserError: not JSON, or an unknown or wrong entry.
-        """
+        """Read a config written by `to_json`; a UserError tells an unknown or wrong entry, or that it is not JSON."""
         try:
             values = parse_json(text)
             if not isinstance(values, dict):

@@ -130,7 +130,7 @@ class TrainingConfig:
     weight_decay: float = 0.0  # AdamW's (Loshchilov and Hutter 2019), on all but biases and norms; 0: plain Adam
     clip_norm: float = 1.0  # bound on the gradient's global norm; 0: no clipping
     accumulate: int = 1  # batches whose gradients are summed for one optimiser step
-    precision: str = "float32"  # of products and activations: 'float32', 'bfloat16', or 'float16' with loss scaling
+    precision: str = "float32"  # of the computation: 'float32', 'bfloat16', or 'float16' with loss scaling
     label_smoothing: float = 0.1  # section 5.4
     averaging: float = 0.0  # decay of the moving average of the weights, over some 1/(1 - averaging) steps; 0: none
     average_checkpoints: int = 0  # at the end, also try the mean of the weights of so many validations; 0: do not
@@ -173,14 +173,14 @@ class SearchConfig:
     finished: str = "compete"  # hypotheses 'compete' for places in the beam, or stand 'aside' till there are beam_size
     max_length: int = 0  # longest output in tokens; 0: source length + max_extra_length
     max_extra_length: int = 50  # Vaswani et al. 2017, section 6.1
-    max_length_ratio: float = 0.0  # longest output, in source lengths; 0: no such limit
+    max_length_ratio: float = 0.0  # longest output, as a multiple of the source length; 0: no such limit
     min_length: int = 0  # shortest output in tokens, without the end token
-    min_length_ratio: float = 0.0  # shortest output, in source lengths
-    no_repeat_ngram: int = 0  # a translation holds no n-gram of this many tokens twice; 0: any
-    temperature: float = 0.0  # above 0: draw tokens from the logits divided by it, instead of searching
-    top_k: int = 0  # draw from so many likeliest tokens; 0: all
-    top_p: float = 1.0  # draw from the fewest likeliest tokens with this much probability together
-    seed: int = 1  # of drawing
+    min_length_ratio: float = 0.0  # shortest output, as a multiple of the source length
+    no_repeat_ngram: int = 0  # no n-gram of this many tokens occurs twice; 0: any may
+    temperature: float = 0.0  # above 0: sample tokens from the logits divided by it, instead of searching
+    top_k: int = 0  # sample from so many likeliest tokens; 0: all
+    top_p: float = 1.0  # sample from the fewest likeliest tokens with this much probability together
+    seed: int = 1  # of sampling
     batch_tokens: int = 4096  # source tokens translated together
     cut: str = "sentences"  # 'sentences' are translated one by one; 'long': a text is cut where it is too long to read
 
@@ -192,9 +192,9 @@ class SearchConfig:
         require(0 <= self.seed < 2**31, "seed", "from 0 to 2147483647", self.seed)
         for name in ("length_penalty", "coverage_penalty", "max_length_ratio", "min_length_ratio"):
             require(0 <= getattr(self, name) <= 10, name, "from 0 to 10", getattr(self, name))
-        # Below, only the likeliest token is drawn anyhow, and logits divided by it may be too large for float32.
-        drawn = self.temperature == 0 or 1e-3 <= self.temperature <= 10
-        require(drawn, "temperature", "0 or from 0.001 to 10", self.temperature)
+        # Below, only the likeliest token is sampled anyhow, and logits divided by it may be too large for float32.
+        usable = self.temperature == 0 or 1e-3 <= self.temperature <= 10
+        require(usable, "temperature", "0 or from 0.001 to 10", self.temperature)
         for name in ("max_length", "max_extra_length", "min_length", "no_repeat_ngram", "top_k"):
             require(getattr(self, name) >= 0, name, "at least 0", getattr(self, name))
         require(SMALLEST_TOP_P <= self.top_p <= 1, "top_p", "from 0.000001 to 1", self.top_p)

@@ -24,11 +24,7 @@ def _instead_of(run: Path) -> str:
 
 
 def stored_config(run: str | Path) -> Config:
-    """Read the config of a run directory.
-
-    Raises:
-        UserError: there is no run, or its config is damaged.
-    """
+    """Read the config of a run directory; a UserError tells that there is no run, or that its config is damaged."""
     path = Path(run) / "config.json"
     try:
         if not path.parent.is_dir():
