@@ -33,19 +33,13 @@ class Batching(Protocol):
 
 
 def cut_into_batches(lengths: Sequence[tf.Tensor], batch_tokens: int, length_step: int) -> tuple[tf.Tensor, tf.Tensor]:
-    """Sort rows by length and cut them into batches of equal token counts.
+    """Sort rows by their lengths (N,) in tokens and cut them into batches of at most `batch_tokens`, padding included.
 
     A row's bucket is its longest length, rounded up to a multiple of `length_step`. Inside a bucket rows are sorted by
     the last, then the one before, and so on, of the rounded lengths, so all of a batch carry little padding; rows of
     equal rounded lengths keep their (shuffled) order. A batch holds at most `batch_tokens // bucket` rows.
 
-    Args:
-        lengths: (N,) each, in tokens.
-        batch_tokens: most padded tokens of a batch, counted by its longest length.
-        length_step: see above.
-
-    Returns:
-        order (N,), and the first row of each batch in that order, ascending.
+    Returns order (N,), and the first row of each batch in that order, ascending.
     """
     rounded = [(tf.cast(length, tf.int64) + length_step - 1) // length_step for length in lengths]
     key = bucket = tf.reduce_max(tf.stack(rounded), axis=0)
@@ -128,11 +122,7 @@ def _padded(features: Batch, specs: Mapping[str, tf.TensorSpec], longest: tf.Ten
 
 
 def streamed(dataset: tf.data.Dataset, shards: Shards) -> Iterator[Batch]:
-    """Yield what a dataset made of shards holds.
-
-    Raises:
-        AccidentError: the shards' files have been removed or changed since they were made.
-    """
+    """Yield what a dataset made of shards holds; an AccidentError tells that their files are gone or changed."""
     shards.check()
     try:
         yield from dataset

@@ -1,5 +1,6 @@
 """Encoded examples on disk, made once for a corpus, its vocabularies and limits."""
 
+import collections
 import dataclasses
 import errno
 import hashlib
@@ -27,15 +28,10 @@ Flat = tuple[np.ndarray, np.ndarray]  # of N rows: the integers, one row behind 
 
 
 class Rows(NamedTuple):
-    """What is stored of some examples.
+    """What is stored of some examples."""
 
-    Attributes:
-        columns: the integers of each column, by its name.
-        left_out: how many examples are not in them, by the reason.
-    """
-
-    columns: dict[str, Flat]
-    left_out: dict[str, int]
+    columns: dict[str, Flat]  # the integers of each column, by its name
+    left_out: dict[str, int]  # how many examples are not in them, by the reason
 
     @classmethod
     def kept(cls, columns: Mapping[str, Flat], keep: np.ndarray, otherwise: str) -> Self:
@@ -56,30 +52,17 @@ class Source(Protocol):
 
 @dataclasses.dataclass(frozen=True)
 class Shards:
-    """The stored rows of one split.
+    """The stored rows of one split."""
 
-    Attributes:
-        paths: TFRecord files.
-        rows: number of rows in them.
-        left_out: how many examples are not in them, by the reason.
-        summary: what the corpus left out or changed before, in one line.
-        sizes: of the files, in bytes.
-        digests: BLAKE2b of the files, in hexadecimal.
-    """
-
-    paths: tuple[str, ...]
-    rows: int
-    left_out: dict[str, int]
-    summary: str
-    sizes: tuple[int, ...] = ()
-    digests: tuple[str, ...] = ()
+    paths: tuple[str, ...]  # TFRecord files
+    rows: int  # number of rows in them
+    left_out: dict[str, int]  # how many examples are not in them, by the reason
+    summary: str  # what the corpus left out or changed before, in one line
+    sizes: tuple[int, ...] = ()  # of the files, in bytes
+    digests: tuple[str, ...] = ()  # BLAKE2b of the files, in hexadecimal
 
     def check(self, thorough: bool = False) -> None:
-        """Compare the files' sizes, and their content if it is to be `thorough`, with what was written.
-
-        Raises:
-            AccidentError: a file is missing or has changed.
-        """
+        """Raise an AccidentError unless the files' sizes and, if `thorough`, their content are what was written."""
         try:
             same = tuple(os.path.getsize(path) for path in self.paths) == self.sizes
             same = same and not (thorough and tuple(in_order(_digest, self.paths)) != self.digests)
@@ -99,11 +82,7 @@ class Shards:
 
 
 def cache_folder(config: DataConfig) -> Path:
-    """Return where shards are kept.
-
-    Raises:
-        UserError: in the home folder of a user who has none.
-    """
+    """Return where shards are kept; a UserError where that is in the home folder of a user who has none."""
     folder = Path(config.cache or os.environ.get("TRANSFORMER_CACHE") or "~/.cache/transformer")
     try:
         return folder.expanduser()
@@ -206,7 +185,7 @@ def _write_shards(
 ) -> None:
     examples = source.examples(split)
     paths: list[str] = []
-    left_out: dict[str, int] = {}
+    left_out: collections.Counter = collections.Counter()
     written, writer = 0, None
 
     def encoded(chunk: list[Any]) -> tuple[list[bytes], dict[str, int]]:
@@ -226,14 +205,13 @@ def _write_shards(
                     writer = tf.io.TFRecordWriter(str(folder / paths[-1]))
                 writer.write(record)
                 written += 1
-            for reason, count in more.items():
-                left_out[reason] = left_out.get(reason, 0) + count
+            left_out.update(more)
     finally:
         if writer:
             writer.close()
     files = [folder / path for path in paths]
     sizes, digests = tuple(path.stat().st_size for path in files), tuple(in_order(_digest, files))
-    summary = Shards(tuple(paths), written, left_out, source.summary(split), sizes, digests)
+    summary = Shards(tuple(paths), written, dict(left_out), source.summary(split), sizes, digests)
     (folder / "summary.json").write_text(json.dumps(dataclasses.asdict(summary)), encoding="utf-8")
 
 

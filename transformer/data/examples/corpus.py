@@ -1,6 +1,7 @@
 """Parallel corpora: one interface, and a user's own files behind it."""
 
 import abc
+import contextlib
 import hashlib
 import itertools
 from collections.abc import Iterable, Iterator
@@ -124,25 +125,18 @@ class FileCorpus(Corpus):
                 lines, digest = text_files.inspect(path, is_table=len(paths) == 1)
                 counts.append(lines)
                 digests.append(f"{split} {lines} {digest}")
-            if min(counts) != max(counts):
-                raise UserError(
-                    f"{paths[0]} has {counts[0]} lines and {paths[1]} has {counts[1]}: line {min(counts) + 1} has no "
-                    "counterpart; line n of one must be the translation of line n of the other"
-                )
+            text_files.check_aligned(paths[0], counts[0], paths[-1], counts[-1])
         return digests
 
     def _check_unchanged(self) -> None:
         """Refuse files that hold other text than at `check`: a part of the run would be on one, a part on the other."""
         changed = [str(path) for path, stamp in self._stamps.items() if text_files.stamp(path) != stamp]
-        if changed and not self._same_text():
-            names = " and ".join(changed)
-            raise AccidentError(f"{names} changed while in use; put back what was there, or begin another --run")
-
-    def _same_text(self) -> bool:
-        try:
-            return self._inspect() == self._digests
-        except UserError:
-            return False
+        with contextlib.suppress(UserError):
+            if not changed or self._inspect() == self._digests:
+                return
+        raise AccidentError(
+            f"{' and '.join(changed)} changed while in use; put back what was there, or begin another --run"
+        )
 
     def warnings(self) -> Iterator[str]:
         languages = self.source_language, self.target_language

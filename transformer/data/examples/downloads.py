@@ -146,14 +146,13 @@ def _progress_on_stderr(name: str) -> Iterator[None]:
     """Keep stdout for results, make TFDS give up sooner and say on stderr when it tries again."""
     from tensorflow_datasets.core.download import downloader
 
-    class Retries(logging.Filter):
-        def filter(self, record: logging.LogRecord) -> bool:
-            if record.levelno >= logging.WARNING:
-                reason = _one_line(record.args[1]) if isinstance(record.args, tuple) and len(record.args) > 1 else ""
-                say(f"{name}: no answer yet, trying again ({reason})")
-            return False
+    def retries(record: logging.LogRecord) -> bool:
+        if record.levelno >= logging.WARNING:
+            reason = _one_line(record.args[1]) if isinstance(record.args, tuple) and len(record.args) > 1 else ""
+            say(f"{name}: no answer yet, trying again ({reason})")
+        return False
 
-    connections, notices, retries = logging.getLogger("urllib3.connectionpool"), logging.getLogger("absl"), Retries()
+    connections, notices = logging.getLogger("urllib3.connectionpool"), logging.getLogger("absl")
     own_retries, own_level = downloader.MAX_RETRIES, notices.level
     connections.addFilter(retries)
     notices.setLevel(logging.ERROR)  # "Variant folder has no dataset_info.json": said of every new dataset

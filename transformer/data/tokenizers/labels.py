@@ -29,21 +29,13 @@ class Labels:
         return hashlib.sha256(json.dumps(self.lists).encode()).hexdigest()
 
     def save(self, folder: Path) -> None:
-        """Write the lists into `folder`.
-
-        Raises:
-            OSError: the folder cannot be made.
-        """
+        """Write the lists into `folder`; an OSError tells that it cannot be made."""
         folder.mkdir(parents=True, exist_ok=True)
         write_atomically(own_path(folder, FILE), (json.dumps(self.lists, indent=2, ensure_ascii=False) + "\n").encode())
 
     @classmethod
     def load(cls, folder: Path) -> Self:
-        """Read what `save` wrote.
-
-        Raises:
-            UserError: the file is missing or damaged.
-        """
+        """Read what `save` wrote; a missing or damaged file is a UserError."""
         path = folder / FILE
         try:
             lists = parse_json(read_own(folder, FILE))

@@ -46,11 +46,8 @@ class SentencePieceTokenizer(Tokenizer):
     def _is_byte(piece: str) -> bool:
         return len(piece) == 6 and piece.startswith("<0x") and piece.endswith(">")
 
-    def _model(self) -> tensorflow_text.SentencepieceTokenizer:
-        return tensorflow_text.SentencepieceTokenizer(model=self.asset)
-
     def _encode(self, texts: tf.Tensor) -> tf.RaggedTensor:
-        return self._model().tokenize(texts)
+        return tensorflow_text.SentencepieceTokenizer(model=self.asset).tokenize(texts)
 
     def _decode(self, ids: tf.RaggedTensor) -> tf.Tensor:
-        return self._model().detokenize(ids)
+        return tensorflow_text.SentencepieceTokenizer(model=self.asset).detokenize(ids)

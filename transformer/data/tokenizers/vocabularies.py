@@ -55,13 +55,11 @@ class TokenizerPair:
     @classmethod
     def load(cls, folder: str | Path) -> Self:
         """Read what `save` wrote; a missing or damaged file is a UserError. No file name is read from a file."""
-        description = _read_description(Path(folder) / DESCRIPTION)
-        kind = KINDS[description["kind"]]
+        folder = Path(folder)
+        description = _read_description(folder / DESCRIPTION)
+        kind, digests = KINDS[description["kind"]], description["sha256"]
         sides = ("joint",) if description["joint"] else ("source", "target")
-        loaded = [
-            _read_tokenizer(kind, Path(folder) / (side + kind.suffix), description["sha256"].get(side))
-            for side in sides
-        ]
+        loaded = [_read_tokenizer(kind, folder / (side + kind.suffix), digests.get(side)) for side in sides]
         return cls(loaded[0], loaded[-1])
 
     def _sides(self) -> dict[str, Tokenizer]:
