@@ -91,9 +91,7 @@ def _compare(path: Path, stored: Mapping[str, Shape], wanted: Mapping[str, Shape
 
 
 def check_shapes(path: Path, wanted: Mapping[str, Shape], prefix: str) -> None:
-    """Refuse a file whose arrays with a prefix are not, by name and shape, exactly those that are wanted.
-
-    No array is read.
+    """Refuse a file whose arrays with a prefix are not, by name and shape, those that are wanted; none is read.
 
     Raises:
         DamagedError: the file is truncated, torn or changed.
@@ -109,12 +107,7 @@ def check_shapes(path: Path, wanted: Mapping[str, Shape], prefix: str) -> None:
 
 
 def stored_shapes(path: Path) -> dict[str, Shape]:
-    """Return the shapes of a file's arrays, by name, without reading the arrays.
-
-    Raises:
-        DamagedError: the file is truncated, torn or changed.
-        UserError: the file is missing.
-    """
+    """Return the shapes of a file's arrays, by name, without reading the arrays; errors as of `check_shapes`."""
     with _opened(path) as file:
         return _shapes(file)
 
@@ -166,11 +159,7 @@ def _array(file: safetensors.safe_open, name: str, dtype: str, digest: object) -
 
 
 def load_fitting(path: Path, variables: Mapping[str, keras.Variable]) -> tuple[list[str], list[str]]:
-    """Assign those arrays of a file that have the name and the shape of a variable; returns names loaded and left.
-
-    Raises:
-        UserError: see `load_arrays`.
-    """
+    """Assign the arrays that fit a variable in name and shape, as `load_arrays` does; returns names loaded and left."""
     stored = stored_shapes(path)
     fitting = {name: variable for name, variable in variables.items() if stored.get(name) == tuple(variable.shape)}
     load_arrays(path, fitting)

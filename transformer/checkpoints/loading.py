@@ -28,11 +28,7 @@ def load(run: RunDirectory, which: str = BEST) -> tuple[Task, keras.Model]:
 
 
 def load_task_of(run: RunDirectory) -> Task:
-    """Return the task of a run with its vocabularies.
-
-    Raises:
-        UserError: see `load`.
-    """
+    """Return the task of a run with its vocabularies; errors as of `load`."""
     config = run.config()
     kind = task_class(config.task.name)
     return kind(config, kind.Vocabularies.load(run.vocabularies), run.corpus())

@@ -94,11 +94,7 @@ class RunDirectory:
         write_atomically(self.metrics, b"".join(line for line in lines if _step_of(line) <= step))
 
     def lock(self) -> None:
-        """Hold the directory, which exists, for this process alone until `unlock` or the end of the process.
-
-        Raises:
-            UserError: another process trains here.
-        """
+        """Hold the directory, which exists, for this process until `unlock` or its end; or raise a UserError."""
         if self._lock:
             return
         try:
@@ -150,11 +146,7 @@ class RunDirectory:
         )
 
     def exists(self) -> bool:
-        """Return whether a run was begun here.
-
-        Raises:
-            UserError: the path is a file, or a directory that holds something else.
-        """
+        """Return whether a run was begun here; a file, or a directory that holds something else, is a UserError."""
         if self.path.exists() and not self.path.is_dir():
             raise UserError(f"run directory {self.path} is a file; choose another --run")
         if (self.path / "config.json").exists():
@@ -166,11 +158,7 @@ class RunDirectory:
         return False
 
     def config(self) -> Config:
-        """Read the run's config.
-
-        Raises:
-            UserError: there is no run here but an export perhaps, or its config is damaged.
-        """
+        """Read the run's config; a UserError where it is damaged, or there is no run here but an export perhaps."""
         if os.path.exists(self.path / EXPORT):  # also False where the name is none
             raise UserError(
                 f"{self.path} is the export of a run, not a run directory; name the run, or translate with "
@@ -179,11 +167,7 @@ class RunDirectory:
         return stored_config(self.path)
 
     def corpus(self) -> dict[str, str]:
-        """Read what the run was trained on.
-
-        Raises:
-            UserError: the file is missing or damaged.
-        """
+        """Read what the run was trained on; a missing or damaged file is a UserError."""
         try:
             values = parse_json(read_own(self.path, "corpus.json"))
             if not {"name", "fingerprint"} <= values.keys() or not all(isinstance(v, str) for v in values.values()):
@@ -197,11 +181,7 @@ class RunDirectory:
             raise UserError(f"{self.path / 'corpus.json'} is damaged; restore it or train the run again") from None
 
     def trained_weights(self, which: str = BEST) -> Path:
-        """Return the path of the `best` or the `last` weights, which are there.
-
-        Raises:
-            UserError: they are not yet.
-        """
+        """Return the path of the `best` or the `last` weights; a UserError where they are not there yet."""
         if not self.weights(which).exists():
             way_out = f"train it with {called('train')} first"
             if self.weights(LAST).exists():  # the best are chosen at validations
@@ -220,11 +200,7 @@ FREE_TO_CHANGE = {
 
 
 def check_same_run(stored: Config, wanted: Config, run: Path) -> None:
-    """Refuse to continue a run with another task, model, tokenizer, corpus or recipe.
-
-    Raises:
-        UserError: names every setting that differs.
-    """
+    """Refuse to continue a run with another task, model, tokenizer, corpus or recipe; all that differs is named."""
     old, new = stored.to_dict(), wanted.to_dict()
     different = [
         f"{section}.{key} is {new[section].get(key)!r} here, {value!r} there"

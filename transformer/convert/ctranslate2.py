@@ -27,23 +27,13 @@ from transformer.layers.fused import Dense, LayerNormalization
 from transformer.models.transformer import Transformer
 from transformer.system.errors import UserError
 
-ACTIVATIONS = {  # Keras' names and the library's
-    "relu": "RELU",
-    "gelu": "GELU",
-    "silu": "SWISH",
-    "swish": "SWISH",
-    "tanh": "Tanh",
-    "sigmoid": "Sigmoid",
-}
+# Keras' names and the library's.
+ACTIVATIONS = {"relu": "RELU", "gelu": "GELU", "silu": "SWISH", "swish": "SWISH", "tanh": "Tanh", "sigmoid": "Sigmoid"}
 MODEL = "model"  # the directory
 
 
 def library() -> ModuleType:
-    """Import and return CTranslate2.
-
-    Raises:
-        UserError: it is not installed.
-    """
+    """Import and return CTranslate2; a UserError tells that it is not installed."""
     try:
         import ctranslate2
     except ImportError:
@@ -56,7 +46,7 @@ def write(translator: Translator, config: Config, folder: Path, quantization: st
     """Write model, tokenizer and config below a folder, and return what the export's description says of them.
 
     Raises:
-        UserError: CTranslate2 is not installed, or does not know the activation function.
+        UserError: CTranslate2 is not installed, or does not know the activation function or the kind of positions.
     """
     ctranslate2 = library()
     source, target = (
@@ -99,12 +89,8 @@ def empty_specification(num_layers: int, num_heads: int, norm_first: bool, activ
             f"CTranslate2 does not know model.activation '{activation}', only {', '.join(ACTIVATIONS)}; "
             "export with --format savedmodel"
         )
-    shared = {
-        "num_layers": num_layers,
-        "num_heads": num_heads,
-        "pre_norm": norm_first,
-        "activation": Activation[ACTIVATIONS[activation]],
-    }
+    shared = {"num_layers": num_layers, "num_heads": num_heads, "pre_norm": norm_first}
+    shared["activation"] = Activation[ACTIVATIONS[activation]]
     if rotary_dim:
         shared |= {"rotary_dim": rotary_dim, "rotary_interleave": False}
     return TransformerSpec(
@@ -114,11 +100,7 @@ def empty_specification(num_layers: int, num_heads: int, norm_first: bool, activ
 
 
 def specification(model: Transformer) -> Any:
-    """Return the library's `TransformerSpec` with the weights of a model.
-
-    Raises:
-        UserError: see `empty_specification`, or it does not know the kind of positions.
-    """
+    """Return `empty_specification` with the weights of a model; positions that it does not know are a UserError too."""
     encoder, decoder = model.encoder, model.decoder
     options, kind = decoder.options, decoder.position_kind
     if kind not in POSITIONS:

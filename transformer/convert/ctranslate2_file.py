@@ -55,10 +55,7 @@ class _Entry(NamedTuple):
 
 
 def check(folder: Path, config: ModelConfig, tokenizers: TokenizerPair) -> int:
-    """Compare the library's files in an export with the config and the tokenizer beside them.
-
-    Returns:
-        the length of the file of weights, in bytes.
+    """Compare the library's files in an export with what stands beside them; returns the bytes of the weights' file.
 
     Raises:
         UserError: a file is missing, a link out of the export, or not what an export of these would hold.

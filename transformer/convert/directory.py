@@ -109,11 +109,7 @@ def describe(folder: Path, metadata: Mapping[str, object]) -> None:
 
 
 def read_description(export: Path) -> dict[str, Any]:
-    """Read an export's description. No file is ever opened by a name that stands in it.
-
-    Raises:
-        UserError: there is no export, or its description is damaged.
-    """
+    """Read an export's description, or raise a UserError. No file is ever opened by a name that stands in it."""
     try:
         description = parse_json(read_own(export, EXPORT))
     except OSError:

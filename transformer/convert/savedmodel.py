@@ -118,11 +118,7 @@ def _text_function(translator: Translator, max_beam: int) -> Callable[..., dict[
 
 
 def write(translator: Translator, folder: Path, max_beam: int) -> dict[str, object]:
-    """Write both SavedModels below a folder, and return what the export's description says of them.
-
-    Raises:
-        UserError: see `save`.
-    """
+    """Write both SavedModels below a folder as `save` does; returns what the export's description says of them."""
     for name in (TEXT, IDS):
         save(translator, folder / name, name, max_beam)
     return {"max_beam": max_beam, "tensorflow": tf.__version__}
