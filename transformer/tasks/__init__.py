@@ -6,6 +6,7 @@ import hashlib
 import importlib
 import importlib.util
 import sys
+import traceback
 import typing
 from pathlib import Path
 
@@ -20,11 +21,7 @@ _LOADED: dict[str, type[Task]] = {}
 
 
 def task_class(name: str) -> type[Task]:
-    """Return the task of a name: one of the package, or one that `load_task` has loaded.
-
-    Raises:
-        UserError: there is none.
-    """
+    """Return the task of a name, of the package or loaded by `load_task`; a UserError where there is none."""
     if name in BUILT_IN and name not in _LOADED:
         module, _, attribute = BUILT_IN[name].partition(":")
         _LOADED[name] = getattr(importlib.import_module(module), attribute)
@@ -85,13 +82,7 @@ def _run(path: str, place: str) -> object:
     except UserError:
         raise
     except Exception as error:
-        line = next((f" in line {t.tb_lineno}" for t in _frames(error) if t.tb_frame.f_code.co_filename == path), "")
+        frames = traceback.extract_tb(error.__traceback__)
+        line = next((f" in line {frame.lineno}" for frame in frames if frame.filename == path), "")
         raise UserError(f"--task {place}: {type(error).__name__}{line} of {path}: {error}") from None
     return module
-
-
-def _frames(error: Exception) -> typing.Iterator[typing.Any]:
-    frame = error.__traceback__
-    while frame:
-        yield frame
-        frame = frame.tb_next

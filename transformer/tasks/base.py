@@ -19,15 +19,10 @@ Parts = dict[str, tf.Tensor]  # float32 scalars by the names of the loss's parts
 
 
 class Corpus(Protocol):
-    """The examples of a task, of whatever type its `encode` takes.
+    """The examples of a task, of whatever type its `encode` takes."""
 
-    Attributes:
-        name: for messages and pictures.
-        own_splits: the splits that can be read without reading another one.
-    """
-
-    name: str
-    own_splits: tuple[str, ...]
+    name: str  # for messages and pictures
+    own_splits: tuple[str, ...]  # the splits that can be read without reading another one
 
     def check(self) -> None:
         """Read the source through, once; a UserError tells the first fault."""
@@ -98,20 +93,12 @@ class Task(abc.ABC):
     @classmethod
     @abc.abstractmethod
     def read(cls, config: Config) -> Corpus:
-        """Open the corpus that a config names.
-
-        Raises:
-            UserError: none, or more than one; a file that is missing.
-        """
+        """Open the corpus that a config names; a UserError where it names none, or a file that is missing."""
 
     @classmethod
     @abc.abstractmethod
     def learn(cls, corpus: Any, config: Config) -> Learned:
-        """Learn the vocabularies from the training split.
-
-        Raises:
-            UserError: no text.
-        """
+        """Learn the vocabularies from the training split; without any text, a UserError."""
 
     def describe(self) -> str:
         """Return, in one line, what was learned."""

@@ -87,11 +87,7 @@ def _framed(ids: tf.RaggedTensor) -> tf.RaggedTensor:
 
 
 def check_buildable(config: ModelConfig, tokenizers: TokenizerPair) -> None:
-    """Refuse sizes of which no model can be built with these vocabularies.
-
-    Raises:
-        UserError: shared embeddings with two vocabularies, or an activation that Keras does not know.
-    """
+    """Refuse shared embeddings with two vocabularies, and an activation that Keras does not know, with a UserError."""
     try:
         usable = keras.activations.get(config.activation)(keras.ops.zeros((1, 2))).shape == (1, 2)
     except (ValueError, TypeError):
@@ -106,15 +102,12 @@ def check_buildable(config: ModelConfig, tokenizers: TokenizerPair) -> None:
 
 
 def build_model(config: ModelConfig, tokenizers: TokenizerPair, dtype: str = "float32") -> Transformer:
-    """Return a built, untrained model of the configured sizes.
+    """Return a built, untrained model of the configured sizes, or raise what `check_buildable` does.
 
     Args:
         config: the sizes.
         tokenizers: whose vocabularies the embeddings hold.
         dtype: Keras' policy; the weights are float32 in any case.
-
-    Raises:
-        UserError: see `check_buildable`.
     """
     check_buildable(config, tokenizers)
     model = Transformer(
