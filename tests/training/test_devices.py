@@ -42,7 +42,7 @@ def test_only_an_emulated_precision_is_told(machine):
     machine(float32=1.0, bfloat16=0.5, float16=3.0)
     assert devices.precision_warnings("bfloat16") == []
     assert devices.precision_warnings("float16") == [
-        "this machine emulates float16: a matrix product takes 3.0 times as long as in float32"
+        "this machine emulates float16: a matrix multiplication takes 3.0 times as long as in float32"
     ]
 
 
@@ -59,7 +59,7 @@ def test_training_begins_with_the_warning(machine, tmp_path, capsys):
     machine(float32=1.0, bfloat16=4.0)
     config = tiny_config(tmp_path, write_corpus(tmp_path), training={"precision": "bfloat16"})
     Trainer(config, RunDirectory(tmp_path / "run"))
-    assert "warning: this machine emulates bfloat16: a matrix product takes 4.0 times" in capsys.readouterr().err
+    assert "warning: this machine emulates bfloat16: a matrix multiplication takes 4.0 times" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

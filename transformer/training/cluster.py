@@ -14,7 +14,7 @@ def parallel_micro_batches(strategy: tf.distribute.Strategy) -> int:
     """Return into how many micro-batches a step cuts its batch: some on a CPU, one on a GPU and on each replica.
 
     Two cores that work on a micro-batch each never wait for each other inside an operation, as they do where they
-    share every small matrix product. `benchmarks/training_speed.py` has the figures.
+    share every small matrix multiplication. `benchmarks/training_speed.py` has the figures.
     """
     alone_on_cpu = strategy.num_replicas_in_sync == 1 and not tf.config.list_logical_devices("GPU")
     return PARALLEL if alone_on_cpu else 1
@@ -62,13 +62,7 @@ def cluster_resolver() -> tf.distribute.cluster_resolver.ClusterResolver:
 
 
 class Cluster:
-    """The part of this process in a job.
-
-    Attributes:
-        strategy: of `tf.distribute`.
-        chief: whether this process writes the run directory; exactly one does.
-        workers: number of processes.
-    """
+    """The part of this process in a job: `strategy`, `workers` (processes), whether it is the `chief`, which writes."""
 
     def __init__(self, strategy: tf.distribute.Strategy | None = None) -> None:
         self.strategy = strategy or tf.distribute.get_strategy()

@@ -1,4 +1,4 @@
-"""What this machine makes of a precision: products in hardware, or emulated ones."""
+"""What this machine makes of a precision: matrix multiplications in hardware, or emulated ones."""
 
 import time
 
@@ -25,7 +25,7 @@ def devices(strategy: tf.distribute.Strategy, workers: int = 1) -> str:
 
 
 def slowdown(precision: str) -> float:
-    """Return how many times as long as in float32 a matrix product takes in a precision: about 0.5 in hardware."""
+    """Return how many times as long as in float32 a matrix multiplication takes: about 0.5 in hardware."""
     matrices = [tf.ones((SIZE, SIZE), dtype) for dtype in ("float32", precision)]
     seconds: list[list[float]] = [[], []]
     for _ in range(ROUNDS + 1):
@@ -38,10 +38,7 @@ def slowdown(precision: str) -> float:
 
 
 def precision_warnings(precision: str) -> list[str]:
-    """Return what speaks against a precision here: that the machine has no such products and emulates them."""
-    if precision == "float32":
+    """Return what speaks against a precision here: that the machine emulates its matrix multiplications."""
+    if precision == "float32" or (times := slowdown(precision)) < EMULATED:
         return []
-    times = slowdown(precision)
-    if times < EMULATED:
-        return []
-    return [f"this machine emulates {precision}: a matrix product takes {times:.1f} times as long as in float32"]
+    return [f"this machine emulates {precision}: a matrix multiplication takes {times:.1f} times as long as in float32"]

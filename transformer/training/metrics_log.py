@@ -3,16 +3,14 @@
 import json
 from typing import Any
 
+import tensorflow as tf
+
 from transformer.checkpoints.run import RunDirectory
 from transformer.system.errors import AccidentError, UserError
 
 
 def check_tensorboard() -> None:
-    """Refuse to write for TensorBoard where it is not installed.
-
-    Raises:
-        UserError: it is not.
-    """
+    """Raise a UserError where TensorBoard is not installed."""
     try:
         import tensorboard  # noqa: F401
     except ImportError:
@@ -37,16 +35,10 @@ class Metrics:
             return
         run.cut_metrics(step)
         if tensorboard:
-            import tensorflow as tf
-
             self.board = tf.summary.create_file_writer(str(run.board))
 
     def write(self, record: dict[str, object]) -> None:
-        """Append a record; its numbers become scalars at its step.
-
-        Raises:
-            AccidentError: a file cannot be written.
-        """
+        """Append a record, whose numbers become scalars at its step; a file that cannot be written: AccidentError."""
         if not self.writes:
             return
         try:
@@ -58,8 +50,6 @@ class Metrics:
             self._show(self.board, record)
 
     def _show(self, board: Any, record: dict[str, object]) -> None:
-        import tensorflow as tf
-
         try:
             with board.as_default(step=record["step"]):
                 for name, value in record.items():

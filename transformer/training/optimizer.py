@@ -49,15 +49,11 @@ class Adam(keras.optimizers.Adam):
 
 
 def build_schedule(config: Config) -> keras.optimizers.schedules.LearningRateSchedule:
-    """Return the schedule that a config asks for.
-
-    Raises:
-        UserError: it contradicts itself.
-    """
+    """Return the schedule that a config asks for; a UserError where it contradicts itself."""
     training = config.training
-    peak, warmup_steps, max_steps = training.peak_learning_rate, training.warmup_steps, training.max_steps
+    length = training.warmup_steps, training.max_steps
     try:
-        return make_schedule(training.schedule, config.model.d_model, peak, warmup_steps, max_steps)
+        return make_schedule(training.schedule, config.model.d_model, training.peak_learning_rate, *length)
     except ValueError as error:
         raise UserError(f"[training] {error}") from None
 
@@ -81,11 +77,7 @@ def optimizer_warnings(training: TrainingConfig) -> list[str]:
 
 
 def build_optimizer(config: Config, weights: Sequence[keras.Variable]) -> keras.optimizers.Optimizer:
-    """Return Adam with the schedule, weight decay and moving average that a config asks for.
-
-    Raises:
-        UserError: see `build_schedule`.
-    """
+    """Return Adam with the schedule, weight decay and moving average of a config; errors as of `build_schedule`."""
     training = config.training
     optimizer = Adam(
         build_schedule(config),

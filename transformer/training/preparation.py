@@ -62,11 +62,7 @@ def _vocabularies_of(other: RunDirectory, kind: type[Task], config: Config) -> L
 
 
 def join(config: Config, run: RunDirectory, say: Callable[[str], None]) -> TrainingData:
-    """Take the vocabularies of a run that was begun, and store the rows.
-
-    Raises:
-        UserError: the run is another one, or its corpus is.
-    """
+    """Take the vocabularies of a run that was begun, and store the rows; another run or corpus is a UserError."""
     check_same_run(run.config(), config, run.path)
     kind = task_class(config.task.name)
     corpus = kind.read(config)

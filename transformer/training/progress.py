@@ -100,12 +100,9 @@ class Progress:
             f"step {now['step']:,}  epoch {now['epoch']}  {told_loss(now, self.state.counts)}  "
             f"{now[f'{self._unit}s_per_second']:,} {self._unit}s/s  {minutes}:{seconds:02d} left"
         )
-        if quiet:
-            pass
-        elif sys.stderr.isatty():
-            print(f"\r\033[K{line}", end="", file=sys.stderr, flush=True)
-        else:
-            print(line, file=sys.stderr, flush=True)
+        if not quiet:
+            before, after = ("\r\033[K", "") if sys.stderr.isatty() else ("", "\n")
+            print(f"{before}{line}", end=after, file=sys.stderr, flush=True)
         self.state.losses, self.state.counts = (
             dict.fromkeys(sums, 0.0) for sums in (self.state.losses, self.state.counts)
         )

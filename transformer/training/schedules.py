@@ -82,22 +82,13 @@ class WarmupSchedule(keras.optimizers.schedules.LearningRateSchedule):
         return self.peak * tf.minimum(warmup, rest)
 
     def get_config(self) -> dict[str, Any]:
-        return {
-            "decay": self.decay,
-            "peak": self.peak,
-            "warmup_steps": self.warmup_steps,
-            "max_steps": self.max_steps,
-        }
+        return {name: getattr(self, name) for name in ("decay", "peak", "warmup_steps", "max_steps")}
 
 
 def make_schedule(
     name: str, d_model: int, peak: float, warmup_steps: int, max_steps: int
 ) -> keras.optimizers.schedules.LearningRateSchedule:
-    """Return the schedule that a config names; `peak` 0 means the paper's d_model^-0.5 * warmup_steps^-0.5.
-
-    Raises:
-        ValueError: see the schedules.
-    """
+    """Return the schedule that a config names; `peak` 0 means the paper's d_model^-0.5 * warmup_steps^-0.5."""
     if name == "noam":
         if peak:
             raise ValueError("the 'noam' schedule sets its own peak; use 'inverse_sqrt' with peak_learning_rate")

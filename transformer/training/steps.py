@@ -27,19 +27,12 @@ def mean_loss(losses: Mapping[str, float], counts: Mapping[str, float]) -> float
 
 
 class Result(NamedTuple):
-    """What an optimizer step did.
+    """What an optimizer step did."""
 
-    Attributes:
-        losses: summed training loss of the step's batches, in nats, by part.
-        counts: their units, by part.
-        norm: global norm of the gradient of the mean loss, before clipping.
-        applied: False where the step was left out because loss or gradient is no number or explodes.
-    """
-
-    losses: dict[str, float]
-    counts: dict[str, float]
-    norm: float
-    applied: bool
+    losses: dict[str, float]  # summed training loss of the step's batches, in nats, by part
+    counts: dict[str, float]  # their units, by part
+    norm: float  # global norm of the gradient of the mean loss, before clipping
+    applied: bool  # False where the step was left out because loss or gradient is no number or explodes
 
 
 def _share(batch: Batch, index: tf.Tensor | int, count: int) -> Batch:
@@ -120,11 +113,7 @@ class Steps:
         return sum(function.experimental_get_tracing_count() for function in functions)
 
     def check_traces(self) -> None:
-        """Refuse to go on where a graph is made again and again.
-
-        Raises:
-            RuntimeError: the shapes of a step's inputs are not bounded by its signature.
-        """
+        """Raise a RuntimeError where a graph is made again and again: its signature does not bound the shapes."""
         if self.traces > MOST_TRACES:
             raise RuntimeError(
                 f"the steps were traced {self.traces} times: a graph is made for each new shape of a batch; "

@@ -290,9 +290,5 @@ class Trainer:
 
 
 def train(config: Config, run: str | Path, strategy: tf.distribute.Strategy | None = None) -> TrainingState:
-    """Train what a config describes in a run directory, or continue the run that is there.
-
-    Raises:
-        UserError: see `Trainer`.
-    """
+    """Train what a config describes in a run directory, or continue the run that is there; errors as of `Trainer`."""
     return Trainer(config, RunDirectory(run), strategy).train()

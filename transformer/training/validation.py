@@ -44,11 +44,7 @@ class Kept:
 def save(
     path: Path, variables: Mapping[str, keras.Variable], metadata: Mapping[str, object], keep: Path | None = None
 ) -> None:
-    """Do what `save_arrays` does, for a run at work.
-
-    Raises:
-        AccidentError: the file cannot be written.
-    """
+    """Do what `save_arrays` does for a run at work: a file that cannot be written is an AccidentError."""
     try:
         save_arrays(path, variables, metadata, keep)
     except UserError as error:
@@ -83,11 +79,7 @@ class Validation:
             self._examples  # noqa: B018 - read now; to take some from training is a pass over all of it, and can wait
 
     def score(self, state: TrainingState) -> dict[str, float]:
-        """Return the validation loss in nats, `loss_figures`, and the figures of the task where they are wanted.
-
-        Raises:
-            UserError: the loss is no number.
-        """
+        """Return `loss_figures` of the validation examples, and the task's own; a loss of no number is a UserError."""
         losses: Counter = Counter()
         counts: Counter = Counter()
         shards = self.data.validation_shards
