@@ -158,8 +158,11 @@ class Steps:
 
     def losses(self, batch: Batch, training: bool) -> Parts:
         """Return the summed loss of each part of a batch, in nats."""
-        micro_batches = [_share(batch, i, self.micro_batches) for i in range(self.micro_batches)]
-        return self.task.summed_losses(self.model, micro_batches, training)
+        return self.task.summed_losses(self.model, self._cut(batch), training)
+
+    def _cut(self, batch: Batch) -> list[Batch]:
+        """Return the parallel micro-batches of a batch."""
+        return [_share(batch, i, self.micro_batches) for i in range(self.micro_batches)]
 
     @staticmethod
     def _rows(batch: Batch) -> Batch:
@@ -191,21 +194,24 @@ class Steps:
 
     def _train_step(self, batch: Batch) -> tuple[Parts, Parts, tf.Tensor]:
         """Make one optimizer step of a batch; returns summed losses, counts and the gradient's norm."""
-        counts = self.task.counts(batch)
 
-        def step(batch: Batch, counts: Parts) -> tuple[Parts, tf.Tensor]:
+        def step(batch: Batch) -> tuple[Parts, Parts, tf.Tensor]:
+            # Counted by micro-batch: the graph looks for the real labels of a row once, for losses and counts.
+            micro_batches = self._cut(self._rows(batch))
+            every = [self.task.counts(micro_batch) for micro_batch in micro_batches]
+            own = {part: tf.add_n([counts[part] for counts in every]) for part in every[0]}
+            counts = self._sum_over_replicas(own)
             with tf.GradientTape() as tape:
-                losses = self.losses(self._rows(batch), training=True)
+                losses = self.task.summed_losses(self.model, micro_batches, training=True)
                 mean = tf.add_n([tf.math.divide_no_nan(losses[part], counts[part]) for part in losses])
             gradients = self._gradients(tape, mean)
             if self.strategy.num_replicas_in_sync > 1:
                 losses, gradients = self._sum_over_replicas((losses, gradients))
             norm = tf.linalg.global_norm(gradients)
             self._apply(gradients, norm)
-            return losses, norm
+            return losses, counts, norm
 
-        losses, norm = self._run(step, batch, counts)
-        return losses, counts, norm
+        return self._run(step, batch)
 
     def _gather_step(self, batch: Batch, weights: tf.Tensor) -> Parts:
         """Add the gradient of a batch's losses, weighted (in the order of their names), to the sums; returns losses."""
