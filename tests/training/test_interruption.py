@@ -247,8 +247,8 @@ def test_patience_counts_validations_where_neither_bleu_nor_loss_gets_better(mak
 @pytest.mark.parametrize(
     "length, why",
     [
-        ({"max_steps": 3}, "3 steps are done: these are its training.max_steps = 3"),
-        ({"max_minutes": 1e-9}, "1 steps are done: its training.max_minutes = 1e-09 are over"),
+        ({"max_steps": 3}, "3 steps are done: training.max_steps = 3 is reached"),
+        ({"max_minutes": 1e-9}, "1 steps are done: training.max_minutes = 1e-09 are over"),
     ],
 )
 def test_the_end_says_why_it_ended(make, capsys, length, why):

@@ -164,7 +164,7 @@ def test_a_finished_run_is_left_alone(whole, capsys):
     files = {path: path.read_bytes() for path in run.path.rglob("*") if path.is_file()}
     assert whole.trainer.train().step == 12
     assert (
-        "is complete after 12 steps: these are its training.max_steps = 12; raise --max-steps to go"
+        "is complete after 12 steps: training.max_steps = 12 is reached; raise --max-steps to go"
         in capsys.readouterr().err
     )
     assert {path: path.read_bytes() for path in run.path.rglob("*") if path.is_file()} == files

@@ -47,9 +47,9 @@ class TrainingState:
 def ending(state: TrainingState, training: TrainingConfig) -> tuple[str, str]:
     """Return why a run is at its end and what makes it go on, or two empty texts while it is not."""
     if state.step >= training.max_steps:
-        return f"these are its training.max_steps = {training.max_steps:,}", "raise --max-steps to go on"
+        return f"training.max_steps = {training.max_steps:,} is reached", "raise --max-steps to go on"
     if training.max_minutes and state.seconds >= 60 * training.max_minutes:
-        return f"its training.max_minutes = {training.max_minutes:g} are over", "raise --max-minutes to go on"
+        return f"training.max_minutes = {training.max_minutes:g} are over", "raise --max-minutes to go on"
     if training.patience and state.worse >= training.patience:
         scores = f"neither weights nor loss got better in training.patience = {training.patience} validations"
         return scores, "raise training.patience to go on"

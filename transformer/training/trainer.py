@@ -245,7 +245,7 @@ class Trainer:
         if self.state.skipped_in_a_row >= MOST_SKIPPED:
             raise UserError(f"{told}, after {MOST_SKIPPED - 1} other bad steps in a row; {REMEDY}")
         if not self.steps.scaled:  # in float16 an overflow now and then is how the scale is found
-            self._say(f"\nwarning: {told}; this step is left out")
+            self._say(f"\nwarning: {told}; this step is skipped")
 
     def _spend(self, clock: float) -> float:
         """Count the seconds since `clock` and return the time now."""
