@@ -51,7 +51,7 @@ def training_step(length: int) -> Callable[[], object]:
     import keras
     import tensorflow as tf
 
-    from transformer.losses.projected import projected_loss
+    from transformer.losses.linear_cross_entropy import linear_cross_entropy
     from transformer.models.transformer import Transformer
 
     model = Transformer(LAYERS, WIDTH, HEADS, INNER, VOCABULARY, VOCABULARY, POSITIONS, POSITIONS, rate=0.1)
@@ -66,7 +66,7 @@ def training_step(length: int) -> Callable[[], object]:
         with tf.GradientTape() as tape:
             outputs, _ = model.decode(source, target, training=True)
             hidden = tf.reshape(outputs, (-1, WIDTH))
-            loss = projected_loss(hidden, *model.output_table(), tf.reshape(labels, [-1]), 0.1)
+            loss = linear_cross_entropy(hidden, *model.output_table(), tf.reshape(labels, [-1]), 0.1)
         optimizer.apply(tape.gradient(loss, model.trainable_variables), model.trainable_variables)
         return loss
 

@@ -337,14 +337,14 @@ def test_length_logging_search_and_places_may_change(tmp_path):
 
 
 def test_metrics_behind_the_position_are_dropped(run):
-    run.cut_metrics(5)  # no metrics yet
+    run.truncate_metrics(5)  # no metrics yet
     lines = [json.dumps({"event": "train", "step": step}) + "\n" for step in (2, 4, 4, 6)]
     run.metrics.write_text("".join(lines) + '{"event": "tra')
-    run.cut_metrics(4)
+    run.truncate_metrics(4)
     assert run.metrics.read_text() == "".join(lines[:3])
     strange = ["[1]", "{}", "null", '{"step": null}', '{"step": [4]}', '{"step": NaN}', '{"step": 1' + "0" * 400 + "}"]
     run.metrics.write_text("".join(lines) + "\n".join(strange) + "\n" + "[" * 100_000)
-    run.cut_metrics(4)
+    run.truncate_metrics(4)
     assert run.metrics.read_text() == "".join(lines[:3])
 
 

@@ -38,7 +38,7 @@ from transformer.inference.translator import Translator
 from transformer.tasks.sequence_to_sequence import build_model
 from transformer.tasks.translation import Translation
 from transformer.training.state import TrainingState
-from transformer.training.validation import Kept
+from transformer.training.validation import KeptWeights
 
 MOST_MEMORY = 2**27  # bytes by which a refusal may raise the most memory that the process has held
 
@@ -407,9 +407,9 @@ def test_facts_of_a_checkpoint_that_no_training_saved(tmp_path, changes):
 
 @pytest.mark.parametrize("step, value", [(2, "1"), (-2, 1.0), (2, float("nan")), (2, float("inf")), (2.0, 1.0)])
 def test_facts_of_kept_weights_that_no_training_saved(tmp_path, step, value):
-    path, read = tmp_path / "2.safetensors", functools.partial(from_metadata, Kept)
+    path, read = tmp_path / "2.safetensors", functools.partial(from_metadata, KeptWeights)
     save_arrays(path, {}, {"step": 2, "value": 1.0, "loss": 0.5})
-    assert load_arrays(path, {}, read) == Kept(2, 1.0, 0.5)
+    assert load_arrays(path, {}, read) == KeptWeights(2, 1.0, 0.5)
     wrong = {"step": step, "value": value, "loss": 0.5}
     for metadata in (wrong, {"step": 2, "value": 1.0, "loss": float("nan")}, {"step": 2}):
         save_arrays(path, {}, metadata)
@@ -613,7 +613,7 @@ def test_drafts_are_neither_written_nor_cleared_through_links(run):
     assert (outside / ".5.safetensors.1").read_text() == "mine" and not (run / "last.safetensors").is_symlink()
     (run / "kept").symlink_to(outside.absolute())
     with pytest.raises(checkpoints.UserError, match="is a link to a place outside"):
-        RunDirectory(run).clear_drafts()
+        RunDirectory(run).remove_drafts()
     assert (outside / ".5.safetensors.1").read_text() == "mine"
 
 
@@ -621,11 +621,11 @@ def test_metrics_that_are_none(run):
     (run / "metrics.jsonl").write_text("")
     os.truncate(run / "metrics.jsonl", 2**36)
     with pytest.raises(checkpoints.UserError, match=r"metrics\.jsonl is longer than 268,435,456 bytes"):
-        RunDirectory(run).cut_metrics(3)
+        RunDirectory(run).truncate_metrics(3)
     (run / "metrics.jsonl").unlink()
     (run / "metrics.jsonl").mkdir()
     with pytest.raises(checkpoints.UserError, match=r"cannot read run/metrics\.jsonl: Is a directory"):
-        RunDirectory(run).cut_metrics(3)
+        RunDirectory(run).truncate_metrics(3)
 
 
 # What the refusals rest on

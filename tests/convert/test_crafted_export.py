@@ -14,7 +14,7 @@ from tiny_run import save_run, spread_parts, tiny_config
 
 from transformer.commands import export
 from transformer.convert.ctranslate2_engine import CTranslate2Translator
-from transformer.convert.directory import describe, draft_of
+from transformer.convert.directory import describe, draft_export
 from transformer.data.tokenizers.learning import train_tokenizers
 from transformer.system.errors import UserError
 
@@ -211,14 +211,14 @@ def test_nothing_outside_is_cleared_or_moved_by_an_export(tmp_path, kind):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "file").write_text("mine")
     (tmp_path / f".out.{kind}").symlink_to(tmp_path / "mine")
-    with pytest.raises(UserError, match=f"out.{kind} is a link"), draft_of(tmp_path / "out", True) as draft:
+    with pytest.raises(UserError, match=f"out.{kind} is a link"), draft_export(tmp_path / "out", True) as draft:
         describe(draft, {"format": "savedmodel"})
     assert (tmp_path / "mine" / "file").read_text() == "mine" and not (tmp_path / "out").exists()
 
 
 def test_an_export_with_a_linked_folder_is_not_replaced(out):
     (out / "photos").symlink_to(Path("elsewhere").absolute())
-    with pytest.raises(UserError, match="holds photos, which is not of its export"), draft_of(out, True):
+    with pytest.raises(UserError, match="holds photos, which is not of its export"), draft_export(out, True):
         pass
 
 

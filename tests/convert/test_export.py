@@ -18,7 +18,7 @@ from tiny_run import pairs, shipping_example, spread_parts, tiny_config, write_r
 from transformer.commands import export
 from transformer.config.sections import SearchConfig
 from transformer.convert import savedmodel
-from transformer.convert.directory import describe, draft_of, read_description
+from transformer.convert.directory import describe, draft_export, read_description
 from transformer.data.phrasebook import generate
 from transformer.data.tokenizers.learning import train_tokenizers
 from transformer.data.tokenizers.vocabularies import KINDS
@@ -283,7 +283,7 @@ def test_a_beam_that_is_larger_than_the_vocabulary_is_refused(tmp_path):
 
 
 def write(target, overwrite=False, text="whole"):
-    with draft_of(target, overwrite) as draft:
+    with draft_export(target, overwrite) as draft:
         (draft / "ids").mkdir()
         (draft / "ids" / "file").write_text(text)
         describe(draft, {"format": "savedmodel"})
@@ -295,7 +295,7 @@ def names(folder):
 
 def test_an_export_is_written_beside_and_renamed(tmp_path):
     target = tmp_path / "deep" / "out"
-    with pytest.raises(KeyboardInterrupt), draft_of(target, False) as draft:
+    with pytest.raises(KeyboardInterrupt), draft_export(target, False) as draft:
         (draft / "half").write_text("")
         assert not target.exists()
         raise KeyboardInterrupt
@@ -340,7 +340,7 @@ def test_what_a_killed_process_left_is_no_hindrance(tmp_path):
     with pytest.raises(UserError, match="is an export already"):
         write(target)
     assert (target / "ids" / "file").read_text() == "old" and names(tmp_path) == ["out"]
-    with draft_of(target, True), pytest.raises(UserError, match="another process is exporting to"):
+    with draft_export(target, True), pytest.raises(UserError, match="another process is exporting to"):
         write(target, overwrite=True)
 
 

@@ -14,7 +14,7 @@ from transformer.data import records
 from transformer.data.batches import batches, streamed
 from transformer.data.examples.corpus import FileCorpus
 from transformer.ids import END_ID, PAD_ID, START_ID
-from transformer.system.errors import AccidentError, UserError
+from transformer.system.errors import EnvironmentFailure, UserError
 from transformer.tasks.translation import CleanedPairs
 from transformer.training.preparation import stored_rows
 
@@ -217,7 +217,7 @@ def test_shards_that_are_lost_while_they_are_read_are_told(tmp_path, damage):
     path.write_bytes({"cut": content[:-5], "another byte": content[:20] + b"~" + content[21:]}.get(damage, b""))
     if damage == "removed":
         path.unlink()
-    with pytest.raises(AccidentError) as error:
+    with pytest.raises(EnvironmentFailure) as error:
         list(streamed(batches(shards, task, config.data), shards))
     assert str(error.value) == (
         f"the encoded examples in {path.parent} have been removed or damaged, and are made again"

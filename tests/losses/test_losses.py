@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from transformer.losses import projected
+from transformer.losses import linear_cross_entropy as module
 from transformer.losses.cross_entropy import masked_accuracy, masked_loss, token_losses
-from transformer.losses.projected import projected_loss
+from transformer.losses.linear_cross_entropy import linear_cross_entropy
 
 VOCABULARY, WIDTH = 7, 5
 
@@ -62,20 +62,20 @@ def test_smoothing_out_of_range(smoothing):
     with pytest.raises(ValueError, match=message):
         token_losses(tf.constant([0]), tf.zeros((1, 3)), smoothing)
     with pytest.raises(ValueError, match=message):
-        projected_loss(tf.zeros((1, 2)), tf.zeros((3, 2)), None, tf.constant([0]), smoothing)
+        linear_cross_entropy(tf.zeros((1, 2)), tf.zeros((3, 2)), None, tf.constant([0]), smoothing)
 
 
 @pytest.mark.parametrize("graph", [False, True])
 @pytest.mark.parametrize("smoothing", [0.0, 0.2])
 @pytest.mark.parametrize("with_bias", [False, True])
-def test_projected_loss_and_its_gradients(monkeypatch, graph, smoothing, with_bias):
-    monkeypatch.setattr(projected, "CHUNK", 4)
+def test_linear_cross_entropy_and_its_gradients(monkeypatch, graph, smoothing, with_bias):
+    monkeypatch.setattr(module, "CHUNK", 4)
 
     def value_and_gradients(hidden, table, bias, labels):
         watched = [hidden, table, *([bias] if with_bias else [])]
         with tf.GradientTape() as tape:
             tape.watch(watched)
-            loss = projected_loss(hidden, table, bias if with_bias else None, labels, smoothing)
+            loss = linear_cross_entropy(hidden, table, bias if with_bias else None, labels, smoothing)
             scaled = 0.5 * loss
         return loss, tape.gradient(scaled, watched)
 
@@ -94,31 +94,33 @@ def test_projected_loss_and_its_gradients(monkeypatch, graph, smoothing, with_bi
             np.testing.assert_allclose(tf.convert_to_tensor(gradient), 0.5 * reference, atol=1e-5)
 
 
-HALF = projected.CHUNK // 2  # from one and a half chunks on there are two
+HALF = module.CHUNK // 2  # from one and a half chunks on there are two
 
 
 @pytest.mark.parametrize("beyond", [-1, 0, 1, HALF - 1, HALF, HALF + 1])
-def test_projected_loss_at_the_edge_of_the_real_chunk(beyond):
-    hidden, table, bias, labels = arrays(projected.CHUNK + beyond)
+def test_linear_cross_entropy_at_the_edge_of_the_real_chunk(beyond):
+    hidden, table, bias, labels = arrays(module.CHUNK + beyond)
     expected = loop(labels, hidden @ table.T + bias, 0.1)[0].sum()
     tensors = [tf.constant(array, tf.float32) for array in (hidden, table, bias)]
-    assert projected_loss(*tensors, tf.constant(labels, tf.int32), 0.1).numpy() == pytest.approx(expected, rel=1e-5)
+    assert linear_cross_entropy(*tensors, tf.constant(labels, tf.int32), 0.1).numpy() == pytest.approx(
+        expected, rel=1e-5
+    )
 
 
 @pytest.mark.parametrize("count, size", [(0, 1), (1, 1), (383, 383), (384, 192), (525, 263), (1000, 250)])
 def test_chunks_are_about_equal(count, size):
-    rows, found = projected._rows_and_chunk_size(tf.zeros((count, WIDTH)))
+    rows, found = module._rows_and_chunk_size(tf.zeros((count, WIDTH)))
     assert (int(rows), int(found)) == (max(count, 1), size)
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
-def test_projected_loss_of_low_precision_states(dtype):
+def test_linear_cross_entropy_of_low_precision_states(dtype):
     hidden, table, bias, labels = arrays(400)
     hidden = tf.cast(hidden, dtype)
     table, bias = tf.constant(table, tf.float32), tf.constant(bias, tf.float32)
     with tf.GradientTape() as tape:
         tape.watch([hidden, table, bias])
-        loss = projected_loss(hidden, table, bias, tf.constant(labels, tf.int32), 0.1)
+        loss = linear_cross_entropy(hidden, table, bias, tf.constant(labels, tf.int32), 0.1)
     gradients = tape.gradient(loss, [hidden, table, bias])
     assert loss.dtype == tf.float32
     assert [gradient.dtype for gradient in gradients] == [dtype, tf.float32, tf.float32]

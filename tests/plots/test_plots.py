@@ -375,7 +375,7 @@ def chinese_font(path):
 def test_a_font_with_the_signs_is_found(tmp_path, only_own_fonts, monkeypatch):
     path = str(chinese_font(tmp_path / "two.ttf"))
     monkeypatch.setattr(only_own_fonts, "findSystemFonts", lambda: [path])
-    chosen = fonts.lettering(["▁Onde 车站"])
+    chosen = fonts.text_renderer(["▁Onde 车站"])
     assert (chosen.families, chosen.missing) == (["DejaVu Sans", "Two Signs"], frozenset())
     translation = Translation("站", 0.0, 0.0, ("站",), ("[start]", "车", "[end]"), np.full((2, 3), 1 / 3))
     figure = rendered(plots.attention_map(translation))
@@ -384,7 +384,7 @@ def test_a_font_with_the_signs_is_found(tmp_path, only_own_fonts, monkeypatch):
 
 
 def test_signs_without_a_font_are_numbers_and_a_note(only_own_fonts):
-    chosen = fonts.lettering(["车站 a", "\N{GRINNING FACE}é\n"])
+    chosen = fonts.text_renderer(["车站 a", "\N{GRINNING FACE}é\n"])
     assert chosen.missing >= {"车", "站"} and not chosen.missing & set("aé\n ")
     assert chosen.show("a车") == r"a\u8f66"
     translation = Translation("站", 0.0, 0.0, ("站",), ("[start]", "车", "[end]"), np.full((2, 3), 1 / 3))

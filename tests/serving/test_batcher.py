@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from transformer.serving.batcher import Batcher, Busy, Failed, Late, Stopped
+from transformer.serving.batcher import Batcher, Busy, Failed, Stopped, TimedOut
 
 
 class Panic(BaseException):
@@ -136,12 +136,12 @@ def test_what_comes_too_late_is_not_tried_again(caplog):
 
     def answer(kind, requests, deadline):
         calls.append(requests)
-        raise Late
+        raise TimedOut
 
     batcher = Batcher(answer, max_waiting=6, max_together=6, timeout=60)
     futures = [batcher.submit("a", [item]) for item in "123"]
     for future in futures:
-        with pytest.raises(Late):
+        with pytest.raises(TimedOut):
             future.result(20)
     assert sum(map(len, calls)) == 3 and not caplog.text
     batcher.stop()

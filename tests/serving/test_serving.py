@@ -25,7 +25,7 @@ from tiny_run import spread_parts
 from transformer.config.sections import SearchConfig
 from transformer.inference.translator import Translator
 from transformer.serving.app import FILES, make_app
-from transformer.serving.batcher import Batcher, Late
+from transformer.serving.batcher import Batcher, TimedOut
 from transformer.serving.config import ServeConfig
 from transformer.serving.schemas import Kind
 from transformer.serving.server import listen, serve
@@ -190,7 +190,7 @@ def test_what_nobody_waits_for_is_given_up_between_batches(service, monkeypatch)
     monkeypatch.setattr(translator, "search", small)
     assert len(service.answer(Kind(2, 1, False), [["sol", "mar", "um"]], deadline=3.5)) == 1
     # The clock is read before the first batch and after each: 4, 5, 6.
-    with pytest.raises(Late):
+    with pytest.raises(TimedOut):
         service.answer(Kind(2, 1, False), [["sol", "mar", "um"]], deadline=5.5)
 
 

@@ -99,7 +99,7 @@ def test_slow_bodies_do_not_delay_the_end():
 
 
 def test_an_answer_that_nobody_reads_does_not_delay_the_end(monkeypatch):
-    monkeypatch.setattr(protocol, "SPARE_SECONDS", 0.1)
+    monkeypatch.setattr(protocol, "EXTRA_SECONDS", 0.1)
 
     def long(kind, requests, deadline):
         return [b" " * 30_000_000 for _ in requests]

@@ -33,9 +33,9 @@ def machine(monkeypatch):
 
 def test_products_are_compared_with_those_in_float32(machine):
     machine(float32=2.0, bfloat16=7.0)
-    assert devices.slowdown("bfloat16") == 3.5
+    assert devices.matmul_time_ratio("bfloat16") == 3.5
     machine(first=60.0, float32=2.0, float16=1.0)
-    assert devices.slowdown("float16") == 0.5  # without the first product of each
+    assert devices.matmul_time_ratio("float16") == 0.5  # without the first product of each
 
 
 def test_only_an_emulated_precision_is_told(machine):
@@ -52,7 +52,7 @@ def test_float32_is_not_measured(machine):
 
 
 def test_this_machine_is_measured():
-    assert 0 < devices.slowdown("bfloat16") < float("inf")
+    assert 0 < devices.matmul_time_ratio("bfloat16") < float("inf")
 
 
 def test_training_begins_with_the_warning(machine, tmp_path, capsys):

@@ -263,13 +263,13 @@ def test_the_end_says_why_it_ended(make, capsys, length, why):
 @pytest.mark.parametrize("which, steps", [("last", [4, 6, 8]), ("best", [2, 4, 8])])
 def test_the_mean_of_kept_weights_is_taken_where_it_scores_better(make, which, steps):
     trainer = make(max_steps=8, validate_every=2, averaging=0.0, average_checkpoints=3, average_which=which)
-    seen, judge = {}, trainer.validation.judge
+    seen, update_best = {}, trainer.validation.update_best
 
     def judge_and_note(scores, state):
         seen[state.step] = {name: variable.numpy() for name, variable in model_variables(trainer.model).items()}
-        judge(scores, state)
+        update_best(scores, state)
 
-    trainer.validation.judge = judge_and_note
+    trainer.validation.update_best = judge_and_note
     scripted(trainer, [2.0, 1.0, 3.0, 1.5, 0.9])
     trainer.train()
     last = metrics(trainer.run)[-1]
@@ -300,9 +300,9 @@ def test_a_worse_mean_is_not_taken_and_an_interrupted_end_is_made_up_for(make):
 def test_selection_by_loss_where_bleu_is_measured_too(make):
     trainer = make(select_by="loss")
     trainer.state.step = 1
-    trainer.validation.judge({"loss": 2.0, "bleu": 10.0}, trainer.state)
+    trainer.validation.update_best({"loss": 2.0, "bleu": 10.0}, trainer.state)
     trainer.state.step = 2
-    trainer.validation.judge({"loss": 2.1, "bleu": 20.0}, trainer.state)
+    trainer.validation.update_best({"loss": 2.1, "bleu": 20.0}, trainer.state)
     assert (trainer.state.best_step, trainer.state.best_score) == (1, -2.0)
 
 

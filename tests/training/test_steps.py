@@ -73,7 +73,7 @@ def same_result(ours, theirs):
 def test_gradients_of_several_batches_sum_to_those_of_one_big_batch(make, some):
     trainer, parts = make(accumulate=3), some[:3]
     for part in parts:
-        trainer.steps.gather_step(part, tf.constant([1.0]))
+        trainer.steps.accumulate_step(part, tf.constant([1.0]))
     gathered = [variable.numpy() for variable in trainer.steps._sums]
     with tf.GradientTape() as tape:
         total = trainer.steps.losses(joined(parts), training=True)["token"]
@@ -195,17 +195,17 @@ def test_float16_scales_the_loss_and_finds_its_scale(make, some, monkeypatch):
 
 def poison(trainer, bad_calls):
     """Make the gradient of some calls no number."""
-    steps, gather = trainer.steps, trainer.steps.gather_step
+    steps, gather = trainer.steps, trainer.steps.accumulate_step
     calls = iter(range(10**6))
 
-    def gather_step(*arguments):
+    def accumulate_step(*arguments):
         losses = gather(*arguments)
         if next(calls) in bad_calls:
             steps._sums[0].assign(steps._sums[0] * math.nan)
         return losses
 
-    gather_step.experimental_get_tracing_count = gather.experimental_get_tracing_count
-    steps.gather_step = gather_step
+    accumulate_step.experimental_get_tracing_count = gather.experimental_get_tracing_count
+    steps.accumulate_step = accumulate_step
 
 
 def test_a_bad_step_can_be_left_out(make, capsys):
@@ -265,7 +265,7 @@ def test_graphs_that_are_made_again_and_again_are_refused(make, some, monkeypatc
     monkeypatch.setattr(steps_room, "MOST_TRACES", 4)  # a count, a gradient, its mean, its use
     trainer = make(new=True, bad_steps="skip")
     unbounded = tf.function(lambda batch, _: {"token": tf.constant(0.0 * batch["source_ids"].shape[1])})
-    monkeypatch.setattr(trainer.steps, "gather_step", unbounded)
+    monkeypatch.setattr(trainer.steps, "accumulate_step", unbounded)
     with pytest.raises(RuntimeError, match="traced 5 times: a graph is made for each new shape"):
         for batch in some:
             trainer.steps.train([batch])

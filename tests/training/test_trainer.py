@@ -21,7 +21,7 @@ from transformer.system.errors import UserError
 from transformer.training import progress
 from transformer.training.optimizer import build_schedule
 from transformer.training.state import TrainingState
-from transformer.training.steps import Result
+from transformer.training.steps import StepResult
 
 DROPOUT = {"dropout_rate": 0.1, "attention_dropout_rate": 0.1, "feed_forward_dropout_rate": 0.1}
 LENGTH = {"max_steps": 12, "validate_every": 6, "log_every": 2}
@@ -369,7 +369,7 @@ def test_the_progress_line(tmp_path, monkeypatch, capsys):
     training = tiny_config(tmp_path, training={"max_steps": 110, "max_minutes": 60.0}).training
     shown = progress.Progress(state, training)
     for _ in range(20):
-        shown.add(Result({"token": 30.0}, {"token": 10.0}, 1.0, True), waited=0.025)
+        shown.add(StepResult({"token": 30.0}, {"token": 10.0}, 1.0, True), waited=0.025)
     state.step, state.seconds, clock[0] = 30, 62.0, 112.0
     shown.leave_out(2.0)  # of the 12 seconds, spent on validation
     assert shown.summary() == {

@@ -22,7 +22,7 @@ from typing import Protocol
 from transformer.config.run import Config
 from transformer.config.stored import EXPORT, stored_config
 from transformer.system.errors import UserError
-from transformer.system.files import hold, own_path, parse_json, read_own, write_atomically
+from transformer.system.files import hold, parse_json, path_inside, read_inside, write_atomically
 from transformer.system.messages import called
 
 BEST, LAST, PREVIOUS = "best", "last", "previous"
@@ -58,28 +58,28 @@ class RunDirectory:
 
     def weights(self, which: str = BEST) -> Path:
         """Return the path of the `best` or the `last` weights."""
-        return own_path(self.path, f"{which}.safetensors")
+        return path_inside(self.path, f"{which}.safetensors")
 
     def kept_weights(self, step: int) -> Path:
         """Return the path of the weights that are kept of a validation."""
-        return own_path(self.path, f"kept/{step:09d}.safetensors")
+        return path_inside(self.path, f"kept/{step:09d}.safetensors")
 
     def all_kept_weights(self) -> list[Path]:
         """Return the paths of all weights that are kept of validations, in the order of their steps."""
-        names = sorted(path.name for path in own_path(self.path, "kept").glob("[0-9]*.safetensors"))
-        return [own_path(self.path, f"kept/{name}") for name in names]
+        names = sorted(path.name for path in path_inside(self.path, "kept").glob("[0-9]*.safetensors"))
+        return [path_inside(self.path, f"kept/{name}") for name in names]
 
     @property
     def metrics(self) -> Path:
         """Path of the metrics, JSON lines."""
-        return own_path(self.path, "metrics.jsonl")
+        return path_inside(self.path, "metrics.jsonl")
 
     @property
     def board(self) -> Path:
         """Path of TensorBoard's files."""
-        return own_path(self.path, "tensorboard")
+        return path_inside(self.path, "tensorboard")
 
-    def cut_metrics(self, step: int) -> None:
+    def truncate_metrics(self, step: int) -> None:
         """Drop the metrics behind a step, which an interrupted run left and its continuation makes again.
 
         Raises:
@@ -88,7 +88,7 @@ class RunDirectory:
         if not self.metrics.exists():
             return
         try:
-            lines = read_own(self.path, self.metrics.name, MOST_METRICS).splitlines(keepends=True)
+            lines = read_inside(self.path, self.metrics.name, MOST_METRICS).splitlines(keepends=True)
         except OSError as error:
             raise UserError(f"cannot read {self.metrics}: {error.strerror}; move it away") from None
         write_atomically(self.metrics, b"".join(line for line in lines if _step_of(line) <= step))
@@ -105,9 +105,9 @@ class RunDirectory:
             ) from None
         self._lock = weakref.finalize(self, os.close, handle)
 
-    def clear_drafts(self) -> None:
+    def remove_drafts(self) -> None:
         """Remove what killed processes had not finished writing; only the holder of the lock may."""
-        for folder in (self.path, own_path(self.path, "kept"), self.vocabularies):
+        for folder in (self.path, path_inside(self.path, "kept"), self.vocabularies):
             for draft in folder.glob(".*.*.[0-9]*"):
                 draft.unlink(missing_ok=True)
 
@@ -120,7 +120,7 @@ class RunDirectory:
     @property
     def vocabularies(self) -> Path:
         """Path of the folder of the vocabularies."""
-        return own_path(self.path, "tokenizer")
+        return path_inside(self.path, "tokenizer")
 
     def create(self, config: Config, vocabularies: Savable, corpus: Mapping[str, str]) -> None:
         """Write what stays the same during a run, and hold the directory from then on.
@@ -136,10 +136,12 @@ class RunDirectory:
             vocabularies.save(self.vocabularies)
         except OSError as error:
             raise UserError(f"cannot write run directory {self.path}: {error.strerror}; choose another --run") from None
-        write_atomically(own_path(self.path, "corpus.json"), (json.dumps(corpus, indent=2) + "\n").encode())
-        write_atomically(own_path(self.path, "config.json"), config.to_json().encode())  # last: it marks the beginning
+        write_atomically(path_inside(self.path, "corpus.json"), (json.dumps(corpus, indent=2) + "\n").encode())
+        write_atomically(
+            path_inside(self.path, "config.json"), config.to_json().encode()
+        )  # last: it marks the beginning
 
-    def is_whole(self) -> bool:
+    def is_complete(self) -> bool:
         """Return whether what `create` writes is here."""
         return (self.path / "tokenizer").is_dir() and all(
             (self.path / name).is_file() for name in ("config.json", "corpus.json")
@@ -169,7 +171,7 @@ class RunDirectory:
     def corpus(self) -> dict[str, str]:
         """Read what the run was trained on; a missing or damaged file is a UserError."""
         try:
-            values = parse_json(read_own(self.path, "corpus.json"))
+            values = parse_json(read_inside(self.path, "corpus.json"))
             if not {"name", "fingerprint"} <= values.keys() or not all(isinstance(v, str) for v in values.values()):
                 raise ValueError("an entry is missing or no text")
             return values
@@ -191,7 +193,7 @@ class RunDirectory:
 
 
 # Changing these between two calls of `train` continues the same run: its length, its reports, and where files lie.
-FREE_TO_CHANGE = {
+CHANGEABLE = {
     "training": {"max_steps", "max_minutes", "patience", "validate_every", "save_every"}
     | {"score_examples", "log_every", "tensorboard"},
     "data": {"train", "valid", "test", "cache"},  # their content is compared instead
@@ -206,7 +208,7 @@ def check_same_run(stored: Config, wanted: Config, run: Path) -> None:
         f"{section}.{key} is {new[section].get(key)!r} here, {value!r} there"
         for section, values in old.items()
         for key, value in values.items()
-        if value != new[section].get(key) and key not in FREE_TO_CHANGE.get(section, ())
+        if value != new[section].get(key) and key not in CHANGEABLE.get(section, ())
     ]
     if different:
         raise UserError(

@@ -68,7 +68,7 @@ def export(p: Parser, args: argparse.Namespace, search: dict[str, Any]) -> None:
         load_own_task(args.task)
         from transformer.checkpoints.run import RunDirectory
         from transformer.convert import ctranslate2, savedmodel
-        from transformer.convert.directory import check_target, describe, draft_of
+        from transformer.convert.directory import check_target, describe, draft_export
         from transformer.inference.translator import Translator
 
     check_target(args.out, args.overwrite)  # before all the work
@@ -81,7 +81,7 @@ def export(p: Parser, args: argparse.Namespace, search: dict[str, Any]) -> None:
     if most < beam:
         p.error(f"--max-beam must be at least the search's beam size {beam}, got {most}")
     say(f"exporting {args.run} to {args.out}")
-    with draft_of(args.out, args.overwrite) as draft:
+    with draft_export(args.out, args.overwrite) as draft:
         if args.format == "savedmodel":
             metadata = savedmodel.write(translator, draft, most)
         else:

@@ -2,7 +2,7 @@
 
 import typing
 
-from transformer.system.errors import brief
+from transformer.system.errors import shortened
 
 T = typing.TypeVar("T")
 
@@ -10,7 +10,7 @@ T = typing.TypeVar("T")
 def require(condition: bool, name: str, rule: str, value: object) -> None:
     """Raise ValueError, naming a setting, its rule and its value, unless a condition holds."""
     if not condition:
-        raise ValueError(f"{name} must be {rule}, got {brief(value)}")
+        raise ValueError(f"{name} must be {rule}, got {shortened(value)}")
 
 
 def require_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
@@ -39,5 +39,5 @@ def from_metadata(kind: type[T], metadata: object) -> T:
         raise ValueError(f"its metadata must be {', '.join(types)}")
     for name, wanted in types.items():
         if type(metadata[name]) is not wanted:
-            raise ValueError(f"{name} must be of type {wanted.__name__}, got {brief(metadata[name])}")
+            raise ValueError(f"{name} must be of type {wanted.__name__}, got {shortened(metadata[name])}")
     return kind(**metadata)

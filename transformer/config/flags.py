@@ -9,7 +9,7 @@ from transformer.config.presets import DEFAULT_CONFIG, preset, read_config
 from transformer.config.run import Config
 from transformer.config.sections import DEFAULT_DATASET, FILES
 from transformer.config.stored import stored_config
-from transformer.system.errors import UserError, brief
+from transformer.system.errors import UserError, shortened
 
 CORPUS = ("dataset", "train")  # keys of [data] of which one names the whole corpus
 TASK_FLAGS = ("source_language", "target_language")
@@ -79,7 +79,7 @@ def _settings(words: Sequence[str]) -> dict[str, dict[str, object]]:
         if not (equals and dot and section and key):
             full = [f"{part}.{name.strip()}" for part, keys in Config().to_dict().items() if name.strip() in keys]
             hint = f" Did you mean {' or '.join(full)}?" if full else ""
-            raise UserError(f"--set takes SECTION.KEY=VALUE, such as training.seed=2, got {brief(word)}.{hint}")
+            raise UserError(f"--set takes SECTION.KEY=VALUE, such as training.seed=2, got {shortened(word)}.{hint}")
         changes.setdefault(section, {})[key] = _value(text)
     return changes
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from transformer.config.run import Config
 from transformer.config.sections import FILES
-from transformer.system.errors import UserError, brief, nearest
+from transformer.system.errors import UserError, nearest, shortened
 from transformer.system.files import read_bounded
 
 DEFAULT_CONFIG = Path(__file__).with_name("phrasebook.toml")  # what a training without arguments reads
@@ -71,7 +71,7 @@ def read_config(path: str | Path, folder: str | Path | None = None) -> Config:
         raise UserError(f"config file {path} is not valid TOML: {error}") from None
     name = values.pop("preset", None)
     if not isinstance(name, str | None):
-        raise UserError(f"{path}: preset must be a name in quotes, got {brief(name)}. Known: {', '.join(PRESETS)}")
+        raise UserError(f"{path}: preset must be a name in quotes, got {shortened(name)}. Known: {', '.join(PRESETS)}")
     config = (Config() if name is None else preset(name)).override(values, str(path))
     folder = Path(folder) if folder else path.parent
     return config.override({"data": {key: [str(folder / name) for name in getattr(config.data, key)] for key in FILES}})

@@ -21,7 +21,7 @@ from transformer.config.sections import (
     TrainingConfig,
 )
 from transformer.config.tasks import SETTINGS, TranslationSettings
-from transformer.system.errors import UnknownSettingError, UserError, brief, nearest
+from transformer.system.errors import UnknownSettingError, UserError, nearest, shortened
 from transformer.system.files import parse_json
 
 LISTS = tuple[str, ...]
@@ -40,7 +40,7 @@ def _task_named(name: object, current: object, origin: str) -> object:
     """Return the settings of a task: those there are, or the defaults of another."""
     if not isinstance(name, str) or name not in SETTINGS:
         raise UserError(
-            f"{origin}: unknown task {brief(name)}.{nearest(str(name), SETTINGS)} Known: {', '.join(SETTINGS)}; "
+            f"{origin}: unknown task {shortened(name)}.{nearest(str(name), SETTINGS)} Known: {', '.join(SETTINGS)}; "
             "a task of your own needs --task FILE:CLASS"
         )
     return current if isinstance(current, SETTINGS[name]) else SETTINGS[name]()
@@ -51,20 +51,20 @@ def _checked(section: str, key: str, value: object, types: Mapping[str, type], o
     name = f"{section}.{key}"
     if key not in types:
         hint = f" It is now {RENAMED[name]}." if name in RENAMED else nearest(key, types)
-        raise UnknownSettingError(f"{origin}: unknown key {brief(key)} in [{section}].{hint}")
+        raise UnknownSettingError(f"{origin}: unknown key {shortened(key)} in [{section}].{hint}")
     wanted = types[key]
     if type(value) is int and abs(value) >= 2**31:
-        raise UserError(f"{origin}: {name} must be below 2^31, got {brief(value)}")
+        raise UserError(f"{origin}: {name} must be below 2^31, got {shortened(value)}")
     if wanted is float and type(value) is int:
         value = float(value)
     if wanted == LISTS and isinstance(value, list | tuple) and all(isinstance(part, str) for part in value):
         value = tuple(value)
     elif wanted == LISTS:
-        raise UserError(f'{origin}: {name} must be a list of texts such as ["a", "b"], got {brief(value)}')
+        raise UserError(f'{origin}: {name} must be a list of texts such as ["a", "b"], got {shortened(value)}')
     elif type(value) is not wanted:
-        raise UserError(f"{origin}: {name} must be of type {wanted.__name__}, got {brief(value)}")
+        raise UserError(f"{origin}: {name} must be of type {wanted.__name__}, got {shortened(value)}")
     if re.search("[\ud800-\udfff]", "".join(value) if isinstance(value, tuple) else str(value)):
-        raise UserError(f"{origin}: {name} must be text that UTF-8 can hold, got {brief(value)}")
+        raise UserError(f"{origin}: {name} must be text that UTF-8 can hold, got {shortened(value)}")
     if isinstance(value, float) and not math.isfinite(value):
         raise UserError(f"{origin}: {name} must be a finite number, got {value!r}")
     return value
@@ -101,9 +101,9 @@ class Config:
         sections = {entry.name: getattr(self, entry.name) for entry in dataclasses.fields(self)}
         for name, values in changes.items():
             if name not in sections:
-                raise UnknownSettingError(f"{origin}: unknown section {brief(name)}.{nearest(name, sections)}")
+                raise UnknownSettingError(f"{origin}: unknown section {shortened(name)}.{nearest(name, sections)}")
             if not isinstance(values, Mapping):
-                raise UserError(f"{origin}: '{name}' must be a section of keys, got {brief(values)}")
+                raise UserError(f"{origin}: '{name}' must be a section of keys, got {shortened(values)}")
             if name == "task":
                 sections[name] = _task_named(values.get("name", self.task.name), self.task, origin)
             types = typing.get_type_hints(type(sections[name]))

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from transformer.config.run import Config
 from transformer.system.errors import UserError, nearest
-from transformer.system.files import read_own
+from transformer.system.files import read_inside
 from transformer.system.messages import called
 
 EXPORT = "export.json"  # the file that marks a directory as an export of a run, see convert/directory.py
@@ -32,7 +32,7 @@ def stored_config(run: str | Path) -> Config:
     except OSError as error:  # a name that is too long, a folder that may not be read
         raise UserError(f"cannot read run directory {run}: {error.strerror}; name another one") from None
     try:
-        return Config.from_json(read_own(run, path.name).decode(), str(path))
+        return Config.from_json(read_inside(run, path.name).decode(), str(path))
     except OSError:
         inside = ", ".join(str(path.parent / name) for name in _runs_in(path.parent)[:5])
         way_out = f"name one of the runs in it: {inside}" if inside else "restore it or train the run again"

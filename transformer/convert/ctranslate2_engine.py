@@ -22,7 +22,7 @@ from transformer.inference.translator import Translator
 from transformer.search.loop import Hypotheses
 from transformer.search.strategy import coverage_penalty, length_penalty
 from transformer.system.errors import UserError
-from transformer.system.files import own_path
+from transformer.system.files import path_inside
 from transformer.system.threads import PARALLEL, cores_each, refuse_fork
 
 
@@ -112,11 +112,11 @@ class CTranslate2Translator(Translator):
             raise UserError(f"{path} is an export of format '{kind}'; make one with --format ctranslate2")
         check_intact(path, ctranslate2_file.MOST)
         config = stored_config(path).override({"search": search}, "search")
-        tokenizers, positions = TokenizerPair.load(own_path(path, "tokenizer")), config.model.max_positions
+        tokenizers, positions = TokenizerPair.load(path_inside(path, "tokenizer")), config.model.max_positions
         length = ctranslate2_file.check(path, config.model, tokenizers)
         check_digest(path, f"{MODEL}/{ctranslate2_file.WEIGHTS}", length)
         language, cached = str(description["source_language"]), config.model.cached
-        return cls(own_path(path, MODEL), tokenizers, config.search, positions, language, cached, config.cleaning)
+        return cls(path_inside(path, MODEL), tokenizers, config.search, positions, language, cached, config.cleaning)
 
     def _use(self, search: SearchConfig, reader: Reader) -> None:
         self.search, self.reader = search, reader

@@ -22,7 +22,7 @@ from transformer.config.sections import ModelConfig
 from transformer.convert.ctranslate2 import MODEL, configure, empty_specification
 from transformer.data.tokenizers.vocabularies import DESCRIPTION, KINDS, MOST_ASSET, TokenizerPair
 from transformer.system.errors import UserError
-from transformer.system.files import MOST_JSON, own_path, parse_json, read_own
+from transformer.system.files import MOST_JSON, parse_json, path_inside, read_inside
 
 WEIGHTS, SETTINGS = "model.bin", "config.json"  # in the directory `MODEL`
 VERSION = 6  # of the format of `WEIGHTS`
@@ -67,14 +67,14 @@ def check(folder: Path, config: ModelConfig, tokenizers: TokenizerPair) -> int:
     configure(spec, pieces[1])
     name = f"{MODEL}/{SETTINGS}"
     try:
-        _check_settings(parse_json(read_own(folder, name)), spec.config.to_dict())
+        _check_settings(parse_json(read_inside(folder, name)), spec.config.to_dict())
         sides = ("shared",) if pieces[0] == pieces[1] else SIDES
         for side, wanted in zip(sides, pieces, strict=False):
             name = f"{MODEL}/{side}_vocabulary.json"
-            if parse_json(read_own(folder, name, 2 * len(json.dumps(wanted, indent=2)))) != wanted:
+            if parse_json(read_inside(folder, name, 2 * len(json.dumps(wanted, indent=2)))) != wanted:
                 raise ValueError("its pieces are not those of the tokenizer")
         name = f"{MODEL}/{WEIGHTS}"
-        with open(own_path(folder, name), "rb") as file:
+        with open(path_inside(folder, name), "rb") as file:
             scalars, shapes = _wanted(spec, config, [len(each) for each in pieces])
             return _check_weights(file, spec, scalars, shapes)
     except OSError as error:

@@ -17,7 +17,7 @@ from typing import Any
 
 from transformer.config.stored import EXPORT
 from transformer.system.errors import UserError
-from transformer.system.files import hold, own_path, parse_json, read_own
+from transformer.system.files import hold, parse_json, path_inside, read_inside
 from transformer.system.messages import called
 
 EXPORT_FORMATS = ("savedmodel", "ctranslate2")
@@ -46,7 +46,7 @@ def check_target(target: Path, overwrite: bool) -> None:
 
 
 @contextlib.contextmanager
-def draft_of(target: Path, overwrite: bool) -> Iterator[Path]:
+def draft_export(target: Path, overwrite: bool) -> Iterator[Path]:
     """Yield a directory to write an export into; it gets its name when all is written.
 
     A draft that a killed process left is cleared, and a former export that it had moved away is put back.
@@ -63,7 +63,7 @@ def draft_of(target: Path, overwrite: bool) -> Iterator[Path]:
         draft.mkdir(parents=True, exist_ok=True)
         handle = hold(draft)
         try:
-            _put_back(old, target)
+            _restore(old, target)
             check_target(target, overwrite)
             for entry in draft.iterdir():
                 shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
@@ -72,7 +72,7 @@ def draft_of(target: Path, overwrite: bool) -> Iterator[Path]:
                 target.rename(old)
             draft.rename(target)
         finally:
-            _put_back(old, target)
+            _restore(old, target)
             shutil.rmtree(draft, ignore_errors=True)  # gone where all went well
             os.close(handle)
     except BlockingIOError:
@@ -81,7 +81,7 @@ def draft_of(target: Path, overwrite: bool) -> Iterator[Path]:
         raise UserError(f"cannot write {target}: {error.strerror}; free space or name another directory") from None
 
 
-def _put_back(old: Path, target: Path) -> None:
+def _restore(old: Path, target: Path) -> None:
     """Give a former export its name again, where nothing has taken it; else remove it."""
     if old.exists():
         shutil.rmtree(old) if target.exists() else old.rename(target)
@@ -111,7 +111,7 @@ def describe(folder: Path, metadata: Mapping[str, object]) -> None:
 def read_description(export: Path) -> dict[str, Any]:
     """Read an export's description, or raise a UserError. No file is ever opened by a name that stands in it."""
     try:
-        description = parse_json(read_own(export, EXPORT))
+        description = parse_json(read_inside(export, EXPORT))
     except OSError:
         raise UserError(
             f"{export} is no export (it has no {EXPORT}); make one with: "
@@ -139,7 +139,7 @@ def check_intact(export: Path, most: Mapping[str, int]) -> None:
     wanted = read_description(export)["files"]
     found = set(_files(export)) - {EXPORT}
     for name in sorted(found):
-        path = own_path(export, name)  # links and devices first: they are named as such
+        path = path_inside(export, name)  # links and devices first: they are named as such
         if name not in wanted or name not in most:
             raise _damaged(path)
         if most[name]:
@@ -150,7 +150,7 @@ def check_intact(export: Path, most: Mapping[str, int]) -> None:
 
 def check_digest(export: Path, name: str, most: int) -> None:
     """Raise a UserError where a file is missing, changed, longer than `most` bytes, or a link out of the export."""
-    path = own_path(export, name)
+    path = path_inside(export, name)
     try:
         intact = path.stat().st_size <= most and _digest(path) == read_description(export)["files"].get(name)
     except OSError:

@@ -122,7 +122,7 @@ def _padded(features: Batch, specs: Mapping[str, tf.TensorSpec], longest: tf.Ten
 
 
 def streamed(dataset: tf.data.Dataset, shards: Shards) -> Iterator[Batch]:
-    """Yield what a dataset made of shards holds; an AccidentError tells that their files are gone or changed."""
+    """Yield what a dataset made of shards holds; an EnvironmentFailure tells that their files are gone or changed."""
     shards.check()
     try:
         yield from dataset

@@ -17,8 +17,8 @@ import numpy as np
 import tensorflow as tf
 
 from transformer.config.sections import DataConfig
-from transformer.system.errors import AccidentError, UserError
-from transformer.system.files import own_path, parse_json, read_own
+from transformer.system.errors import EnvironmentFailure, UserError
+from transformer.system.files import parse_json, path_inside, read_inside
 from transformer.system.threads import in_order
 
 FORMAT = 3  # of the shards; part of their fingerprint
@@ -62,7 +62,7 @@ class Shards:
     digests: tuple[str, ...] = ()  # BLAKE2b of the files, in hexadecimal
 
     def check(self, thorough: bool = False) -> None:
-        """Raise an AccidentError unless the files' sizes and, if `thorough`, their content are what was written."""
+        """Raise EnvironmentFailure unless the files' sizes and, if `thorough`, their content are what was written."""
         try:
             same = tuple(os.path.getsize(path) for path in self.paths) == self.sizes
             same = same and not (thorough and tuple(in_order(_digest, self.paths)) != self.digests)
@@ -71,10 +71,10 @@ class Shards:
         if not same:
             raise self.lost()
 
-    def lost(self) -> AccidentError:
+    def lost(self) -> EnvironmentFailure:
         """Return what to say where the files are missing or damaged."""
         folder = Path(self.paths[0]).parent
-        return AccidentError(f"the encoded examples in {folder} have been removed or damaged, and are made again")
+        return EnvironmentFailure(f"the encoded examples in {folder} have been removed or damaged, and are made again")
 
     def describe(self) -> str:
         """Return what became of the examples, in one line."""
@@ -140,8 +140,8 @@ def stored_shards(
 def _read_shards(folder: Path, thorough: bool = True) -> Shards | None:
     """Return the shards in a folder, or None where they are not complete or, if that is looked at, not whole."""
     try:
-        summary = parse_json(read_own(folder, "summary.json"))
-        paths = tuple(str(own_path(folder, path)) for path in summary["paths"])
+        summary = parse_json(read_inside(folder, "summary.json"))
+        paths = tuple(str(path_inside(folder, path)) for path in summary["paths"])
         rows, left_out = summary["rows"], {str(reason): count for reason, count in summary["left_out"].items()}
         if not all(type(count) is int and count >= 0 for count in (rows, *left_out.values())):
             return None

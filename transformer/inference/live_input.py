@@ -20,7 +20,7 @@ class LiveInput(io.RawIOBase):
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
-        self._held = bytearray()  # read and not returned yet
+        self._locked = bytearray()  # read and not returned yet
         self._ended = False
 
     def readable(self) -> bool:
@@ -29,23 +29,23 @@ class LiveInput(io.RawIOBase):
     def idle(self) -> bool:
         """Return whether the next line has to be waited for; False also where there is none any more."""
         seen = 0
-        while self._held.find(b"\n", seen) < 0 and not self._ended and len(self._held) < LONGEST:
+        while self._locked.find(b"\n", seen) < 0 and not self._ended and len(self._locked) < LONGEST:
             if not select.select([self._descriptor], [], [], PATIENCE)[0]:
                 return True
-            seen = len(self._held)
+            seen = len(self._locked)
             self._fill()
         return False
 
     def peek(self, size: int = 0, /) -> bytes:
         """Return some bytes, which stay in the stream; waits for them where none are held."""
-        if not self._held and not self._ended:
+        if not self._locked and not self._ended:
             self._fill()
-        return bytes(self._held[: io.DEFAULT_BUFFER_SIZE])
+        return bytes(self._locked[: io.DEFAULT_BUFFER_SIZE])
 
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
         part = self.peek()[: len(buffer)]
         buffer[: len(part)] = part
-        del self._held[: len(part)]
+        del self._locked[: len(part)]
         return len(part)
 
     def _fill(self) -> None:
@@ -54,5 +54,5 @@ class LiveInput(io.RawIOBase):
         except BlockingIOError:  # it was opened so that reading does not wait
             select.select([self._descriptor], [], [])
             chunk = os.read(self._descriptor, CHUNK)
-        self._held += chunk
+        self._locked += chunk
         self._ended = not chunk

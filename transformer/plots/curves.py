@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from transformer.metrics.text import bleu
-from transformer.plots.fonts import lettering
+from transformer.plots.fonts import text_renderer
 from transformer.plots.style import COLOURS, HATCHES, finish, label_axes, line_style, new_plot, plain, show_legend
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def curves(
         title: of the picture; empty: "y against x", without their units.
     """
     figure, axes = new_plot(title or " against ".join(name.partition(" (")[0] for name in (ylabel, xlabel)))
-    letters = lettering(lines)
+    letters = text_renderer(lines)
     for number, (name, (x, y)) in enumerate(lines.items()):
         axes.plot(x, y, label=letters.show(name), markevery=math.ceil(len(x) / MARKED), **line_style(number))
     for name, level in (levels or {}).items():

@@ -16,7 +16,7 @@ REGULAR = range(300, 501)  # weights of fonts that look like plain text
 BOXES = "Last Resort"  # matplotlib's font that has a box for every character
 
 
-class Lettering(NamedTuple):
+class TextRenderer(NamedTuple):
     """How to write some text."""
 
     families: list[str]  # of fonts, each for the characters that those before it lack
@@ -43,7 +43,7 @@ class Lettering(NamedTuple):
             )
 
 
-def lettering(texts: Iterable[str]) -> Lettering:
+def text_renderer(texts: Iterable[str]) -> TextRenderer:
     """Choose fonts for texts: matplotlib's own, and as few others of this machine as have what it lacks."""
     need_matplotlib()
     from matplotlib.font_manager import FontProperties, fontManager
@@ -59,7 +59,7 @@ def lettering(texts: Iterable[str]) -> Lettering:
                 break
             families.append(best.name)
             missing -= _characters(best.fname)
-    return Lettering(families, frozenset(missing))
+    return TextRenderer(families, frozenset(missing))
 
 
 def _plain_fonts() -> list:

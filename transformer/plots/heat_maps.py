@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from transformer.plots.fonts import Lettering, lettering
+from transformer.plots.fonts import TextRenderer, text_renderer
 from transformer.plots.style import LONGEST_NAME, MAP, finish, need_matplotlib, new_figure
 from transformer.system.errors import UserError
 
@@ -112,7 +112,7 @@ def _weight_grid(
         raise UserError(f"a picture of {len(weights):,} maps is too large, the limit is {MOST_MAPS}; draw some of them")
     wide = min(wide, len(weights))
     high = -(-len(weights) // wide)
-    letters = lettering([*rows, *columns])
+    letters = text_renderer([*rows, *columns])
     across, down = (0.5, 0.4) if len(weights) == 1 else (0.36, 0.3)  # inches of a place
     longest = [min(max(map(len, tokens), default=0), LONGEST_NAME) for tokens in (rows, columns)]  # characters
     beside, above = 0.6 + 0.08 * longest[0], 1.0 + 0.06 * longest[1]  # inches of the tokens, these slanted
@@ -141,7 +141,7 @@ def _weight_grid(
     return figure
 
 
-def _write_tokens(axes: Axes, rows: Sequence[str], columns: Sequence[str], letters: Lettering) -> None:
+def _write_tokens(axes: Axes, rows: Sequence[str], columns: Sequence[str], letters: TextRenderer) -> None:
     letters.name_ticks(axes.set_xticks, columns, rotation=45, ha="left", rotation_mode="anchor")
     axes.xaxis.tick_top()
     letters.name_ticks(axes.set_yticks, rows)
@@ -181,7 +181,7 @@ def mask_maps(
         if mask.dtype != bool or mask.ndim < 2 or max(mask.shape[:-2], default=1) > 1:
             raise ValueError(f"mask '{title}' must be boolean (1, ..., T, S), got {mask.dtype} {mask.shape}")
         tables[title] = mask.reshape(mask.shape[-2:])
-    letters, shades = lettering([*rows, *columns, *masks]), colormaps[MAP]
+    letters, shades = text_renderer([*rows, *columns, *masks]), colormaps[MAP]
     sizes = [table.shape for table in tables.values()]
     figure = new_figure(1.0 + sum(0.8 + 0.45 * size[1] for size in sizes), 2.3 + 0.42 * max(size[0] for size in sizes))
     grid = figure.subplots(1, len(tables), squeeze=False, width_ratios=[2 + size[1] for size in sizes])[0]

@@ -10,10 +10,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from transformer.plots.fonts import lettering
+from transformer.plots.fonts import text_renderer
 from transformer.plots.style import finish, label_axes, line_style, new_figure, show_legend
 from transformer.system.errors import UserError
-from transformer.system.files import read_own
+from transformer.system.files import read_inside
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -39,7 +39,7 @@ def read_metrics(run: str | Path) -> list[dict[str, Any]]:
     """
     path = Path(run) / "metrics.jsonl"
     try:
-        lines = io.BytesIO(read_own(run, path.name, MOST_METRICS))
+        lines = io.BytesIO(read_inside(run, path.name, MOST_METRICS))
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}; name a run directory that was trained") from None
     records = []
@@ -84,7 +84,7 @@ def training_curves(runs: Sequence[str | Path] | Mapping[str, str | Path], path:
     """
     named = runs if isinstance(runs, Mapping) else {str(run): run for run in runs}
     metrics = {name: read_metrics(run) for name, run in named.items()}
-    letters = lettering(named)
+    letters = text_renderer(named)
     figure = new_figure(9.0, 6.8)
     figure.suptitle("Training, step by step")
     panels = figure.subplots(2, 2, sharex=True).flat

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from transformer.plots.fonts import lettering
+from transformer.plots.fonts import text_renderer
 from transformer.plots.style import COLOURS, HATCHES, finish, label_axes, new_plot, show_legend
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ def token_probabilities(
     distributions: Mapping[str, Sequence[float]], tokens: Sequence[str], path: str | Path | None = None
 ) -> Figure:
     """Draw the probabilities of the same tokens in several named distributions beside each other."""
-    letters = lettering([*tokens, *distributions])
+    letters = text_renderer([*tokens, *distributions])
     figure, axes = new_plot("How likely each token is next", 2.0 + 0.75 * len(tokens), 4.0)
     width = 0.8 / len(distributions)
     for number, (name, probabilities) in enumerate(distributions.items()):
@@ -48,7 +48,7 @@ def beam_tree(
     Raises:
         ValueError: a hypothesis goes on from none of the step before.
     """
-    letters = lettering(token for step in steps for tokens, _ in step for token in tokens)
+    letters = text_renderer(token for step in steps for tokens, _ in step for token in tokens)
     most = max(map(len, steps))
     title = "Beam search: what is kept at each step" if len(steps) > 2 else "Beam search"
     figure, axes = new_plot(title, 1.0 + width * len(steps), 1.2 + 0.55 * most)

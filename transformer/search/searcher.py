@@ -20,7 +20,7 @@ from transformer.search.sampling import Sample
 from transformer.search.strategy import Strategy
 from transformer.system.graphs import Graph
 
-WORTH_COMPILING = 128  # uses of a shape after which the two seconds that XLA takes for it are earned back
+USES_BEFORE_COMPILING = 128  # uses of a shape after which the two seconds that XLA takes for it are earned back
 COMPILED_ROWS = 64  # hypotheses that compiled code takes at once: with more, their logits leave the cache of a core
 COMPILED_STEP = 8  # source lengths of compiled code are multiples of this
 
@@ -28,8 +28,8 @@ COMPILED_STEP = 8  # source lengths of compiled code are multiples of this
 class Searcher:
     """Searches batches for one config.
 
-    A shape that came `WORTH_COMPILING` times is compiled by XLA, padded to a few lengths and sizes, so that a single
-    sentence and a short file never wait for a compiler, and servers and long files do once for each shape.
+    A shape that came `USES_BEFORE_COMPILING` times is compiled by XLA, padded to a few lengths and sizes, so that a
+    single sentence and a short file never wait for a compiler, and servers and long files do once for each shape.
 
     Args:
         models: as of `decode`.
@@ -38,7 +38,7 @@ class Searcher:
     """
 
     def __init__(
-        self, models: Sequence[Generative], search: SearchConfig, compile_after: int = WORTH_COMPILING
+        self, models: Sequence[Generative], search: SearchConfig, compile_after: int = USES_BEFORE_COMPILING
     ) -> None:
         self.models, self.search, self.compile_after = list(models), search, compile_after
         self.strategy = strategy_for(search)

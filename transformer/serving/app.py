@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 
-from transformer.serving.batcher import Batcher, Busy, Failed, Late, Stopped
+from transformer.serving.batcher import Batcher, Busy, Failed, Stopped, TimedOut
 from transformer.serving.config import LOCAL_HOSTS, ServeConfig
 from transformer.serving.guard import HEADERS, HEALTH, Guard, refusal, sendable
 from transformer.serving.request_bodies import RETRY_LATER, BodyParser, BodyReader, short
@@ -147,7 +147,7 @@ def make_app(
             raise HTTPException(422, _reason(errors)) from None
         except Busy as busy:
             raise HTTPException(503, str(busy), {"Retry-After": str(busy.seconds)}) from None
-        except (Stopped, Late) as error:
+        except (Stopped, TimedOut) as error:
             raise HTTPException(503, str(error), RETRY_LATER) from None
         except Failed as error:
             raise HTTPException(500, str(error)) from None

@@ -35,7 +35,7 @@ class Failed(Unanswered):
     reason = "the translator failed; the server's log says why"
 
 
-class Late(Unanswered):
+class TimedOut(Unanswered):
     reason = "no translation in time"
 
 
@@ -56,7 +56,7 @@ class Batcher:
 
     Args:
         answer: called in the batcher's thread with a kind, the items of each job, and the latest deadline among them,
-            on the monotonic clock; returns a result for each job, or raises `Late`.
+            on the monotonic clock; returns a result for each job, or raises `TimedOut`.
         max_waiting: items that may wait; those being answered are not counted.
         max_together: items of several jobs that may be answered together; one job may hold more.
         timeout: seconds until a job's deadline.
@@ -165,7 +165,7 @@ class Batcher:
             deadline = max(job.deadline for job in jobs)
             results = self._answer(jobs[0].kind, [job.items for job in jobs], deadline)
             pairs = list(zip(jobs, results, strict=True))
-        except Late as late:
+        except TimedOut as late:
             for job in jobs:
                 job.future.set_exception(late)
             return

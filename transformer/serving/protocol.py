@@ -12,7 +12,7 @@ from transformer.serving.config import ServeConfig
 
 PIECE = 2**14  # bytes that are parsed before it is checked again whether they should be
 DISCARD_SECONDS = 0.05  # between two reads of what is only discarded
-SPARE_SECONDS = 5  # for clients to read the last answer before their connection is cut
+EXTRA_SECONDS = 5  # for clients to read the last answer before their connection is cut
 
 
 class BoundedConnection(h11.Connection):
@@ -96,13 +96,13 @@ class BoundedProtocol(H11Protocol):
         self._wait_for_request()
 
     def shutdown(self) -> None:
-        """Close the connection, at the latest `SPARE_SECONDS` after its request is answered."""
+        """Close the connection, at the latest `EXTRA_SECONDS` after its request is answered."""
         if self._discarding:
             self.transport.close()
         else:
             super().shutdown()
         if self.transport.is_closing():
-            self.loop.call_later(SPARE_SECONDS, self.transport.abort)
+            self.loop.call_later(EXTRA_SECONDS, self.transport.abort)
 
     def send_400_response(self, msg: str) -> None:
         """Answer what cannot be parsed, unless it has its answer already; discard the rest."""

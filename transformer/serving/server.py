@@ -12,7 +12,7 @@ from fastapi import FastAPI
 
 from transformer.serving.batcher import Batcher
 from transformer.serving.config import ServeConfig
-from transformer.serving.protocol import SPARE_SECONDS, BoundedProtocol
+from transformer.serving.protocol import EXTRA_SECONDS, BoundedProtocol
 from transformer.serving.request_bodies import BodyReader
 from transformer.system.errors import UserError
 
@@ -62,7 +62,7 @@ class Server(uvicorn.Server):
             access_log=access_log,
             proxy_headers=False,
             server_header=False,
-            timeout_graceful_shutdown=int(limits.timeout) + SPARE_SECONDS,
+            timeout_graceful_shutdown=int(limits.timeout) + EXTRA_SECONDS,
         )
         super().__init__(config)
         self._batcher = batcher

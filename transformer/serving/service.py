@@ -11,7 +11,7 @@ import numpy as np
 
 from transformer.inference.result import Translation, described
 from transformer.inference.translator import Translator
-from transformer.serving.batcher import Late
+from transformer.serving.batcher import TimedOut
 from transformer.serving.config import ServeConfig
 from transformer.serving.schemas import Kind
 from transformer.system.errors import UserError
@@ -58,12 +58,12 @@ class Service:
         """Return the answer of each request, a list of sentences, as JSON in UTF-8.
 
         Raises:
-            Late: the deadline on the monotonic clock passed, which is checked between the translator's batches.
+            TimedOut: the deadline on the monotonic clock passed, which is checked between the translator's batches.
         """
 
         def progress(done: int) -> None:
             if monotonic() > deadline:
-                raise Late
+                raise TimedOut
 
         def translate(batch: Batch, with_attention: bool) -> Iterator[tuple[Place, list[Translation]]]:
             translator = self.translator(kind.beam_size)

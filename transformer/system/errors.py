@@ -13,7 +13,7 @@ class UserError(Exception):
     """
 
 
-class AccidentError(UserError):
+class EnvironmentFailure(UserError):
     """Something outside went wrong while a run was at work, such as a full disk; the same command goes on later."""
 
 
@@ -27,7 +27,7 @@ def nearest(name: str, known: Iterable[str]) -> str:
     return f" Did you mean '{match[0]}'?" if match else ""
 
 
-def brief(value: object) -> str:
+def shortened(value: object) -> str:
     """Return a value as a message can show it, whatever its size, depth or number of digits."""
     try:
         return reprlib.repr(value)

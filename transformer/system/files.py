@@ -1,6 +1,6 @@
 """Reading and writing the files of a run directory, which may come from anyone, and locking it for one process.
 
-Every path in such a directory goes through `own_path` before anything is read or written there.
+Every path in such a directory goes through `path_inside` before anything is read or written there.
 """
 
 import contextlib
@@ -15,7 +15,7 @@ from transformer.system.errors import UserError
 MOST_JSON = 1_000_000  # bytes of a JSON file
 
 
-def own_path(folder: str | Path, name: str) -> Path:
+def path_inside(folder: str | Path, name: str) -> Path:
     """Return the path of a file or folder in `folder`, which need not exist, for reading or for writing.
 
     Raises:
@@ -46,9 +46,9 @@ def hold(folder: Path) -> int:
     return handle
 
 
-def read_own(folder: str | Path, name: str, most: int = MOST_JSON) -> bytes:
-    """Return the content of a file in `folder`; errors are those of `own_path` and `read_bounded`."""
-    return read_bounded(own_path(folder, name), most)
+def read_inside(folder: str | Path, name: str, most: int = MOST_JSON) -> bytes:
+    """Return the content of a file in `folder`; errors are those of `path_inside` and `read_bounded`."""
+    return read_bounded(path_inside(folder, name), most)
 
 
 def read_bounded(path: Path, most: int = MOST_JSON) -> bytes:

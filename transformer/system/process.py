@@ -14,7 +14,7 @@ from transformer.system.errors import UserError
 from transformer.system.interrupts import Terminated, end_at_once, end_cleanly
 from transformer.system.messages import flush, say
 
-WAYS_OUT = {  # of errors of the operating system
+ADVICE = {  # of errors of the operating system
     errno.ENOSPC: "free some space, or name another place",
     errno.EDQUOT: "free some space, or name another place",
     errno.EACCES: "give this user the right to it, or name another place",
@@ -101,9 +101,9 @@ def _system_message(error: OSError) -> str:
             sys.stdout.flush()
         except OSError:  # once more: what could not be written is still there
             return f"cannot write standard output: {reason}"
-        return f"a file or standard output cannot be used: {reason}; {WAYS_OUT.get(error.errno or 0, 'try again')}"
+        return f"a file or standard output cannot be used: {reason}; {ADVICE.get(error.errno or 0, 'try again')}"
     name = os.fsdecode(error.filename) if isinstance(error.filename, bytes) else error.filename
-    return f"cannot read or write {name}: {reason}; {WAYS_OUT.get(error.errno or 0, 'check it, or name another one')}"
+    return f"cannot read or write {name}: {reason}; {ADVICE.get(error.errno or 0, 'check it, or name another one')}"
 
 
 def leave(code: int) -> NoReturn:

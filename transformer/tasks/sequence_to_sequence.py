@@ -14,7 +14,7 @@ from transformer.config.sections import ModelConfig
 from transformer.data.batches import Batch, Record
 from transformer.data.tokenizers.vocabularies import TokenizerPair
 from transformer.ids import END_ID, PAD_ID, START_ID
-from transformer.losses.projected import projected_loss
+from transformer.losses.linear_cross_entropy import linear_cross_entropy
 from transformer.models.transformer import Transformer
 from transformer.system.errors import UserError
 from transformer.tasks.base import Parts, Task
@@ -72,7 +72,7 @@ class SequenceToSequence(Task):
             labels = batch["target_out"]
             real = tf.not_equal(labels, PAD_ID)  # only real tokens are projected onto the vocabulary
             outputs, labels = tf.boolean_mask(outputs, real), tf.boolean_mask(labels, real)
-            return projected_loss(outputs, table, bias, labels, smoothing)
+            return linear_cross_entropy(outputs, table, bias, labels, smoothing)
 
         return {"token": tf.add_n([loss(batch) for batch in micro_batches])}
 

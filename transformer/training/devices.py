@@ -8,7 +8,7 @@ from transformer.system.threads import cores
 
 SIZE = 512  # of the square matrices, about those of a small model's step
 ROUNDS = 10  # interleaved; the fastest of each counts, so that other work on the machine does not
-EMULATED = 2.0  # times as slow as float32
+EMULATION_RATIO = 2.0  # times as slow as float32
 
 
 def devices(strategy: tf.distribute.Strategy, workers: int = 1) -> str:
@@ -24,7 +24,7 @@ def devices(strategy: tf.distribute.Strategy, workers: int = 1) -> str:
     return told if workers == 1 else f"{workers} machines with {told} each"
 
 
-def slowdown(precision: str) -> float:
+def matmul_time_ratio(precision: str) -> float:
     """Return how many times as long as in float32 a matrix multiplication takes: about 0.5 in hardware."""
     matrices = [tf.ones((SIZE, SIZE), dtype) for dtype in ("float32", precision)]
     seconds: list[list[float]] = [[], []]
@@ -39,6 +39,6 @@ def slowdown(precision: str) -> float:
 
 def precision_warnings(precision: str) -> list[str]:
     """Return what speaks against a precision here: that the machine emulates its matrix multiplications."""
-    if precision == "float32" or (times := slowdown(precision)) < EMULATED:
+    if precision == "float32" or (times := matmul_time_ratio(precision)) < EMULATION_RATIO:
         return []
     return [f"this machine emulates {precision}: a matrix multiplication takes {times:.1f} times as long as in float32"]

@@ -6,7 +6,7 @@ from typing import Any
 import tensorflow as tf
 
 from transformer.checkpoints.run import RunDirectory
-from transformer.system.errors import AccidentError, UserError
+from transformer.system.errors import EnvironmentFailure, UserError
 
 
 def check_tensorboard() -> None:
@@ -33,19 +33,19 @@ class Metrics:
         self.run, self.writes, self.board = run, writes, None
         if not writes:
             return
-        run.cut_metrics(step)
+        run.truncate_metrics(step)
         if tensorboard:
             self.board = tf.summary.create_file_writer(str(run.board))
 
     def write(self, record: dict[str, object]) -> None:
-        """Append a record, whose numbers become scalars at its step; a file that cannot be written: AccidentError."""
+        """Append a record, whose numbers become scalars at its step; EnvironmentFailure: it cannot be written."""
         if not self.writes:
             return
         try:
             with open(self.run.metrics, "a", encoding="utf-8") as file:
                 file.write(json.dumps(record) + "\n")
         except OSError as error:
-            raise AccidentError(f"cannot write {self.run.metrics}: {error.strerror}; free space") from None
+            raise EnvironmentFailure(f"cannot write {self.run.metrics}: {error.strerror}; free space") from None
         if self.board:
             self._show(self.board, record)
 
@@ -58,4 +58,4 @@ class Metrics:
             board.flush()
         except tf.errors.OpError as error:
             folder = self.run.path / "tensorboard"
-            raise AccidentError(f"cannot write {folder}: {error.message}; free space") from None
+            raise EnvironmentFailure(f"cannot write {folder}: {error.message}; free space") from None

@@ -22,7 +22,7 @@ class TrainingData(NamedTuple):
     validation_shards: Shards
 
 
-def begin(config: Config, run: RunDirectory, say: Callable[[str], None]) -> TrainingData:
+def prepare_new_run(config: Config, run: RunDirectory, say: Callable[[str], None]) -> TrainingData:
     """Learn the vocabularies or take those of `init_from`, store the rows, and write what stays the same in the run.
 
     Nothing is written into the run directory before everything has been checked.
@@ -61,7 +61,7 @@ def _vocabularies_of(other: RunDirectory, kind: type[Task], config: Config) -> L
     return kind.Vocabularies.load(other.vocabularies)
 
 
-def join(config: Config, run: RunDirectory, say: Callable[[str], None]) -> TrainingData:
+def load_prepared_run(config: Config, run: RunDirectory, say: Callable[[str], None]) -> TrainingData:
     """Take the vocabularies of a run that was begun, and store the rows; another run or corpus is a UserError."""
     check_same_run(run.config(), config, run.path)
     kind = task_class(config.task.name)

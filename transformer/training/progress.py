@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping
 from transformer.config.sections import TrainingConfig
 from transformer.system import messages
 from transformer.training.state import TrainingState
-from transformer.training.steps import Result, mean_loss
+from transformer.training.steps import StepResult, mean_loss
 
 REPORTS = 50  # the time to the end is estimated from so many of the last ones
 
@@ -55,7 +55,7 @@ class Progress:
         self._units = self._left_out = self._waited = 0.0
         self._since = time.monotonic()
 
-    def add(self, result: Result, waited: float = 0.0) -> None:
+    def add(self, result: StepResult, waited: float = 0.0) -> None:
         """Count one step, and the seconds it waited for its data."""
         for sums, more in ((self.state.losses, result.losses), (self.state.counts, result.counts)):
             for part, value in more.items():

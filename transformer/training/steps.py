@@ -26,7 +26,7 @@ def mean_loss(losses: Mapping[str, float], counts: Mapping[str, float]) -> float
     return sum(losses[part] / (counts[part] or 1.0) for part in losses)
 
 
-class Result(NamedTuple):
+class StepResult(NamedTuple):
     """What an optimizer step did."""
 
     losses: dict[str, float]  # summed training loss of the step's batches, in nats, by part
@@ -99,16 +99,18 @@ class Steps:
         batch = task.features
         self.train_step = tf.function(self._train_step, input_signature=[batch])
         self.count_step = tf.function(task.counts, input_signature=[batch])
-        self.gather_step = tf.function(self._gather_step, input_signature=[batch, tf.TensorSpec((None,), tf.float32)])
-        self.mean_step = tf.function(self._mean_step, input_signature=[NUMBER])
+        self.accumulate_step = tf.function(
+            self._accumulate_step, input_signature=[batch, tf.TensorSpec((None,), tf.float32)]
+        )
+        self.normalise_step = tf.function(self._normalise_step, input_signature=[NUMBER])
         self.apply_step = tf.function(self._apply_step, input_signature=[])
-        self.clear_step = tf.function(self._clear_step, input_signature=[])
+        self.reset_step = tf.function(self._reset_step, input_signature=[])
         self.validation_step = tf.function(self._validation_step, input_signature=[batch])
 
     @property
     def traces(self) -> int:
         """Number of graphs made so far; with signatures that leave lengths open it stays at a handful."""
-        gathering = (self.count_step, self.gather_step, self.mean_step, self.apply_step)
+        gathering = (self.count_step, self.accumulate_step, self.normalise_step, self.apply_step)
         functions = (self.train_step, *gathering, self.validation_step)
         return sum(function.experimental_get_tracing_count() for function in functions)
 
@@ -125,26 +127,26 @@ class Steps:
         """The graph of `train_step`. Called itself, it is not looked up by its 500 variables: 2 % of a small step."""
         return self.train_step.get_concrete_function()
 
-    def train(self, batches: Sequence[Batch]) -> Result:
+    def train(self, batches: Sequence[Batch]) -> StepResult:
         """Make one optimizer step of one or more batches."""
         if not self.gathers:
             (batch,) = batches
             losses, counts, norm = tf.nest.map_structure(float, self._train_graph(batch))
-            return Result(losses, counts, norm, not self._is_bad(losses, counts, norm))
+            return StepResult(losses, counts, norm, not self._is_bad(losses, counts, norm))
         counts = _summed([self.count_step(batch) for batch in batches])
         # What is gathered are sums rather than means, of a size that float16 holds: all in the unit of the first part.
         units = [counts[part] or 1.0 for part in sorted(counts)]
         unit = units[0]
         weights = tf.constant([self.scale * (unit / own) for own in units], tf.float32)
-        losses = _summed([self.gather_step(batch, weights) for batch in batches])
-        norm = float(self.mean_step(tf.constant(self.scale * unit, tf.float32)))
+        losses = _summed([self.accumulate_step(batch, weights) for batch in batches])
+        norm = float(self.normalise_step(tf.constant(self.scale * unit, tf.float32)))
         good = not self._is_bad(losses, counts, norm)
         if good:
             self.apply_step()
-        self.clear_step()
+        self.reset_step()
         if self.scaled:
             self._rescale(good)
-        return Result(losses, counts, norm, good)
+        return StepResult(losses, counts, norm, good)
 
     def _is_bad(self, losses: dict[str, float], counts: dict[str, float], norm: float) -> bool:
         return not (math.isfinite(norm) and mean_loss(losses, counts) <= self.most_loss)
@@ -213,7 +215,7 @@ class Steps:
 
         return self._run(step, batch)
 
-    def _gather_step(self, batch: Batch, weights: tf.Tensor) -> Parts:
+    def _accumulate_step(self, batch: Batch, weights: tf.Tensor) -> Parts:
         """Add the gradient of a batch's losses, weighted (in the order of their names), to the sums; returns losses."""
 
         def step(batch: Batch, weights: tf.Tensor) -> Parts:
@@ -226,7 +228,7 @@ class Steps:
 
         return self._run(step, batch, weights)
 
-    def _mean_step(self, divisor: tf.Tensor) -> tf.Tensor:
+    def _normalise_step(self, divisor: tf.Tensor) -> tf.Tensor:
         """Turn the gathered gradients into the mean loss's, on every replica, and return their global norm."""
 
         def step(divisor: tf.Tensor) -> tf.Tensor:
@@ -247,7 +249,7 @@ class Steps:
 
         self.strategy.run(step)
 
-    def _clear_step(self) -> None:
+    def _reset_step(self) -> None:
         """Begin new sums of gradients."""
 
         def step() -> None:

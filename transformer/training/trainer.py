@@ -14,17 +14,17 @@ from transformer.checkpoints.run import LAST, PREVIOUS, RunDirectory
 from transformer.config.checks import from_metadata
 from transformer.config.run import Config
 from transformer.data.batches import Batch, batches, streamed
-from transformer.system.errors import AccidentError, UserError
+from transformer.system.errors import EnvironmentFailure, UserError
 from transformer.training.cluster import Cluster
 from transformer.training.devices import devices, precision_warnings
 from transformer.training.interruption import Interruption
 from transformer.training.metrics_log import Metrics, check_tensorboard
 from transformer.training.optimizer import build_optimizer, optimizer_warnings
-from transformer.training.preparation import begin, join
+from transformer.training.preparation import load_prepared_run, prepare_new_run
 from transformer.training.progress import Progress, loss_unit, say, told_loss
 from transformer.training.state import TrainingState, ending
-from transformer.training.steps import Result, Steps, mean_loss
-from transformer.training.validation import REMEDY, Validation, put_back, save
+from transformer.training.steps import StepResult, Steps, mean_loss
+from transformer.training.validation import DIVERGENCE_ADVICE, Validation, restored, save
 
 MOST_SKIPPED = 100  # bad steps in a row after which `bad_steps = "skip"` gives up
 
@@ -53,11 +53,15 @@ class Trainer:
         begun = bool(self.cluster.agree(run.exists()))  # the chief's word, whatever it has written since
         if begun and self.cluster.chief:
             run.lock()
-            run.clear_drafts()
+            run.remove_drafts()
         keras.utils.set_random_seed(config.training.seed)
         if not self.cluster.chief:
             self.cluster.agree()  # wait for the chief to begin the run
-        data = join(config, run, self._say) if begun or not self.cluster.chief else begin(config, run, self._say)
+        data = (
+            load_prepared_run(config, run, self._say)
+            if begun or not self.cluster.chief
+            else prepare_new_run(config, run, self._say)
+        )
         self._say(f"training examples: {data.shards.describe()}")
         for warning in (*optimizer_warnings(config.training), *precision_warnings(config.training.precision)):
             self._say(f"warning: {warning}")
@@ -164,8 +168,8 @@ class Trainer:
                 f"another worker was lost at step {self.state.step:,} ({type(error).__name__}); start the same "
                 "command on every machine again, it continues from the last checkpoint"
             ) from None
-        except AccidentError as error:
-            if not self.run.is_whole():
+        except EnvironmentFailure as error:
+            if not self.run.is_complete():
                 rest = "remove what is left of it, and " if self.run.path.is_dir() else ""
                 raise UserError(
                     f"run directory {self.run.path} has been removed; {rest}the same command begins it anew"
@@ -212,7 +216,7 @@ class Trainer:
         before = self.state.epoch, self.state.batch
         try:
             return [next(every) for _ in range(self.config.training.accumulate)]
-        except AccidentError:
+        except EnvironmentFailure:
             self.state.epoch, self.state.batch = before
             if self.state.step > self.saved_step:
                 self.save()
@@ -221,7 +225,7 @@ class Trainer:
     def _to_average(self) -> bool:
         return bool(self.config.training.average_checkpoints and self.state.averaged_at < self.state.step)
 
-    def _report(self, progress: Progress, result: Result) -> None:
+    def _report(self, progress: Progress, result: StepResult) -> None:
         rate = float(keras.ops.convert_to_numpy(self.optimizer.learning_rate))
         record = {**progress.summary(), "learning_rate": rate, "gradient_norm": result.norm}
         self.steps.check_traces()
@@ -230,7 +234,7 @@ class Trainer:
         self.metrics.write({"event": "train", **record})
         progress.show(quiet=not self.cluster.chief)
 
-    def _check(self, result: Result) -> None:
+    def _check(self, result: StepResult) -> None:
         """Stop at a bad step, or count it where it was left out."""
         self.state.scale, self.state.good_steps = self.steps.scale, self.steps.good_steps
         if result.applied:
@@ -241,9 +245,9 @@ class Trainer:
         self.state.skipped += 1
         self.state.skipped_in_a_row += 1
         if not self.steps.gathers:
-            raise UserError(f"{told}; {REMEDY}")
+            raise UserError(f"{told}; {DIVERGENCE_ADVICE}")
         if self.state.skipped_in_a_row >= MOST_SKIPPED:
-            raise UserError(f"{told}, after {MOST_SKIPPED - 1} other bad steps in a row; {REMEDY}")
+            raise UserError(f"{told}, after {MOST_SKIPPED - 1} other bad steps in a row; {DIVERGENCE_ADVICE}")
         if not self.steps.scaled:  # in float16 an overflow now and then is how the scale is found
             self._say(f"\nwarning: {told}; this step is skipped")
 
@@ -256,23 +260,23 @@ class Trainer:
     def save(self) -> None:
         """Save everything that a resumed run needs; the checkpoint before stays as `previous`."""
         if self.cluster.chief:
-            if not self.run.is_whole():
-                raise AccidentError(f"files of {self.run.path} have been removed")
+            if not self.run.is_complete():
+                raise EnvironmentFailure(f"files of {self.run.path} have been removed")
             metadata = dataclasses.asdict(self.state)
             save(self.run.weights(LAST), self._variables(), metadata, keep=self.run.weights(PREVIOUS))
         self.saved_step = self.state.step
 
     def validate(self) -> None:
         """Score the validation examples with the averaged weights, where there are any, and keep the best weights."""
-        with put_back(self.model.trainable_variables):
+        with restored(self.model.trainable_variables):
             for variable, average in zip(self.model.trainable_variables, self._averages(), strict=False):
                 variable.assign(average)
             scores = self.validation.score(self.state)
-            self.validation.judge(scores, self.state)
+            self.validation.update_best(scores, self.state)
         self._tell("validation", scores)
 
     def _average(self) -> None:
-        with put_back(self.model.trainable_variables):
+        with restored(self.model.trainable_variables):
             scores = self.validation.average(self.state)
         self.state.averaged_at = self.state.step
         self.save()

@@ -17,18 +17,18 @@ from transformer.checkpoints.run import BEST, RunDirectory
 from transformer.config.checks import from_metadata, require
 from transformer.config.run import Config
 from transformer.data.batches import batches, streamed
-from transformer.system.errors import AccidentError, UserError
+from transformer.system.errors import EnvironmentFailure, UserError
 from transformer.training.cluster import Cluster
 from transformer.training.preparation import TrainingData
 from transformer.training.progress import loss_figures
 from transformer.training.state import TrainingState
 from transformer.training.steps import Steps
 
-REMEDY = "lower training.peak_learning_rate or raise training.warmup_steps, and start again in another --run"
+DIVERGENCE_ADVICE = "lower training.peak_learning_rate or raise training.warmup_steps, and start again in another --run"
 
 
 @dataclasses.dataclass(frozen=True)
-class Kept:
+class KeptWeights:
     """What is saved with the weights of a validation that are kept for averaging."""
 
     step: int
@@ -44,15 +44,15 @@ class Kept:
 def save(
     path: Path, variables: Mapping[str, keras.Variable], metadata: Mapping[str, object], keep: Path | None = None
 ) -> None:
-    """Do what `save_arrays` does for a run at work: a file that cannot be written is an AccidentError."""
+    """Do what `save_arrays` does for a run at work: a file that cannot be written is an EnvironmentFailure."""
     try:
         save_arrays(path, variables, metadata, keep)
     except UserError as error:
-        raise AccidentError(str(error)) from None
+        raise EnvironmentFailure(str(error)) from None
 
 
 @contextlib.contextmanager
-def put_back(variables: Sequence[keras.Variable]) -> Iterator[None]:
+def restored(variables: Sequence[keras.Variable]) -> Iterator[None]:
     """Give variables, at the end, the values that they have now."""
     own = [variable.numpy() for variable in variables]
     try:
@@ -88,7 +88,7 @@ class Validation:
                 sums.update({part: float(value) for part, value in parts.items()})
         figures = loss_figures(losses, counts)
         if not math.isfinite(figures["loss"]):
-            raise UserError(f"the validation loss is {figures['loss']} after step {state.step}; {REMEDY}")
+            raise UserError(f"the validation loss is {figures['loss']} after step {state.step}; {DIVERGENCE_ADVICE}")
         if self._wanted:
             scores = self.data.task.score(self.steps.model, self._examples) if self.cluster.chief else {}
             figures |= {name: self.cluster.agree(scores.get(name, 0.0)) for name in self.data.task.figures}
@@ -104,13 +104,13 @@ class Validation:
         """The examples that are scored, kept: whoever changes their files meanwhile changes no score."""
         return list(itertools.islice(self.data.corpus.examples("validation"), self._wanted))
 
-    def judge(self, scores: dict[str, float], state: TrainingState) -> None:
+    def update_best(self, scores: dict[str, float], state: TrainingState) -> None:
         """Keep the model's weights if they are the best so far, and also where they are to be averaged."""
         better = self._keep_if_best(scores, state) or scores["loss"] < state.lowest_loss
         state.worse = 0 if better else state.worse + 1
         state.lowest_loss = min(state.lowest_loss, scores["loss"])
         if wanted := self.config.training.average_checkpoints:
-            kept = Kept(state.step, self._value(scores), scores["loss"])
+            kept = KeptWeights(state.step, self._value(scores), scores["loss"])
             self._save(self.run.kept_weights(state.step), dataclasses.asdict(kept))
             if self.cluster.chief:
                 self._prune(wanted, state.step)
@@ -151,12 +151,15 @@ class Validation:
             if path not in chosen:
                 path.unlink()
 
-    def _kept(self) -> Iterator[tuple[Path, Kept]]:
+    def _kept(self) -> Iterator[tuple[Path, KeptWeights]]:
         for path in self.run.all_kept_weights():
-            yield path, load_arrays(path, {}, functools.partial(from_metadata, Kept))
+            yield path, load_arrays(path, {}, functools.partial(from_metadata, KeptWeights))
 
     def average(self, state: TrainingState) -> dict[str, float] | None:
-        """Give the model the mean of the kept weights, score and judge it; returns the scores, or None without any."""
+        """Give the model the mean of the kept weights, score it and keep it if it is best.
+
+        Returns the scores, or None where there are not two.
+        """
         weights = model_variables(self.steps.model)
         sums = {name: np.zeros(variable.shape, np.float64) for name, variable in weights.items()}
         paths = [path for path, _ in self._kept()]

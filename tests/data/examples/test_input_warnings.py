@@ -12,7 +12,7 @@ from transformer.config.run import Config
 from transformer.data.examples.input_warnings import swapped
 from transformer.data.examples.pairs import open_corpus
 from transformer.data.phrasebook import generate
-from transformer.training.preparation import begin
+from transformer.training.preparation import prepare_new_run
 
 GREETINGS = [
     ("Good morning.", "Guten Morgen."),
@@ -150,7 +150,7 @@ def test_the_warnings_are_said_before_anything_is_learned(tmp_path):
     (tmp_path / "a.tsv").write_text("".join(f"{a}\t{b}\tnote\n" for a, b in tiny_pairs(60)), encoding="utf-8")
     told = []
     data, languages = {"train": [str(tmp_path / "a.tsv")]}, {"source_language": "en", "target_language": "pt"}
-    begin(tiny_config(tmp_path, data, task=languages), RunDirectory(tmp_path / "run"), told.append)
+    prepare_new_run(tiny_config(tmp_path, data, task=languages), RunDirectory(tmp_path / "run"), told.append)
     assert told[0].startswith("warning: ") and "more than two columns" in told[0]
     assert told[1].startswith("warning: ") and "look swapped" in told[1]
     assert told[2].startswith("learning the vocabulary")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from transformer.data.examples import input_warnings, text_files
 from transformer.data.examples.held_out import Pair, hold_out, pair_hash
-from transformer.system.errors import AccidentError, UserError
+from transformer.system.errors import EnvironmentFailure, UserError
 
 
 class Corpus(abc.ABC):
@@ -134,7 +134,7 @@ class FileCorpus(Corpus):
         with contextlib.suppress(UserError):
             if not changed or self._inspect() == self._digests:
                 return
-        raise AccidentError(
+        raise EnvironmentFailure(
             f"{' and '.join(changed)} changed while in use; put back what was there, or begin another --run"
         )
 

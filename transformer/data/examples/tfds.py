@@ -10,7 +10,7 @@ import tensorflow as tf
 from transformer.data.examples.corpus import Corpus
 from transformer.data.examples.downloads import ALTERNATIVES, directions
 from transformer.data.examples.held_out import Pair
-from transformer.system.errors import AccidentError, UserError
+from transformer.system.errors import EnvironmentFailure, UserError
 
 if typing.TYPE_CHECKING:
     import tensorflow_datasets
@@ -68,7 +68,7 @@ class TfdsCorpus(Corpus):
                 for source, target in zip(batch[self.source_language], batch[self.target_language], strict=True):
                     yield source.decode(errors="replace"), target.decode(errors="replace")
         except tf.errors.OpError:
-            raise AccidentError(
+            raise EnvironmentFailure(
                 f"dataset {self.name} is damaged, or cannot be read, in {self._builder.data_dir}; "
                 "remove that folder and it is prepared again"
             ) from None

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Self
 
 from transformer.system.errors import UserError
-from transformer.system.files import own_path, parse_json, read_own, write_atomically
+from transformer.system.files import parse_json, path_inside, read_inside, write_atomically
 
 FILE = "labels.json"
 
@@ -31,14 +31,16 @@ class Labels:
     def save(self, folder: Path) -> None:
         """Write the lists into `folder`; an OSError tells that it cannot be made."""
         folder.mkdir(parents=True, exist_ok=True)
-        write_atomically(own_path(folder, FILE), (json.dumps(self.lists, indent=2, ensure_ascii=False) + "\n").encode())
+        write_atomically(
+            path_inside(folder, FILE), (json.dumps(self.lists, indent=2, ensure_ascii=False) + "\n").encode()
+        )
 
     @classmethod
     def load(cls, folder: Path) -> Self:
         """Read what `save` wrote; a missing or damaged file is a UserError."""
         path = folder / FILE
         try:
-            lists = parse_json(read_own(folder, FILE))
+            lists = parse_json(read_inside(folder, FILE))
             if not all(isinstance(text, str) for texts in lists.values() for text in texts):
                 raise ValueError("an entry is no text")
             return cls(lists)

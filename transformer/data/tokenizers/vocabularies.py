@@ -10,7 +10,7 @@ from transformer.data.tokenizers.base import Tokenizer
 from transformer.data.tokenizers.sentencepiece import SentencePieceTokenizer
 from transformer.data.tokenizers.wordpiece import WordPieceTokenizer
 from transformer.system.errors import UserError
-from transformer.system.files import MOST_JSON, own_path, parse_json, read_own, write_atomically
+from transformer.system.files import MOST_JSON, parse_json, path_inside, read_inside, write_atomically
 
 DESCRIPTION = "tokenizer.json"
 Kind = type[SentencePieceTokenizer | WordPieceTokenizer]
@@ -49,8 +49,8 @@ class TokenizerPair:
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         for side, tokenizer in self._sides().items():
-            write_atomically(own_path(folder, side + tokenizer.suffix), tokenizer.asset)
-        write_atomically(own_path(folder, DESCRIPTION), (json.dumps(self._description(), indent=2) + "\n").encode())
+            write_atomically(path_inside(folder, side + tokenizer.suffix), tokenizer.asset)
+        write_atomically(path_inside(folder, DESCRIPTION), (json.dumps(self._description(), indent=2) + "\n").encode())
 
     @classmethod
     def load(cls, folder: str | Path) -> Self:
@@ -72,7 +72,7 @@ class TokenizerPair:
 
 def _read(path: Path, most: int = MOST_JSON) -> bytes:
     try:
-        return read_own(path.parent, path.name, most)
+        return read_inside(path.parent, path.name, most)
     except OSError as error:
         raise UserError(f"cannot read tokenizer file {path}: {error.strerror}; {_RESTORE}") from None
 

@@ -9,10 +9,10 @@ import tensorflow as tf
 
 from transformer.losses.cross_entropy import check_smoothing
 
-CHUNK = 256  # tokens whose logits exist at the same time in `projected_loss`, more or less a half
+CHUNK = 256  # tokens whose logits exist at the same time in `linear_cross_entropy`, more or less a half
 
 
-def projected_loss(
+def linear_cross_entropy(
     hidden: tf.Tensor, table: tf.Tensor, bias: tf.Tensor | None, labels: tf.Tensor, label_smoothing: float = 0.0
 ) -> tf.Tensor:
     """Return the summed cross-entropy in nats of `hidden @ table^T + bias` without ever holding all the logits.
