@@ -48,6 +48,7 @@ class Classifier(keras.Model):
 
     def __init__(self, config, characters, languages, dtype):
         super().__init__(dtype=dtype, name="classifier")
+        self.width = config.d_model
         sizes = config.num_layers, config.d_model, config.num_heads, config.dff
         self.encoder = Encoder(
             *sizes, characters, config.max_positions, config.dropout_rate, dtype=self.dtype_policy, name="encoder"
@@ -56,7 +57,7 @@ class Classifier(keras.Model):
 
     def build(self, input_shape=None):
         self.encoder.build()
-        self.scores.build((None, self.encoder.d_model))
+        self.scores.build((None, self.width))
         self.built = True
 
     def call(self, ids, training=None):

@@ -6,11 +6,14 @@ import tensorflow as tf
 from conftest import ROOT
 from tiny_run import tiny_config, write_corpus
 
+from transformer.checkpoints.loading import load
+from transformer.checkpoints.run import RunDirectory
 from transformer.data.batches import batches
 from transformer.system.errors import UserError
 from transformer.tasks import load_task, task_class
 from transformer.tasks.base import Task
 from transformer.training.preparation import stored_rows
+from transformer.training.trainer import train
 
 TOY = f"{ROOT}/tests/tasks/toy_task.py:Toy"
 EXAMPLE = f"{ROOT}/examples/new_task.py:LanguageIdentification"
@@ -151,3 +154,13 @@ def test_a_file_that_holds_no_task_is_told(tmp_path):
 def test_an_unknown_task_is_told():
     with pytest.raises(UserError, match="unknown task 'transaltion'.*Did you mean 'translation'.*--task FILE:CLASS"):
         task_class("transaltion")
+
+
+def test_the_worked_example_learns(tmp_path):
+    config = config_of("language_identification", tmp_path)
+    length = {"max_steps": 30, "validate_every": 30, "score_examples": 5, "average_checkpoints": 0}
+    recipe = {"schedule": "inverse_sqrt", "peak_learning_rate": 0.02, "warmup_steps": 3}
+    run = RunDirectory(tmp_path / "run")
+    train(config.override({"training": {**recipe, **length}}), run.path)
+    task, network = load(run)
+    assert task.predict(network, ["abab", "cdecde", "ab"]) == ["xx", "yy", "xx"]
