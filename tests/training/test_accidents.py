@@ -93,7 +93,7 @@ def test_sentences_that_vanish_between_two_epochs_are_told_and_made_again(make, 
     step = trainer.state.step
     assert 4 < step < 12
     assert message == (
-        f"the tokenised sentences in {folder} have been removed or damaged, and are made again; "
+        f"the encoded examples in {folder} have been removed or damaged, and are made again; "
         f"the same command goes on from step {step}"
     )
     resumed = make()
