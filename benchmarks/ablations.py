@@ -17,7 +17,7 @@ from pathlib import Path
 from scripts import run_script
 
 from transformer.commands.parser import Parser
-from transformer.config.sections import PRECISIONS
+from transformer.config.settings import PRECISIONS
 from transformer.system.process import exit_code
 
 SEEDS = (1, 2)

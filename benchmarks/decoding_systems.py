@@ -33,7 +33,7 @@ def transformer(ids, threads, beam, length, parallel):
     import numpy as np
     import tensorflow as tf
 
-    from transformer.config.sections import SearchConfig
+    from transformer.config.settings import SearchConfig
     from transformer.search.searcher import Searcher
     from transformer.system.threads import in_order
 

@@ -45,7 +45,7 @@ def main(argv: list[str] | None = None) -> int:
 def compare(args: Namespace) -> None:
     """Export, translate, score, and print the lines."""
     import_tensorflow()
-    from transformer.checkpoints.run import RunDirectory
+    from transformer.checkpoints.run_directory import RunDirectory
     from transformer.convert.ctranslate2_engine import CTranslate2Translator
     from transformer.data.examples import text_files
     from transformer.inference.translator import Translator

@@ -77,7 +77,7 @@ def decoding_step(length: int, compiled: bool) -> Callable[[], object]:
     """Return a greedy search for so many tokens."""
     import numpy as np
 
-    from transformer.config.sections import SearchConfig
+    from transformer.config.settings import SearchConfig
     from transformer.models.transformer import Transformer
     from transformer.search.searcher import Searcher
 

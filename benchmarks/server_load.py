@@ -218,7 +218,7 @@ def throughput(port: int, sentences: Sequence[str], offline: Mapping, near_tie: 
 def measure(args: Namespace) -> None:
     """Print the lines."""
     import_tensorflow()
-    from transformer.checkpoints.run import RunDirectory
+    from transformer.checkpoints.run_directory import RunDirectory
     from transformer.commands.selfcheck import NEAR_TIE
     from transformer.data.examples import text_files
     from transformer.data.examples.pairs import open_corpus

@@ -36,7 +36,7 @@ def write_batches(folder: Path, path: Path) -> tuple[int, int]:
     import numpy as np
     import tensorflow as tf
 
-    from transformer.config.sections import TextConfig
+    from transformer.config.settings import TextConfig
     from transformer.data.examples import text_files
     from transformer.data.tokenizers.learning import train_sentencepiece
     from transformer.ids import END_ID, START_ID

@@ -38,7 +38,7 @@ def main(argv: list[str] | None = None) -> int:
 def score(args: Namespace) -> None:
     """Translate, score, and print the line."""
     import_tensorflow()
-    from transformer.checkpoints.run import RunDirectory
+    from transformer.checkpoints.run_directory import RunDirectory
     from transformer.data.examples import text_files
     from transformer.data.examples.pairs import open_corpus
     from transformer.inference.translator import Translator

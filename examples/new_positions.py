@@ -6,7 +6,7 @@ A kind is a subclass of `Positions` that overrides one of its three hooks: `embe
 queries and keys, `bias` adds to the scores of attention. The encoder, the decoder and its cache ask it; the CTranslate2
 export refuses kinds that it does not know.
 
-To choose it in a config file, add its name to `POSITIONS` in `transformer/config/sections.py` too.
+To choose it in a config file, add its name to `POSITIONS` in `transformer/config/settings.py` too.
 """
 
 import keras

@@ -6,7 +6,7 @@ Sampling draws nonsense now and then, because thousands of tokens of tiny probab
 draws a token below a probability that is given. A strategy is a subclass of `Strategy` that chooses the next token of
 every hypothesis; the loop, the cache and the limits are the same for all.
 
-To choose it by a setting, add that to `SearchConfig` in `transformer/config/sections.py` and ask for it in
+To choose it by a setting, add that to `SearchConfig` in `transformer/config/settings.py` and ask for it in
 `strategy_for` in `transformer/search/searcher.py`.
 """
 

@@ -26,7 +26,7 @@ from multi30k import read_pairs
 from scripts import ROOT, run_script
 
 from transformer.commands.parser import Parser
-from transformer.config.sections import PRECISIONS
+from transformer.config.settings import PRECISIONS
 from transformer.system.process import exit_code
 
 DIRECTIONS = ("en_de", "de_en")

@@ -7,7 +7,7 @@ from pathlib import Path
 import keras
 
 from transformer.checkpoints.arrays import model_variables, save_arrays
-from transformer.checkpoints.run import RunDirectory
+from transformer.checkpoints.run_directory import RunDirectory
 from transformer.config.run import Config
 from transformer.data.tokenizers.learning import train_tokenizers
 from transformer.tasks.sequence_to_sequence import build_model

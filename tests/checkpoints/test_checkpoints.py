@@ -18,7 +18,7 @@ from tiny_run import pairs, tiny_config
 
 from transformer.checkpoints.arrays import load_arrays, model_variables, numbered, save_arrays, write_atomically
 from transformer.checkpoints.loading import load
-from transformer.checkpoints.run import BEST, LAST, RunDirectory, check_same_run
+from transformer.checkpoints.run_directory import BEST, LAST, RunDirectory, check_same_run
 from transformer.data.tokenizers.learning import train_tokenizers
 from transformer.data.tokenizers.vocabularies import TokenizerPair
 from transformer.system.errors import UserError
@@ -192,7 +192,7 @@ def test_a_saved_run_gives_the_same_logits_in_a_fresh_process(run):
     code = (
         "import sys, numpy as np\n"
         "from transformer.checkpoints.loading import load\n"
-        "from transformer.checkpoints.run import RunDirectory\n"
+        "from transformer.checkpoints.run_directory import RunDirectory\n"
         "task, model = load(RunDirectory(sys.argv[1]))\n"
         f"logits = model((np.array({SOURCE}), np.array({TARGET_IN})), training=False)\n"
         "np.save(sys.argv[2], logits.numpy())\n"

@@ -25,10 +25,10 @@ from damage import mutated
 from sentencepiece import sentencepiece_model_pb2
 from tiny_run import save_run, spread_parts, tiny_config
 
-from transformer.checkpoints import run as checkpoints
+from transformer.checkpoints import run_directory as checkpoints
 from transformer.checkpoints.arrays import DamagedError, _digest, load_arrays, model_variables, save_arrays
 from transformer.checkpoints.loading import weight_shapes
-from transformer.checkpoints.run import RunDirectory
+from transformer.checkpoints.run_directory import RunDirectory
 from transformer.commands import translate
 from transformer.config.checks import from_metadata
 from transformer.data.tokenizers.base import RESERVED_TOKENS

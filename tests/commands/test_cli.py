@@ -17,7 +17,7 @@ from safetensors.numpy import save_file
 from shared_steps import Trainer, give_back
 
 from transformer.checkpoints.arrays import model_variables, save_arrays
-from transformer.checkpoints.run import RunDirectory
+from transformer.checkpoints.run_directory import RunDirectory
 from transformer.commands import train, translate
 from transformer.config.run import Config
 from transformer.data.tokenizers.base import RESERVED_TOKENS

@@ -9,7 +9,7 @@ from tiny_run import pairs, spread_parts, tiny_config
 
 from transformer.commands import selfcheck
 from transformer.commands.selfcheck import check_export, run_checks, some_sentences
-from transformer.config.sections import SearchConfig
+from transformer.config.settings import SearchConfig
 from transformer.data.tokenizers.learning import train_tokenizers
 from transformer.inference.translator import Translator
 from transformer.system.errors import UserError

@@ -11,7 +11,7 @@ from transformer.commands import train
 from transformer.config.flags import resolve
 from transformer.config.presets import DEFAULT_CONFIG, PRESETS, preset, read_config
 from transformer.config.run import Config
-from transformer.config.sections import DEFAULT_RUN, DataConfig, ModelConfig, SearchConfig, TextConfig, TrainingConfig
+from transformer.config.settings import DEFAULT_RUN, DataConfig, ModelConfig, SearchConfig, TextConfig, TrainingConfig
 from transformer.config.tasks import SETTINGS, TranslationSettings, register_settings
 from transformer.system.errors import UserError
 

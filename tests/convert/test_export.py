@@ -16,7 +16,7 @@ from conftest import ROOT
 from tiny_run import pairs, shipping_example, spread_parts, tiny_config, write_run
 
 from transformer.commands import export
-from transformer.config.sections import SearchConfig
+from transformer.config.settings import SearchConfig
 from transformer.convert import savedmodel
 from transformer.convert.directory import describe, draft_export, read_description
 from transformer.data.phrasebook import generate

@@ -9,7 +9,7 @@ import tensorflow as tf
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from transformer.config.sections import CleaningConfig
+from transformer.config.settings import CleaningConfig
 from transformer.data.cleaning import SPACES, CleaningReport, clean, normalise_tensor, normalise_text, strip_html
 from transformer.data.cleaning import cleaned as changed
 

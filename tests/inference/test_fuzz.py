@@ -19,7 +19,7 @@ from tiny_run import spread_parts
 
 from transformer.commands import translate_lines as commands
 from transformer.commands.translate_lines import Wanted, groups, translate_lines
-from transformer.config.sections import SearchConfig
+from transformer.config.settings import SearchConfig
 from transformer.data.cleaning import META_SPACE, SPACES, normalise_text
 from transformer.data.examples import text_files
 from transformer.inference import reading
@@ -260,7 +260,7 @@ def test_parts_have_no_attention_and_cost_none(monkeypatch):
 MEASURE = """
 import json, resource, sys
 from tiny_run import spread_parts
-from transformer.config.sections import SearchConfig
+from transformer.config.settings import SearchConfig
 from transformer.inference import reading
 from transformer.inference.translator import Translator
 

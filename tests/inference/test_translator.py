@@ -14,10 +14,10 @@ from matplotlib.image import imread
 from tiny_run import pairs, save_run, spread_parts, tiny_config
 
 from transformer.checkpoints.arrays import model_variables, save_arrays
-from transformer.checkpoints.run import BEST, RunDirectory
+from transformer.checkpoints.run_directory import BEST, RunDirectory
 from transformer.commands import translate_lines as commands
 from transformer.commands.translate_lines import Wanted, translate_lines
-from transformer.config.sections import DEFAULT_RUN, CleaningConfig, SearchConfig
+from transformer.config.settings import DEFAULT_RUN, CleaningConfig, SearchConfig
 from transformer.data.tokenizers.learning import train_tokenizers
 from transformer.ids import END_ID, START_ID
 from transformer.inference.document_functions import default_translator, evaluate, translate

@@ -7,7 +7,7 @@ import pytest
 from tiny_run import spread_parts
 
 from transformer.commands.translate_lines import Wanted, translate_lines
-from transformer.config.sections import SearchConfig
+from transformer.config.settings import SearchConfig
 from transformer.ids import END_ID
 from transformer.inference.translator import Translator
 from transformer.search.loop import Hypotheses

@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 from tiny_model import LABELS, SOURCE, TARGET, build
 
-from transformer.config.sections import POSITIONS, ModelConfig
+from transformer.config.settings import POSITIONS, ModelConfig
 from transformer.layers.positions import KINDS, positional_encoding, rotary_angles, rotate
 from transformer.losses.cross_entropy import masked_loss
 from transformer.models.transformer import Encoder

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from transformer.config.sections import SearchConfig
+from transformer.config.settings import SearchConfig
 from transformer.ids import END_ID, PAD_ID, START_ID
 from transformer.models.transformer import Transformer
 from transformer.search import loop

@@ -13,7 +13,7 @@ from conftest import ROOT
 from tiny_run import spread_parts, tiny_config, write_corpus
 
 from transformer.checkpoints.arrays import model_variables, save_arrays
-from transformer.checkpoints.run import BEST, RunDirectory
+from transformer.checkpoints.run_directory import BEST, RunDirectory
 from transformer.commands import serve
 from transformer.serving.config import ServeConfig
 

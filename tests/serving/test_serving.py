@@ -22,7 +22,7 @@ from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi.checks import response_schema_conformance, status_code_conformance
 from tiny_run import spread_parts
 
-from transformer.config.sections import SearchConfig
+from transformer.config.settings import SearchConfig
 from transformer.inference.translator import Translator
 from transformer.serving.app import FILES, make_app
 from transformer.serving.batcher import Batcher, TimedOut

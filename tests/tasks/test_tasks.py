@@ -7,7 +7,7 @@ from conftest import ROOT
 from tiny_run import tiny_config, write_corpus
 
 from transformer.checkpoints.loading import load
-from transformer.checkpoints.run import RunDirectory
+from transformer.checkpoints.run_directory import RunDirectory
 from transformer.data.batches import batches
 from transformer.system.errors import UserError
 from transformer.tasks import load_task, task_class

@@ -12,7 +12,7 @@ from safetensors import safe_open
 from shared_steps import Trainer, give_back
 from tiny_run import tiny_config, write_corpus
 
-from transformer.checkpoints.run import BEST, LAST, RunDirectory
+from transformer.checkpoints.run_directory import BEST, LAST, RunDirectory
 from transformer.system.errors import UserError
 
 LENGTH = {"max_steps": 12, "validate_every": 4, "log_every": 5}

@@ -12,7 +12,7 @@ from conftest import ROOT
 from tiny_run import tiny_config
 
 from transformer.checkpoints.loading import load
-from transformer.checkpoints.run import RunDirectory
+from transformer.checkpoints.run_directory import RunDirectory
 from transformer.data.batches import batches
 from transformer.losses.cross_entropy import token_losses
 from transformer.tasks import load_task

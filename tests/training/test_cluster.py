@@ -12,7 +12,7 @@ import pytest
 from conftest import ROOT
 from tiny_run import tiny_config, write_corpus
 
-from transformer.checkpoints.run import RunDirectory
+from transformer.checkpoints.run_directory import RunDirectory
 from transformer.system.errors import UserError
 from transformer.training.cluster import Cluster, cluster_resolver, open_strategy
 from transformer.training.trainer import Trainer

@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 from tiny_run import tiny_config, write_corpus
 
-from transformer.checkpoints.run import RunDirectory
+from transformer.checkpoints.run_directory import RunDirectory
 from transformer.training import devices
 from transformer.training.trainer import Trainer
 

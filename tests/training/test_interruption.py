@@ -14,7 +14,7 @@ from shared_steps import Trainer, give_back
 from tiny_run import tiny_config, write_corpus
 
 from transformer.checkpoints.arrays import model_variables
-from transformer.checkpoints.run import BEST, LAST, PREVIOUS, RunDirectory
+from transformer.checkpoints.run_directory import BEST, LAST, PREVIOUS, RunDirectory
 from transformer.system.errors import UserError
 
 LENGTH = {"max_steps": 12, "validate_every": 6, "log_every": 5}
@@ -125,7 +125,7 @@ def test_the_directory_belongs_to_one_process_at_a_time(make):
     trainer = make()  # holds its directory from the moment it is made
     code = (
         "import sys\n"
-        "from transformer.checkpoints.run import RunDirectory\n"
+        "from transformer.checkpoints.run_directory import RunDirectory\n"
         "from transformer.system.errors import UserError\n"
         "try:\n    RunDirectory(sys.argv[1]).lock()\n"
         "except UserError as error:\n    print(error)\n"

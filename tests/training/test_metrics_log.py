@@ -6,7 +6,7 @@ import sys
 import pytest
 import tensorflow as tf
 
-from transformer.checkpoints.run import RunDirectory
+from transformer.checkpoints.run_directory import RunDirectory
 from transformer.system.errors import UserError
 from transformer.training.metrics_log import Metrics, check_tensorboard
 

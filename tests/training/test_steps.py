@@ -12,10 +12,10 @@ from shared_steps import Trainer
 from tiny_run import tiny_config, write_corpus
 
 from transformer.checkpoints.loading import load
-from transformer.checkpoints.run import RunDirectory
+from transformer.checkpoints.run_directory import RunDirectory
 from transformer.config.presets import read_config
 from transformer.config.run import Config
-from transformer.config.sections import TrainingConfig
+from transformer.config.settings import TrainingConfig
 from transformer.data.batches import batches
 from transformer.system.errors import UserError
 from transformer.training import steps as steps_room

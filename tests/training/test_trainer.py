@@ -14,7 +14,7 @@ from tiny_run import tiny_config, write_corpus
 
 from transformer.checkpoints.arrays import load_arrays, model_variables
 from transformer.checkpoints.loading import load
-from transformer.checkpoints.run import BEST, LAST, RunDirectory
+from transformer.checkpoints.run_directory import BEST, LAST, RunDirectory
 from transformer.data.batches import batches
 from transformer.inference.translator import Translator
 from transformer.system.errors import UserError

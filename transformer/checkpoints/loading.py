@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 import keras
 
 from transformer.checkpoints.arrays import PREFIX, check_shapes, load_arrays, model_variables
-from transformer.checkpoints.run import BEST, RunDirectory
+from transformer.checkpoints.run_directory import BEST, RunDirectory
 from transformer.tasks import task_class
 from transformer.tasks.base import Task
 

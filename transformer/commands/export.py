@@ -66,7 +66,7 @@ def export(p: Parser, args: argparse.Namespace, search: dict[str, Any]) -> None:
     with starting():
         import_tensorflow()
         load_own_task(args.task)
-        from transformer.checkpoints.run import RunDirectory
+        from transformer.checkpoints.run_directory import RunDirectory
         from transformer.convert import ctranslate2, savedmodel
         from transformer.convert.directory import check_target, describe, draft_export
         from transformer.inference.translator import Translator

@@ -95,7 +95,7 @@ def main(argv: list[str] | None = None) -> int:
                 import_tensorflow()
                 load_own_task(args.task)
 
-                from transformer.checkpoints.run import RunDirectory
+                from transformer.checkpoints.run_directory import RunDirectory
                 from transformer.inference.translator import Translator
                 from transformer.serving.app import make_app
                 from transformer.serving.batcher import Batcher

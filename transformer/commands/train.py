@@ -6,7 +6,7 @@ from transformer.commands.parser import Parser
 from transformer.commands.task_flag import load_own_task
 from transformer.config.flags import resolve
 from transformer.config.presets import PRESETS
-from transformer.config.sections import DEFAULT_DATASET, PRECISIONS, STRATEGIES
+from transformer.config.settings import DEFAULT_DATASET, PRECISIONS, STRATEGIES
 from transformer.config.tasks import SETTINGS
 from transformer.system.errors import UserError
 from transformer.system.interrupts import starting

@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
-from transformer.checkpoints.run import RunDirectory
-from transformer.config.sections import DEFAULT_RUN
+from transformer.checkpoints.run_directory import RunDirectory
+from transformer.config.settings import DEFAULT_RUN
 from transformer.data.examples import text_files
 from transformer.inference.live_input import LiveInput
 from transformer.inference.result import Translation, described

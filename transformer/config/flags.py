@@ -7,8 +7,8 @@ from pathlib import Path
 
 from transformer.config.presets import DEFAULT_CONFIG, preset, read_config
 from transformer.config.run import Config
-from transformer.config.sections import DEFAULT_DATASET, FILES
-from transformer.config.stored import stored_config
+from transformer.config.settings import DEFAULT_DATASET, FILES
+from transformer.config.stored_run import stored_config
 from transformer.system.errors import UserError, shortened
 
 CORPUS = ("dataset", "train")  # keys of [data] of which one names the whole corpus

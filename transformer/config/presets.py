@@ -4,7 +4,7 @@ import tomllib
 from pathlib import Path
 
 from transformer.config.run import Config
-from transformer.config.sections import FILES
+from transformer.config.settings import FILES
 from transformer.system.errors import UserError, nearest, shortened
 from transformer.system.files import read_bounded
 

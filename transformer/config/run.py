@@ -1,6 +1,6 @@
 """The whole config of a run, which a run directory stores as `config.json`.
 
-Precedence, lowest first: the defaults of `config/sections.py`, a preset, a config file, flags (`--set` among them).
+Precedence, lowest first: the defaults of `config/settings.py`, a preset, a config file, flags (`--set` among them).
 """
 
 import dataclasses
@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from transformer.config.checks import require
-from transformer.config.sections import (
+from transformer.config.settings import (
     CleaningConfig,
     DataConfig,
     ModelConfig,

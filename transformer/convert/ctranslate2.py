@@ -18,7 +18,7 @@ import numpy as np
 import tensorflow as tf
 
 from transformer.config.run import Config
-from transformer.config.sections import POSITIONS
+from transformer.config.settings import POSITIONS
 from transformer.ids import END_ID, START_ID, UNKNOWN_ID
 from transformer.inference.translator import Translator
 from transformer.layers.attention import MultiHeadAttention

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple, Self
 
 import numpy as np
 
-from transformer.config.sections import SMALLEST_TOP_P, CleaningConfig, SearchConfig
-from transformer.config.stored import stored_config
+from transformer.config.settings import SMALLEST_TOP_P, CleaningConfig, SearchConfig
+from transformer.config.stored_run import stored_config
 from transformer.convert import ctranslate2_file
 from transformer.convert.ctranslate2 import MODEL, library
 from transformer.convert.directory import check_digest, check_intact, read_description

@@ -18,7 +18,7 @@ from typing import Any, BinaryIO, NamedTuple
 import numpy as np
 
 from transformer.checkpoints.arrays import Shape
-from transformer.config.sections import ModelConfig
+from transformer.config.settings import ModelConfig
 from transformer.convert.ctranslate2 import MODEL, configure, empty_specification
 from transformer.data.tokenizers.vocabularies import DESCRIPTION, KINDS, MOST_ASSET, TokenizerPair
 from transformer.system.errors import UserError

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from transformer.config.stored import EXPORT
+from transformer.config.stored_run import EXPORT
 from transformer.system.errors import UserError
 from transformer.system.files import hold, parse_json, path_inside, read_inside
 from transformer.system.messages import called

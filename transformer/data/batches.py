@@ -9,7 +9,7 @@ from typing import Protocol
 import numpy as np
 import tensorflow as tf
 
-from transformer.config.sections import DataConfig
+from transformer.config.settings import DataConfig
 from transformer.data.records import Shards, decode_records
 
 PARALLEL = 4  # files read side by side

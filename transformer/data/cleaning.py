@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import tensorflow as tf
 import tensorflow_text
 
-from transformer.config.sections import CleaningConfig
+from transformer.config.settings import CleaningConfig
 from transformer.data.languages import is_without_spaces
 
 META_SPACE = "\u2581"  # SentencePiece's own sign for a space

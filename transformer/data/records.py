@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, Protocol, Self
 import numpy as np
 import tensorflow as tf
 
-from transformer.config.sections import DataConfig
+from transformer.config.settings import DataConfig
 from transformer.system.errors import EnvironmentFailure, UserError
 from transformer.system.files import parse_json, path_inside, read_inside
 from transformer.system.threads import in_order

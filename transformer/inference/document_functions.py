@@ -4,7 +4,7 @@ from functools import lru_cache
 
 import tensorflow as tf
 
-from transformer.config.sections import DEFAULT_RUN
+from transformer.config.settings import DEFAULT_RUN
 from transformer.ids import START_ID
 from transformer.inference.translator import Translator
 from transformer.system.messages import say

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from transformer.config.sections import CleaningConfig
+from transformer.config.settings import CleaningConfig
 from transformer.data.cleaning import META_SPACE, cleaned
 from transformer.data.tokenizers.base import Tokenizer
 from transformer.ids import END_ID, START_ID

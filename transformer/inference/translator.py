@@ -11,17 +11,17 @@ import numpy as np
 import tensorflow as tf
 
 from transformer.checkpoints.loading import load
-from transformer.checkpoints.run import BEST, RunDirectory
+from transformer.checkpoints.run_directory import BEST, RunDirectory
 from transformer.config.run import MOST_CACHE, Config
-from transformer.config.sections import DEFAULT_RUN, CleaningConfig, SearchConfig
+from transformer.config.settings import DEFAULT_RUN, CleaningConfig, SearchConfig
 from transformer.data.tokenizers.vocabularies import TokenizerPair
 from transformer.ids import START_ID
+from transformer.inference.cross_attention import source_attention
 from transformer.inference.reading import Part, Reader, utf8
 from transformer.inference.result import END, START, Translation, joined, one_line
-from transformer.inference.source_attention import source_attention
 from transformer.inference.warnings import translation_warnings
 from transformer.models.transformer import Transformer
-from transformer.search.limits import output_limits, search_batches
+from transformer.search.length_limits import output_limits, search_batches
 from transformer.search.loop import Hypotheses
 from transformer.search.searcher import Searchers, padded
 from transformer.system.errors import UserError

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from transformer.config.sections import SearchConfig
+from transformer.config.settings import SearchConfig
 from transformer.ids import END_ID, PAD_ID, START_ID, UNKNOWN_ID
 
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 import tensorflow as tf
 
-from transformer.config.sections import SearchConfig
+from transformer.config.settings import SearchConfig
 from transformer.ids import END_ID, PAD_ID, START_ID
 from transformer.search.beam import Aside, Beam
 from transformer.search.loop import Generative, Hypotheses, decode

@@ -10,7 +10,7 @@ import keras
 import tensorflow as tf
 
 from transformer.config.run import Config
-from transformer.config.sections import ModelConfig
+from transformer.config.settings import ModelConfig
 from transformer.data.batches import Batch, Record
 from transformer.data.tokenizers.vocabularies import TokenizerPair
 from transformer.ids import END_ID, PAD_ID, START_ID

@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from transformer.config.run import MOST_CACHE, Config
-from transformer.config.sections import CleaningConfig, SearchConfig
+from transformer.config.settings import CleaningConfig, SearchConfig
 from transformer.config.tasks import TranslationSettings
 from transformer.data.cleaning import CleaningReport, clean, cleaned
 from transformer.data.examples import corpus as corpora
@@ -21,7 +21,7 @@ from transformer.data.tokenizers.learning import reservoir, train_tokenizers
 from transformer.data.tokenizers.vocabularies import TokenizerPair
 from transformer.ids import END_ID, START_ID
 from transformer.metrics.text import bleu
-from transformer.search.limits import output_limits, search_batches
+from transformer.search.length_limits import output_limits, search_batches
 from transformer.search.searcher import Searchers, padded
 from transformer.system.errors import UserError
 from transformer.system.threads import in_order

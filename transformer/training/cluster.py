@@ -5,7 +5,7 @@ import os
 
 import tensorflow as tf
 
-from transformer.config.sections import STRATEGIES
+from transformer.config.settings import STRATEGIES
 from transformer.system.errors import UserError
 from transformer.system.threads import PARALLEL, share_cores
 

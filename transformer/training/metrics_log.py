@@ -5,7 +5,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from transformer.checkpoints.run import RunDirectory
+from transformer.checkpoints.run_directory import RunDirectory
 from transformer.system.errors import EnvironmentFailure, UserError
 
 

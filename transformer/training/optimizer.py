@@ -8,7 +8,7 @@ import keras
 import tensorflow as tf
 
 from transformer.config.run import Config
-from transformer.config.sections import TrainingConfig
+from transformer.config.settings import TrainingConfig
 from transformer.system.errors import UserError
 from transformer.training.schedules import make_schedule
 

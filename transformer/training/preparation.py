@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Callable
 from typing import NamedTuple
 
-from transformer.checkpoints.run import RunDirectory, check_same_run
+from transformer.checkpoints.run_directory import RunDirectory, check_same_run
 from transformer.config.run import Config
 from transformer.data.records import Shards, stored_shards
 from transformer.system.errors import UserError

@@ -5,7 +5,7 @@ import sys
 import time
 from collections.abc import Collection, Mapping
 
-from transformer.config.sections import TrainingConfig
+from transformer.config.settings import TrainingConfig
 from transformer.system import messages
 from transformer.training.state import TrainingState
 from transformer.training.steps import StepResult, mean_loss

@@ -6,7 +6,7 @@ import keras
 import tensorflow as tf
 
 from transformer.config.checks import require_choice
-from transformer.config.sections import DECAYS
+from transformer.config.settings import DECAYS
 
 
 @keras.saving.register_keras_serializable(package="transformer")

@@ -4,7 +4,7 @@ import dataclasses
 import math
 
 from transformer.config.checks import require
-from transformer.config.sections import TrainingConfig
+from transformer.config.settings import TrainingConfig
 
 MOST = 2.0**62  # of any number in a state: a 64-bit integer holds it
 

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import keras
 import tensorflow as tf
 
-from transformer.config.sections import TrainingConfig
+from transformer.config.settings import TrainingConfig
 from transformer.tasks.base import Batch, Parts, Task
 from transformer.training.cluster import parallel_micro_batches
 

@@ -10,7 +10,7 @@ import keras
 import tensorflow as tf
 
 from transformer.checkpoints.arrays import DamagedError, load_arrays, load_fitting, model_variables, numbered
-from transformer.checkpoints.run import LAST, PREVIOUS, RunDirectory
+from transformer.checkpoints.run_directory import LAST, PREVIOUS, RunDirectory
 from transformer.config.checks import from_metadata
 from transformer.config.run import Config
 from transformer.data.batches import Batch, batches, streamed

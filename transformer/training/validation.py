@@ -13,7 +13,7 @@ import keras
 import numpy as np
 
 from transformer.checkpoints.arrays import load_arrays, model_variables, save_arrays
-from transformer.checkpoints.run import BEST, RunDirectory
+from transformer.checkpoints.run_directory import BEST, RunDirectory
 from transformer.config.checks import from_metadata, require
 from transformer.config.run import Config
 from transformer.data.batches import batches, streamed

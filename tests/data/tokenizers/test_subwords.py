@@ -8,7 +8,7 @@ import tensorflow as tf
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from transformer.config.sections import TextConfig
+from transformer.config.settings import TextConfig
 from transformer.data.cleaning import normalise_text
 from transformer.data.tokenizers.learning import train_sentencepiece
 from transformer.data.tokenizers.sentencepiece import SentencePieceTokenizer

@@ -11,7 +11,7 @@ import pytest
 import tensorflow as tf
 from conftest import ROOT
 
-from transformer.config.sections import TextConfig
+from transformer.config.settings import TextConfig
 from transformer.data.tokenizers.learning import train_sentencepiece, train_tokenizers, train_wordpiece
 from transformer.data.tokenizers.sentencepiece import SentencePieceTokenizer
 from transformer.data.tokenizers.vocabularies import TokenizerPair

@@ -7,7 +7,7 @@ import itertools
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from transformer.data.examples import input_warnings, text_files
+from transformer.data.examples import corpus_warnings, text_files
 from transformer.data.examples.held_out import Pair, hold_out, pair_hash
 from transformer.system.errors import EnvironmentFailure, UserError
 
@@ -140,7 +140,7 @@ class FileCorpus(Corpus):
 
     def warnings(self) -> Iterator[str]:
         languages = self.source_language, self.target_language
-        yield from input_warnings.of_files(self._files["train"], languages)
+        yield from corpus_warnings.of_files(self._files["train"], languages)
 
     def _identity(self) -> Iterator[str]:
         self.check()

@@ -10,7 +10,7 @@ import sys
 import typing
 from collections.abc import Iterator
 
-from transformer.config.sections import DEFAULT_DATASET
+from transformer.config.settings import DEFAULT_DATASET
 from transformer.data.languages import canonical
 from transformer.system.errors import UserError, nearest
 from transformer.system.messages import say

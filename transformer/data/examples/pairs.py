@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from transformer.config.run import Config
-from transformer.config.sections import DEFAULT_DATASET, FILES
+from transformer.config.settings import DEFAULT_DATASET, FILES
 from transformer.data.examples.corpus import Corpus, FileCorpus
 from transformer.data.examples.downloads import prepare
 from transformer.data.examples.tfds import TfdsCorpus

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import tensorflow as tf
 
-from transformer.config.sections import TextConfig
+from transformer.config.settings import TextConfig
 from transformer.data.cleaning import META_SPACE, normalise_text
 from transformer.data.tokenizers.base import RESERVED_TOKENS
 from transformer.data.tokenizers.sentencepiece import SentencePieceTokenizer

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Protocol
 
 from transformer.config.run import Config
-from transformer.config.stored import EXPORT, stored_config
+from transformer.config.stored_run import EXPORT, stored_config
 from transformer.system.errors import UserError
 from transformer.system.files import hold, parse_json, path_inside, read_inside, write_atomically
 from transformer.system.messages import called

@@ -7,9 +7,9 @@ from number_corpus import unlike_pairs
 from tiny_run import pairs as tiny_pairs
 from tiny_run import tiny_config
 
-from transformer.checkpoints.run import RunDirectory
+from transformer.checkpoints.run_directory import RunDirectory
 from transformer.config.run import Config
-from transformer.data.examples.input_warnings import swapped
+from transformer.data.examples.corpus_warnings import swapped
 from transformer.data.examples.pairs import open_corpus
 from transformer.data.phrasebook import generate
 from transformer.training.preparation import prepare_new_run

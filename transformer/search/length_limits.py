@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from transformer.config.sections import SearchConfig
+from transformer.config.settings import SearchConfig
 from transformer.system.threads import PARALLEL
 
 
