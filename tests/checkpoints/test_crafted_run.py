@@ -14,6 +14,7 @@ import resource
 import shutil
 import struct
 import sys
+import threading
 import zipfile
 from pathlib import Path
 
@@ -25,7 +26,6 @@ from damage import mutated
 from sentencepiece import sentencepiece_model_pb2
 from tiny_run import save_run, spread_parts, tiny_config
 
-from transformer.checkpoints import run_directory as checkpoints
 from transformer.checkpoints.arrays import DamagedError, _digest, load_arrays, model_variables, save_arrays
 from transformer.checkpoints.loading import weight_shapes
 from transformer.checkpoints.run_directory import RunDirectory
@@ -35,6 +35,7 @@ from transformer.data.tokenizers.base import RESERVED_TOKENS
 from transformer.data.tokenizers.learning import train_tokenizers
 from transformer.data.tokenizers.vocabularies import TokenizerPair
 from transformer.inference.translator import Translator
+from transformer.system.errors import UserError
 from transformer.tasks.sequence_to_sequence import build_model
 from transformer.tasks.translation import Translation
 from transformer.training.state import TrainingState
@@ -83,6 +84,18 @@ def forge_config(run, **changes):
     (run / "config.json").write_text(json.dumps(values))
 
 
+def forbid_building(monkeypatch):
+    """Let the test fail where a network is built with weights; names and shapes alone are asked for in a thread."""
+    network = Translation.network
+
+    def shapes_only(task, dtype):
+        if threading.current_thread() is threading.main_thread():
+            pytest.fail("built")
+        return network(task, dtype)
+
+    monkeypatch.setattr(Translation, "network", shapes_only)
+
+
 @pytest.mark.parametrize(
     "model",
     [
@@ -102,7 +115,7 @@ def forge_config(run, **changes):
 )
 def test_sizes_that_the_weights_do_not_have_are_refused_before_a_model_is_built(run, capsys, monkeypatch, model):
     forge_config(run, model=model)
-    monkeypatch.setattr(checkpoints, "build_model", lambda *_: pytest.fail("built"))
+    forbid_building(monkeypatch)
     assert re.search(r"best\.safetensors is of another architecture|config\.json: .*(must be|below)", refusal(capsys))
 
 
@@ -260,7 +273,7 @@ def test_arrays_of_other_sizes_are_not_taken_for_weights(run, capsys, monkeypatc
     packed = json.dumps(entries).encode()
     content = struct.pack("<Q", len(packed)) + packed + bytes(size * len(names))
     (run / "best.safetensors").write_bytes(content)
-    monkeypatch.setattr(checkpoints, "build_model", lambda *_: pytest.fail("built"))
+    forbid_building(monkeypatch)
     assert f"'model/encoder/embedding/embeddings' has shape {shape}, the config wants" in refusal(capsys)
 
 
@@ -578,7 +591,7 @@ def test_training_goes_on_in_the_directory_alone(run, name):
         "tensorboard": lambda: directory.board,
         "kept/5.safetensors": directory.all_kept_weights,
     }
-    with pytest.raises(checkpoints.UserError, match="is a link to a place outside"):
+    with pytest.raises(UserError, match="is a link to a place outside"):
         uses[name]()
 
 
@@ -598,7 +611,7 @@ def test_a_new_run_overwrites_nothing_outside(run, name, there):
     for path in ("config.json", "best.safetensors"):
         (run / path).unlink()
     assert not RunDirectory(run).exists()
-    with pytest.raises(checkpoints.UserError, match=f"{name} is a link to a place outside run"):
+    with pytest.raises(UserError, match=f"{name} is a link to a place outside run"):
         RunDirectory(run).create(config, tokenizers, {"name": "other"})
     assert {path: path.read_bytes() for path in Path("outside").rglob("*") if path.is_file()} == before
     assert not (run / "config.json").exists()
@@ -612,7 +625,7 @@ def test_drafts_are_neither_written_nor_cleared_through_links(run):
     save_arrays(run / "last.safetensors", {})
     assert (outside / ".5.safetensors.1").read_text() == "mine" and not (run / "last.safetensors").is_symlink()
     (run / "kept").symlink_to(outside.absolute())
-    with pytest.raises(checkpoints.UserError, match="is a link to a place outside"):
+    with pytest.raises(UserError, match="is a link to a place outside"):
         RunDirectory(run).remove_drafts()
     assert (outside / ".5.safetensors.1").read_text() == "mine"
 
@@ -620,11 +633,11 @@ def test_drafts_are_neither_written_nor_cleared_through_links(run):
 def test_metrics_that_are_none(run):
     (run / "metrics.jsonl").write_text("")
     os.truncate(run / "metrics.jsonl", 2**36)
-    with pytest.raises(checkpoints.UserError, match=r"metrics\.jsonl is longer than 268,435,456 bytes"):
+    with pytest.raises(UserError, match=r"metrics\.jsonl is longer than 268,435,456 bytes"):
         RunDirectory(run).truncate_metrics(3)
     (run / "metrics.jsonl").unlink()
     (run / "metrics.jsonl").mkdir()
-    with pytest.raises(checkpoints.UserError, match=r"cannot read run/metrics\.jsonl: Is a directory"):
+    with pytest.raises(UserError, match=r"cannot read run/metrics\.jsonl: Is a directory"):
         RunDirectory(run).truncate_metrics(3)
 
 

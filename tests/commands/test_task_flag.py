@@ -5,8 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
-import transformer.tasks
-from transformer.commands import export, plot, selfcheck, serve, train, translate
+from transformer.commands import export, plot, selfcheck, serve, task_flag, train, translate
 from transformer.commands.task_flag import load_own_task
 from transformer.config import tasks
 from transformer.config.flags import resolve
@@ -31,7 +30,7 @@ def asked(monkeypatch):
         tasks.register_settings("counting", Settings)
         return SimpleNamespace(name="counting", Settings=Settings)
 
-    monkeypatch.setattr(transformer.tasks, "load_task", load_task, raising=False)
+    monkeypatch.setattr(task_flag, "load_task", load_task)
     monkeypatch.setitem(tasks.SETTINGS, "counting", Settings)  # taken out in the end
     return places
 

@@ -74,7 +74,7 @@ def main(argv: list[str] | None = None) -> int:
         shown = Wanted(args.n_best, args.scores, args.json, args.prefix, *picture, prompt_of(args.engine, args.run))
         translate_lines(translator, args.sentences, args.input, args.output, shown)
         if args.verbose:
-            say(f"TensorFlow made {translator.traces} graphs")
+            say(f"graphs that TensorFlow made: {translator.traces}")
 
     return exit_code(job)
 
