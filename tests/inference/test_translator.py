@@ -446,7 +446,7 @@ def test_runs_of_one_vocabulary_translate_together(saved, parts, translator, tmp
     other = RunDirectory(tmp_path / "other")
     config = tiny_config(tmp_path, model={"embeddings": "target"})
     tokenizers = train_tokenizers(lambda: iter([("abc", "def"), ("ab", "de")]), config.text)
-    other.create(config, tokenizers, {})
+    other.create(config, tokenizers, {"name": "other", "fingerprint": "0"})
     save_arrays(other.weights(BEST), model_variables(build_model(config.model, tokenizers)))
     with pytest.raises(UserError, match=f"{other.path} has another vocabulary than {saved.path}"):
         Translator.load([saved.path, other.path])
