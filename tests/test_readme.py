@@ -80,7 +80,9 @@ def test_dropped_pairs_are_shown(tmp_path, monkeypatch, capsys):
 def test_links_lead_to_files(page):
     """As on GitHub; that the site's lead somewhere is in test_site.py."""
     links = [target.partition("#")[0] for target in re.findall(r"\]\(([^)\s]+)\)", PAGES[page])]
-    assert [path for path in links if "://" not in path and not (PATHS[page].parent / path).exists()] == []
+    made = "api/"  # by the build of the site
+    files = [path for path in links if "://" not in path and not path.startswith(made)]
+    assert [path for path in files if not (PATHS[page].parent / path).exists()] == []
 
 
 @pytest.mark.parametrize("page", PAGES)
