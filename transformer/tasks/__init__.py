@@ -37,7 +37,7 @@ def load_task(place: str) -> type[Task]:
     """Run a user's file and return the task in it, which `task_class` then knows by its name.
 
     Args:
-        place: 'FILE:CLASS', as the user gave it. It must come from the user, never from a file that was downloaded.
+        place: `FILE:CLASS`, as the user gave it. It must come from the user, never from a file that was downloaded.
 
     Raises:
         UserError: no such file or class, an error in the file, a class that is no task, or a name that is taken.
