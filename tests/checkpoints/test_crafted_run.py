@@ -35,6 +35,7 @@ from transformer.data.tokenizers.base import RESERVED_TOKENS
 from transformer.data.tokenizers.learning import train_tokenizers
 from transformer.data.tokenizers.vocabularies import TokenizerPair
 from transformer.inference.translator import Translator
+from transformer.search.length_limits import rows_in_cache
 from transformer.system.errors import UserError
 from transformer.tasks.sequence_to_sequence import build_model
 from transformer.tasks.translation import Translation
@@ -311,13 +312,18 @@ def test_searches_whose_cache_would_take_all_memory(run, capsys, model, search, 
 
 def test_sentences_searched_together_share_the_memory_of_the_cache(honest, monkeypatch):
     translator = Translator.load(honest, beam_size=2, max_extra_length=0)
-    monkeypatch.setattr("transformer.inference.translator.MOST_CACHE", 3 * 10 * 2 * (2 * 1 * 16))  # one layer, width 16
-    assert [translator._most_rows(length) for length in (5, 10, 31)] == [6, 3, 0]
+    cached = 2 * 1 * 16  # one layer, width 16
+    monkeypatch.setattr("transformer.search.length_limits.MOST_CACHE", 3 * 10 * 2 * cached)
+
+    def most_rows(length):
+        return rows_in_cache(translator.search, length, translator.max_positions, cached)
+
+    assert [most_rows(length) for length in (5, 10, 31)] == [6, 3, 0]
     rows = []
     find = translator._find
     monkeypatch.setattr(translator, "_find", lambda found, starts: rows.append(len(found)) or find(found, starts))
     assert len(translator.translate(["sol mar rio lua"] * 9)) == 9
-    assert sum(rows) == 9 and max(rows) == translator._most_rows(len(translator.encode(["sol mar rio lua"])[0])) < 9
+    assert sum(rows) == 9 and max(rows) == most_rows(len(translator.encode(["sol mar rio lua"])[0])) < 9
 
 
 def test_a_whole_tokenizer_of_another_size(run, capsys):

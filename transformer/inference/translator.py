@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from transformer.checkpoints.loading import load
 from transformer.checkpoints.run_directory import BEST, RunDirectory
-from transformer.config.run import MOST_CACHE, Config
+from transformer.config.run import Config
 from transformer.config.settings import DEFAULT_RUN, CleaningConfig, SearchConfig
 from transformer.data.tokenizers.vocabularies import TokenizerPair
 from transformer.ids import START_ID
@@ -207,7 +207,7 @@ class Translator:
         for i in empty:
             results[i] = [Translation("", 0.0, 0.0, warnings=("empty sentence",))] * n_best
         report(empty)
-        batches = search_batches(lengths, self.search, self._most_rows, shortest=3)
+        batches = search_batches(lengths, self.search, self.max_positions, self._cached, shortest=3)
 
         def search(batch: list[int]) -> list[list[Translation]]:
             return self._translate_batch([parts[i] for i in batch], n_best, with_heads)
@@ -217,11 +217,6 @@ class Translator:
                 results[i] = hypotheses
             report(batch)
         return results
-
-    def _most_rows(self, length: int) -> int:
-        """Return how many sentences of a length can be searched together before the cache exceeds `MOST_CACHE`."""
-        most, _ = self.limits(np.array([length]))
-        return MOST_CACHE // (int(most[0]) * self.search.beam_size * self._cached)
 
     def _warnings(self, row: list[int]) -> list[str]:
         unknown, known = self.tokenizers.source.count_unknown(row[1:-1])

@@ -1,9 +1,10 @@
 """How long outputs may get, and how many inputs are searched together."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
+from transformer.config.run import MOST_CACHE
 from transformer.config.settings import SearchConfig
 from transformer.system.threads import PARALLEL
 
@@ -24,22 +25,35 @@ def output_limits(search: SearchConfig, lengths: np.ndarray, positions: int) -> 
     return most.astype(np.int32), np.minimum(least, most - 1).astype(np.int32)
 
 
+def rows_in_cache(search: SearchConfig, length: int, positions: int, cached: int) -> int:
+    """Return how many inputs of a length can be searched together before the cache exceeds `MOST_CACHE`.
+
+    Args:
+        search, positions: see `output_limits`.
+        length: of the inputs in tokens, start and end included.
+        cached: numbers that the models keep of each token that they write, see `ModelConfig.cached`.
+    """
+    most, _ = output_limits(search, np.array([length]), positions)
+    return MOST_CACHE // (int(most[0]) * search.beam_size * cached)
+
+
 def search_batches(
-    lengths: Sequence[int], search: SearchConfig, most_rows: Callable[[int], int], shortest: int = 0
+    lengths: Sequence[int], search: SearchConfig, positions: int, cached: int, shortest: int = 0
 ) -> list[list[int]]:
     """Return the numbers of the inputs that are searched together, longest first, so that little is padding.
 
     Args:
         lengths: of the inputs, in tokens.
         search: with the tokens of a batch, all its hypotheses counted.
-        most_rows: how many inputs of a length can be searched together.
+        positions, cached: see `rows_in_cache`.
         shortest: inputs that are shorter are in no batch.
     """
     todo = sorted((i for i, length in enumerate(lengths) if length >= shortest), key=lengths.__getitem__, reverse=True)
     batches, place, share = [], 0, -(-len(todo) // PARALLEL)  # no thread without work
     while place < len(todo):
         length = lengths[todo[place]]
-        size = max(1, min(search.batch_tokens // (length * search.beam_size), share, most_rows(length)))
+        most = rows_in_cache(search, length, positions, cached)
+        size = max(1, min(search.batch_tokens // (length * search.beam_size), share, most))
         batches.append(todo[place : place + size])
         place += size
     return batches

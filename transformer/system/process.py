@@ -48,7 +48,7 @@ def exit_code(job: Callable[[], None], if_interrupted: str = "interrupted") -> i
     """
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:  # closed by the parent process: no other file may take its number
-            setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115 - stays open
+            setattr(sys, name, open(os.devnull, mode))  # stays open
     if isinstance(sys.stdout, io.TextIOWrapper):  # a notebook has another one
         sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace", newline="\n")
     code = 1

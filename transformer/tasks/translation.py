@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from transformer.config.run import MOST_CACHE, Config
+from transformer.config.run import Config
 from transformer.config.settings import CleaningConfig, SearchConfig
 from transformer.config.tasks import TranslationSettings
 from transformer.data.cleaning import CleaningReport, clean, cleaned
@@ -126,16 +126,13 @@ class Translation(SequenceToSequence):
         )
         lengths = [len(row) for row in rows]
 
-        def most_rows(length: int) -> int:
-            most, _ = output_limits(search, np.array([length]), positions)
-            return MOST_CACHE // (int(most[0]) * search.beam_size * self.config.model.cached)
-
         def translated(batch: list[int]) -> list[bytes]:
             limits = output_limits(search, np.array([lengths[i] for i in batch]), positions)
             found = searcher(padded([rows[i] for i in batch]), *limits)
             return self.vocabularies.target.detokenize(tf.constant(found.ids[:, 0])).numpy().tolist()
 
-        batches = search_batches(lengths, search, most_rows, shortest=3)  # without a token nothing is translated
+        # Without a token nothing is translated.
+        batches = search_batches(lengths, search, positions, self.config.model.cached, shortest=3)
         translations = [""] * len(texts)
         for batch, found in zip(batches, in_order(translated, batches), strict=True):
             for i, text in zip(batch, found, strict=True):
