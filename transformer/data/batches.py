@@ -3,7 +3,8 @@
 Axes: N rows of a buffer, B rows of a batch.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+import functools
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -30,6 +31,8 @@ class Batching(Protocol):
     def lengths(self, record: Record) -> Sequence[tf.Tensor]: ...
 
     def batch(self, record: Record, seed: tf.Tensor) -> Batch: ...
+
+    def __hash__(self) -> int: ...
 
 
 def cut_into_batches(lengths: Sequence[tf.Tensor], batch_tokens: int, length_step: int) -> tuple[tf.Tensor, tf.Tensor]:
@@ -80,20 +83,17 @@ def batches(
     if seed is not None:
         dataset = dataset.shuffle(config.shuffle_buffer, row_seed, reshuffle_each_iteration=False)
 
+    sort_and_cut, make_batch = _graphs(task, config.batch_tokens, config.length_step)
+
     def batches_of_buffer(buffer: tf.Tensor, records: tf.Tensor) -> tf.data.Dataset:
-        columns = decode_records(records, task.columns)
-        order, starts = cut_into_batches(task.lengths(columns), config.batch_tokens, config.length_step)
-        columns = {name: tf.gather(column, order) for name, column in columns.items()}
-        longest = tf.reduce_max(tf.stack([tf.cast(n, tf.int32) for n in task.lengths(columns)]), axis=0)  # (N,)
-        ends = tf.concat([starts[1:], [tf.cast(tf.shape(order)[0], tf.int64)]], axis=0)
+        columns, longest, starts, ends = sort_and_cut(records)
         cuts = tf.data.Dataset.from_tensor_slices((starts, ends))
         if seed is not None:
             cuts = cuts.shuffle(config.shuffle_buffer, batch_seed, reshuffle_each_iteration=False)
 
         def batch(start: tf.Tensor, end: tf.Tensor) -> Batch:
-            rows = {name: column[start:end] for name, column in columns.items()}
-            features = task.batch(rows, tf.stack([tf.constant(batch_seed, tf.int64), buffer * 2**32 + start]))
-            return _padded(features, task.features, tf.reduce_max(longest[start:end]), config)
+            seeds = tf.stack([tf.constant(batch_seed, tf.int64), buffer * 2**32 + start])
+            return make_batch(columns, longest, start, end, seeds)
 
         return cuts.map(batch)
 
@@ -105,10 +105,32 @@ def batches(
     return dataset.with_options(options).prefetch(PREFETCHED)
 
 
-def _padded(features: Batch, specs: Mapping[str, tf.TensorSpec], longest: tf.Tensor, config: DataConfig) -> Batch:
+@functools.lru_cache(maxsize=2)  # `batches` is called for each epoch and validation: they share the first one's graphs
+def _graphs(task: Batching, batch_tokens: int, length_step: int) -> tuple[Callable, Callable]:
+    """Return a graph from the records of a buffer to sorted rows and cuts, and one from rows and a cut to a batch."""
+
+    @tf.function(input_signature=[tf.TensorSpec((None,), tf.string)])
+    def sort_and_cut(records: tf.Tensor) -> tuple[Record, tf.Tensor, tf.Tensor, tf.Tensor]:
+        columns = decode_records(records, task.columns)
+        order, starts = cut_into_batches(task.lengths(columns), batch_tokens, length_step)
+        columns = {name: tf.gather(column, order) for name, column in columns.items()}
+        longest = tf.reduce_max(tf.stack([tf.cast(n, tf.int32) for n in task.lengths(columns)]), axis=0)  # (N,)
+        ends = tf.concat([starts[1:], [tf.cast(tf.shape(order)[0], tf.int64)]], axis=0)
+        return columns, longest, starts, ends
+
+    @tf.function
+    def make_batch(columns: Record, longest: tf.Tensor, start: tf.Tensor, end: tf.Tensor, seed: tf.Tensor) -> Batch:
+        features = task.batch({name: column[start:end] for name, column in columns.items()}, seed)
+        return _padded(features, task.features, tf.reduce_max(longest[start:end]), batch_tokens, length_step)
+
+    return sort_and_cut, make_batch
+
+
+def _padded(
+    features: Batch, specs: Mapping[str, tf.TensorSpec], longest: tf.Tensor, batch_tokens: int, step: int
+) -> Batch:
     """Pad the features of a batch whose longest length is given; see `batches` for the shapes."""
-    step = config.length_step
-    full = tf.maximum(1, config.batch_tokens // ((longest + step - 1) // step * step))
+    full = tf.maximum(1, batch_tokens // ((longest + step - 1) // step * step))
     part = (full + 7) // 8
 
     def padded(feature: tf.Tensor, spec: tf.TensorSpec) -> tf.Tensor:
