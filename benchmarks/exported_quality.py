@@ -6,7 +6,7 @@ r"""Score the exports of a run beside the run itself, on one test set with one s
 Prints a JSON line for each: name, quantization, size in MB of what it loads, cased sacreBLEU with its signature, the
 share of lines that are those of the first row, how many of the others are near ties (two translations whose scores
 differ by less than 0.001 may change places), and the seconds it took once warm. All but the second row let finished
-hypotheses stand aside, as CTranslate2 does, and all penalise by length^A.
+hypotheses leave the beam, as CTranslate2 does, and all penalise by length^A.
 """
 
 import contextlib
@@ -55,7 +55,7 @@ def compare(args: Namespace) -> None:
     share_cores()
     sources, references = (list(text_files.lines(Path(path))) for path in (args.source, args.target))
     given = {name: getattr(args, name) for name in ("beam_size", "length_penalty") if getattr(args, name) is not None}
-    search = {"penalty": "length", "finished": "aside", "cut": "long", **given}  # no export of TensorFlow's cuts
+    search = {"penalty": "length", "finished": "leave", "cut": "long", **given}  # no export of TensorFlow's cuts
     language = RunDirectory(args.run).corpus()["target_language"]
     weights = RunDirectory(args.run).weights()
     expected: list[tuple[str, float]] = []

@@ -23,7 +23,7 @@ from transformer.system.errors import UserError
 from transformer.tasks.sequence_to_sequence import build_model
 
 SENTENCES = ["sol mar rio", "um", "", "lua mar dois três um", "rio", "sol lua", "mar mar"]
-SEARCH = {"beam_size": 3, "penalty": "length", "length_penalty": 1.0, "finished": "aside", "max_extra_length": 4}
+SEARCH = {"beam_size": 3, "penalty": "length", "length_penalty": 1.0, "finished": "leave", "max_extra_length": 4}
 
 
 def shape_logits(model, end):

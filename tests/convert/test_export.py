@@ -244,7 +244,7 @@ def spread():
 @pytest.mark.parametrize(
     "settings",
     [
-        {"finished": "aside", "penalty": "length", "coverage_penalty": 0.2},
+        {"finished": "leave", "penalty": "length", "coverage_penalty": 0.2},
         {"min_length_ratio": 0.7, "no_repeat_ngram": 2},
         {"temperature": 1.0, "top_k": 7, "seed": 3},
     ],
@@ -383,7 +383,7 @@ def tiny(tmp_path_factory):
         (("--format", "savedmodel", "--max-beam", "0"), "--max-beam must be from 1 to 64, got 0"),
         (("--format", "savedmodel", "--max-beam", "3"), "--max-beam must be at least the search's beam size 4, got 3"),
         (("--format", "savedmodel", "--beam-size", "0"), "beam_size must be from 1 to 64, got 0"),
-        (("--format", "savedmodel", "--finished", "never"), "finished must be one of 'compete', 'aside'"),
+        (("--format", "savedmodel", "--finished", "never"), "finished must be one of 'compete', 'leave'"),
     ],
 )
 def test_wrong_usage(tiny, tmp_path, capsys, words, named):

@@ -12,7 +12,7 @@ SEARCH = (  # fields of `SearchConfig` that have a flag: type, letter, help
     ("length_penalty", float, "A", "exponent of the length penalty; 0: none"),
     ("penalty", str, "FORM", "'gnmt': ((5 + length) / 6)^A, 'length': length^A"),
     ("coverage_penalty", float, "B", "weight of the coverage penalty; 0: none"),
-    ("finished", str, "HOW", "finished hypotheses 'compete' for places in the beam or stand 'aside'"),
+    ("finished", str, "HOW", "finished hypotheses 'compete' for places in the beam or 'leave' it"),
     ("min_length", int, "N", "shortest output in tokens"),
     ("min_length_ratio", float, "R", "shortest output, as a multiple of the source length"),
     ("max_length", int, "N", "longest output in tokens"),

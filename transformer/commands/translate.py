@@ -100,5 +100,7 @@ def _check_usage(p: Parser, args: argparse.Namespace) -> dict[str, Any]:
         if args.attention_heads:
             p.error("--attention-heads does not go with --engine ctranslate2, which returns their mean alone")
         if args.finished == "compete":
-            p.error("--finished compete does not go with --engine ctranslate2, whose finished hypotheses stand aside")
+            p.error(
+                "--finished compete does not go with --engine ctranslate2, whose finished hypotheses leave the beam"
+            )
     return given_search(p, args)

@@ -11,7 +11,7 @@ POSITIONS = ("sinusoidal", "rotary", "learned")  # each is a class of `layers/po
 DECAYS = ("inverse_sqrt", "cosine", "linear")  # of the learning rate after its warm-up, see `training/schedules.py`
 PENALTIES = ("gnmt", "length")
 PRECISIONS = ("float32", "bfloat16", "float16")
-FINISHED = ("compete", "aside")
+FINISHED = ("compete", "leave")
 CUTS = ("sentences", "long")
 SMALLEST_TOP_P = 1e-6  # the likeliest of a million tokens has more; float32 takes the smallest numbers for 0
 STRATEGIES = ("single", "mirrored", "multiworker")  # how many devices and machines train
@@ -170,7 +170,7 @@ class SearchConfig:
     length_penalty: float = 0.6  # alpha of the penalty (Wu et al. 2016, section 7)
     penalty: str = "gnmt"  # 'gnmt': ((5 + length) / 6)^alpha, 'length': length^alpha
     coverage_penalty: float = 0.0  # beta of Wu et al. 2016, equation 14
-    finished: str = "compete"  # hypotheses 'compete' for places in the beam, or stand 'aside' till there are beam_size
+    finished: str = "compete"  # hypotheses 'compete' for places in the beam, or 'leave' it till there are beam_size
     max_length: int = 0  # longest output in tokens; 0: source length + max_extra_length
     max_extra_length: int = 50  # Vaswani et al. 2017, section 6.1
     max_length_ratio: float = 0.0  # longest output, as a multiple of the source length; 0: no such limit

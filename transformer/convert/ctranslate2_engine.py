@@ -59,7 +59,7 @@ def compute_type(flags: Path = Path("/proc/cpuinfo")) -> str:
 class CTranslate2Translator(Translator):
     """`Translator.translate` on an export of format 'ctranslate2': the same sentences, parts, warnings and results.
 
-    What differs: beam search goes by the rule of `SearchConfig.finished` = 'aside', whatever that says; the coverage
+    What differs: beam search goes by the rule of `SearchConfig.finished` = 'leave', whatever that says; the coverage
     penalty and the form 'gnmt' of the length penalty order the finished hypotheses and change nothing before; sampled
     tokens are others for the same seed; `Translation.heads` is None. Scores and log-probabilities are those of the
     whole vocabulary, as everywhere in this package (the library's own are of the tokens that were allowed).

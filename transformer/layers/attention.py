@@ -89,7 +89,7 @@ class MultiHeadAttention(PositionalCallMixin, keras.layers.Layer):
     Call: `mha(v, k, q, mask)` with v, k (B, S, D), q (B, T, D) and a boolean mask broadcastable to (B, H, T, S).
     Returns output (B, T, D) and weights (B, H, T, S).
 
-    Given a `cache`, q are the current tokens of W hypotheses per sentence, (B * W, D), v and k are left aside, and the
+    Given a `cache`, q are the current tokens of W hypotheses per sentence, (B * W, D), v and k are not read, and the
     output is (B * W, D), the weights (B, H, W, S).
 
     Raises:

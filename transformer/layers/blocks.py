@@ -173,7 +173,7 @@ class DecoderLayer(_ResidualLayer):
     boolean masks broadcastable to (B, H, T, T) and (B, H, T, S).
     Returns output (B, T, D), self-attention weights (B, H, T, T) and cross-attention weights (B, H, T, S).
 
-    Given a `cache`, x are the current tokens of W hypotheses per sentence, (B * W, D), enc_output is left aside, and
+    Given a `cache`, x are the current tokens of W hypotheses per sentence, (B * W, D), enc_output is not read, and
     the output is (B * W, D), the weights (B, H, W, T * W) and (B, H, W, S).
 
     Raises:

@@ -1,4 +1,4 @@
-"""Beam search, with finished hypotheses that compete for places in the beam or stand aside.
+"""Beam search, with finished hypotheses that compete for places in the beam or leave it.
 
 Axes: B sentences, W hypotheses per sentence or beam size, V vocabulary, C candidates of a hypothesis.
 """
@@ -83,14 +83,14 @@ def likeliest(logits: tf.Tensor, count: int) -> tuple[tf.Tensor, tf.Tensor]:
     return values, chosen * GROUP + places % GROUP
 
 
-class Aside(Beam):
+class LeavingBeam(Beam):
     """Beam search whose finished hypotheses leave the beam; the search of a sentence ends when there are W of them.
 
     At each step the 2 W likeliest tokens after the W hypotheses are candidates. Of the first W, those that end are
     finished; the W likeliest others go on. Length and coverage penalties order the finished hypotheses and decide
     nothing before. In `Beam`, finished hypotheses compete for the W places, and all W have to be finished.
 
-    The strategy holds 2 W hypotheses: W that go on, then W that stand aside.
+    The strategy holds 2 W hypotheses: W that go on, then W that are finished.
 
     Args:
         beam_size: W.
@@ -111,7 +111,7 @@ class Aside(Beam):
         likely, tokens = likeliest(step.logits[:, :beam], min(self.candidates, step.logits.shape[-1]))  # (B, W, C)
         gains = likely - step.normalisers[:, :beam]
         best = _best(step.log_probabilities[:, :beam, tf.newaxis] + gains, tokens, gains, 2 * beam)  # (B, 2 W) each
-        # The options: to stay aside, for each of the last W, which are empty places at first; then the candidates.
+        # The options: to stay, for each of the last W, which are empty places at first; then the candidates.
         nothing = tf.fill((batch, beam), tf.where(step.position == 0, END_ID, PAD_ID))
         parents = tf.concat([tf.tile(places[tf.newaxis, beam:], (batch, 1)), best.parent], axis=1)  # (B, 3 W)
         tokens = tf.concat([nothing, best.token], axis=1)
@@ -124,11 +124,11 @@ class Aside(Beam):
         ends = (tokens == END_ID) & (option >= beam)
         complete = (option < beam) | (ends & (option < 2 * beam) & ~over)
         scores = tf.where(complete & (totals > IMPOSSIBLE / 2), scores, IMPOSSIBLE)
-        scores, aside = tf.math.top_k(scores, beam)
+        scores, done = tf.math.top_k(scores, beam)
         full = scores[:, -1:] > IMPOSSIBLE  # (B, 1)
         _, going = tf.math.top_k(tf.where(ends, 2 * IMPOSSIBLE, totals)[:, beam:], beam)
 
-        chosen = tf.concat([going + beam, aside], axis=1)  # (B, 2 W)
+        chosen = tf.concat([going + beam, done], axis=1)  # (B, 2 W)
         parent, token, gain = (tf.gather(part, chosen, batch_dims=1) for part in (parents, tokens, gains))
         idle = over & (places < beam)
         given_up = full & ~over & (places < beam)

@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from transformer.config.settings import SearchConfig
 from transformer.ids import END_ID, PAD_ID, START_ID
-from transformer.search.beam import Aside, Beam
+from transformer.search.beam import Beam, LeavingBeam
 from transformer.search.loop import Generative, Hypotheses, decode
 from transformer.search.rules import begins_with, rules_of
 from transformer.search.sampling import Sample
@@ -178,5 +178,5 @@ def strategy_for(
     alpha = search.length_penalty if alpha is None else alpha
     if search.temperature:
         return Sample(width, search.temperature, search.top_k, search.top_p, search.seed)
-    beam = Aside if search.finished == "aside" and (most or search.beam_size) > 1 else Beam
+    beam = LeavingBeam if search.finished == "leave" and (most or search.beam_size) > 1 else Beam
     return beam(width, alpha, search.penalty, most)

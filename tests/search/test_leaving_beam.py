@@ -1,4 +1,4 @@
-"""The beam search whose finished hypotheses step aside, against a plain uncached loop on each sentence."""
+"""The beam search whose finished hypotheses leave the beam, against a plain uncached loop on each sentence."""
 
 import keras
 import numpy as np
@@ -8,7 +8,7 @@ import tensorflow as tf
 from transformer.config.settings import SearchConfig
 from transformer.ids import END_ID, PAD_ID, START_ID, UNKNOWN_ID
 from transformer.models.transformer import Transformer
-from transformer.search.beam import Aside, Beam
+from transformer.search.beam import Beam, LeavingBeam
 from transformer.search.loop import decode
 from transformer.search.rules import at_least, begins_with
 from transformer.search.sampling import Sample
@@ -71,7 +71,7 @@ def found_in(found, row, count):
 @pytest.mark.parametrize("beam_size, alpha, form", [(1, 0.6, "gnmt"), (2, 1.5, "length"), (3, 0.0, "gnmt")])
 def test_the_cached_batched_search_is_the_uncached_loop_on_each_sentence(model, beam_size, alpha, form):
     limits = [6, 9, 4]
-    strategy = Aside(beam_size, alpha, form)
+    strategy = LeavingBeam(beam_size, alpha, form)
     found = decode([model], tf.ragged.constant(SOURCES).to_tensor(), tf.constant(limits), strategy)
     cut = 0
     for row, (source, limit) in enumerate(zip(SOURCES, limits, strict=True)):
@@ -93,21 +93,21 @@ def test_the_cached_batched_search_is_the_uncached_loop_on_each_sentence(model, 
 def test_penalties_order_the_finished_and_rules_hold(model):
     source = tf.constant([SOURCES[0]])
     rules = [at_least(tf.constant([3])), begins_with(tf.constant([[5]]))]
-    found = decode([model], source, tf.constant([8]), Aside(3, 1.0), rules, coverage=0.3)
+    found = decode([model], source, tf.constant([8]), LeavingBeam(3, 1.0), rules, coverage=0.3)
     assert (found.ids[0, :3, 0].numpy() == 5).all()
     assert all(END_ID not in ids[:3] for ids in found.ids[0, :3].numpy())
     assert (np.diff(found.scores[0]) <= 0).all()
     plain = by_a_loop(model, SOURCES[0], 8, 3, least=3)
-    found = decode([model], source, tf.constant([8]), Aside(3, 1.0), rules[:1])
+    found = decode([model], source, tf.constant([8]), LeavingBeam(3, 1.0), rules[:1])
     expected = best_of(plain, 3, lambda total, length: total / ((5 + length) / 6))
     assert [ids for ids, _ in found_in(found, 0, 3)] == [ids for ids, _ in expected]
 
 
 def test_the_config_chooses_the_rule():
     assert type(strategy_for(SearchConfig())) is Beam
-    assert type(strategy_for(SearchConfig(finished="aside", beam_size=1))) is Beam  # greedy either way
-    assert type(strategy_for(SearchConfig(finished="aside", temperature=1.0))) is Sample
-    chosen = strategy_for(SearchConfig(finished="aside", beam_size=5, penalty="length", length_penalty=1.2))
-    assert (type(chosen), chosen.width, chosen.alpha, chosen.form) == (Aside, 10, 1.2, "length")
-    with pytest.raises(ValueError, match="finished must be one of 'compete', 'aside'"):
+    assert type(strategy_for(SearchConfig(finished="leave", beam_size=1))) is Beam  # greedy either way
+    assert type(strategy_for(SearchConfig(finished="leave", temperature=1.0))) is Sample
+    chosen = strategy_for(SearchConfig(finished="leave", beam_size=5, penalty="length", length_penalty=1.2))
+    assert (type(chosen), chosen.width, chosen.alpha, chosen.form) == (LeavingBeam, 10, 1.2, "length")
+    with pytest.raises(ValueError, match="finished must be one of 'compete', 'leave'"):
         SearchConfig(finished="none")
