@@ -161,8 +161,8 @@ def test_training_reaches_dropout_from_every_position():
 
 
 def test_too_many_arguments():
-    with pytest.raises(TypeError, match=r"EncoderLayer takes at most 3 arguments \(x, training, mask\), got 4"):
-        EncoderLayer(8, 2, 12)(X, False, None, None)
+    with pytest.raises(TypeError, match=r"Encoder takes at most 3 arguments \(x, training, mask\), got 4"):
+        Encoder(1, 8, 2, 12, 9, 9)(X, False, None, None)
 
 
 def test_an_argument_given_twice():
@@ -206,7 +206,8 @@ def test_an_implicit_mask_is_refused_unless_a_mask_is_given(layers):
 def test_call_orders_are_the_documents():
     orders = {name: list(inspect.signature(make().call).parameters) for name, (make, _, _) in CALLS.items()}
     assert orders["mha"][:4] == ["v", "k", "q", "mask"]
-    assert orders["encoder_layer"] == orders["encoder"] == ["x", "training", "mask"]
+    assert orders["encoder"] == ["x", "training", "mask"]
+    assert orders["encoder_layer"] == [*orders["encoder"], "cache"]
     assert orders["decoder_layer"] == [*orders["decoder"], "cache"]
     assert orders["decoder"] == ["x", "enc_output", "training", "look_ahead_mask", "padding_mask"]
     assert orders["transformer"][2:] == ["training", "enc_padding_mask", "look_ahead_mask", "dec_padding_mask"]

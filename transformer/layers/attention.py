@@ -64,7 +64,7 @@ class Cache(Protocol):
     """What `MultiHeadAttention` knows of earlier tokens while it decodes token by token, see `layers/cache.py`.
 
     Attributes:
-        positions: of the current tokens, a scalar int32, and of all that it knows, (S,) int32.
+        positions: of the current tokens and of all that it knows, int32, see `Positions.bias`.
     """
 
     positions: tuple[tf.Tensor, tf.Tensor]
@@ -85,17 +85,19 @@ class MultiHeadAttention(PositionalCallMixin, keras.layers.Layer):
         num_heads: number of heads H; each is D / H wide.
         rate: dropout rate on the attention weights (0 in the paper).
         positions: what turns queries and keys, or adds a bias to their scores; None: nothing does (the paper).
+        num_kv_heads: heads of keys and values, each shared by H / num_kv_heads heads of queries; 0: H (the paper).
+        use_bias: whether the projections have biases.
 
-    Call: `mha(v, k, q, mask)` with v, k (B, S, D), q (B, T, D) and a boolean mask broadcastable to (B, H, T, S).
-    Returns output (B, T, D) and weights (B, H, T, S).
+    Call: `mha(v, k, q, mask)` with v, k (B, S, D), q (B, T, D) and a boolean mask broadcastable to (B, H, T, S), where
+    keys are shared to (B, 1, T, S). Returns output (B, T, D) and weights (B, H, T, S).
 
     Given a `cache`, q are the current tokens of W hypotheses per sentence, (B * W, D), v and k are not read, and the
     output is (B * W, D), the weights (B, H, W, S).
 
     Raises:
-        ValueError: `d_model` is not a multiple of `num_heads`, or the mask is not boolean.
+        ValueError: `d_model` is not a multiple of `num_heads`, this not of `num_kv_heads`, or the mask is not boolean.
 
-    Source: Vaswani et al. 2017, section 3.2.2; document 000, section 5.2.2.
+    Source: Vaswani et al. 2017, section 3.2.2; document 000, section 5.2.2. Shared keys: Ainslie et al. 2023.
     Deviation: a bad head count raises ValueError instead of an assertion; the query, key and value kernels start
         smaller than Glorot's by sqrt(2), as if they were one kernel of width 3 D, which keeps post-norm training
         stable at high learning rates.
@@ -107,25 +109,32 @@ class MultiHeadAttention(PositionalCallMixin, keras.layers.Layer):
         num_heads: int,
         rate: float = 0.0,
         positions: Positions | dict[str, Any] | None = None,
+        num_kv_heads: int = 0,
+        use_bias: bool = True,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         check_heads(d_model, num_heads)
         self.d_model = d_model
         self.num_heads = num_heads
+        self.num_kv_heads = num_kv_heads or num_heads
+        if num_heads % self.num_kv_heads:
+            raise ValueError(f"num_heads must be a multiple of num_kv_heads={num_kv_heads}, got {num_heads}")
         self.depth = d_model // num_heads
         self.rate = rate
+        self.use_bias = use_bias
         self.positions = restored(positions)
         self.wq, self.wk, self.wv = (
             Dense(
-                d_model,
+                heads * self.depth,
+                use_bias=use_bias,
                 kernel_initializer=keras.initializers.VarianceScaling(0.5, "fan_avg", "uniform"),
                 dtype=self.dtype_policy,
                 name=name,
             )
-            for name in ("wq", "wk", "wv")
+            for name, heads in (("wq", num_heads), ("wk", self.num_kv_heads), ("wv", self.num_kv_heads))
         )
-        self.dense = Dense(d_model, dtype=self.dtype_policy, name="dense")
+        self.dense = Dense(d_model, use_bias=use_bias, dtype=self.dtype_policy, name="dense")
         self.dropout = Dropout(rate, dtype=self.dtype_policy, name="dropout") if rate else None
 
     def build(self, v_shape: Shape, k_shape: Shape | None = None, q_shape: Shape | None = None) -> None:
@@ -139,8 +148,8 @@ class MultiHeadAttention(PositionalCallMixin, keras.layers.Layer):
         self.built = True
 
     def split_heads(self, x: tf.Tensor, batch_size: tf.Tensor) -> tf.Tensor:
-        """Cut the width into heads: (B, T, D) -> (B, H, T, K)."""
-        x = tf.reshape(x, (batch_size, -1, self.num_heads, self.depth))  # (B, T, H, K)
+        """Cut the width into heads: (B, T, D) or (B * T, D) -> (B, H, T, K); H as many as are in D."""
+        x = tf.reshape(x, (batch_size, -1, x.shape[-1] // self.depth, self.depth))  # (B, T, H, K)
         return tf.transpose(x, perm=[0, 2, 1, 3])
 
     def project_queries(self, q: tf.Tensor, batch_size: tf.Tensor | None = None) -> tf.Tensor:
@@ -175,11 +184,33 @@ class MultiHeadAttention(PositionalCallMixin, keras.layers.Layer):
             queries, keys = self.positions.turn(queries, at), self.positions.turn(keys, at if cache else others)
         if cache:
             keys, values = cache.extend(keys, values)
-        heads, weights = scaled_dot_product_attention(queries, keys, values, mask, bias, self.dropout, training)
+        heads, weights = self._attend(queries, keys, values, mask, bias, training)
         heads = tf.transpose(heads, perm=[0, 2, 1, 3])  # (B, T, H, K)
         shape = (-1, self.d_model) if cache else (tf.shape(heads)[0], -1, self.d_model)
         return self.dense(tf.reshape(heads, shape)), weights
 
+    def _attend(
+        self,
+        queries: tf.Tensor,
+        keys: tf.Tensor,
+        values: tf.Tensor,
+        mask: tf.Tensor | None,
+        bias: tf.Tensor | None,
+        training: bool | None,
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """Return heads (B, H, T, K) and weights (B, H, T, S); queries that share keys stand behind one another."""
+        shared = self.num_heads // self.num_kv_heads
+        if shared == 1:
+            return scaled_dot_product_attention(queries, keys, values, mask, bias, self.dropout, training)
+        if bias is not None or (mask is not None and mask.shape[1] not in (1, None)):
+            raise ValueError("mask must be broadcastable to (B, 1, T, S), and bias None, where heads share keys")
+        shape = tf.shape(queries)  # (B, H, T, K)
+        if mask is not None and mask.shape[2] != 1:
+            mask = tf.tile(mask, (1, 1, shared, 1))  # (B, 1, H / shared * T, S)
+        queries = tf.reshape(queries, (shape[0], self.num_kv_heads, -1, self.depth))
+        heads, weights = scaled_dot_product_attention(queries, keys, values, mask, None, self.dropout, training)
+        return tf.reshape(heads, shape), tf.reshape(weights, (*tf.unstack(shape[:3]), tf.shape(keys)[2]))
+
     def get_config(self) -> dict[str, Any]:
-        own = {"d_model": self.d_model, "num_heads": self.num_heads, "rate": self.rate}
+        own = {name: getattr(self, name) for name in ("d_model", "num_heads", "rate", "num_kv_heads", "use_bias")}
         return {**super().get_config(), **own, "positions": stored(self.positions)}

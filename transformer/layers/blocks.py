@@ -8,15 +8,67 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from transformer.layers.attention import MultiHeadAttention
+from transformer.config.checks import require_choice
+from transformer.layers.activations import activation_of
+from transformer.layers.attention import Cache, MultiHeadAttention
 from transformer.layers.cache import LayerCache, Memory, memorise
 from transformer.layers.checks import Shape, check_sizes
-from transformer.layers.fused import Dense, Dropout, LayerNormalization
+from transformer.layers.fused import Dense, Dropout, LayerNormalization, RMSNormalization
 from transformer.layers.keras_call import PositionalCallMixin
 from transformer.layers.options import LayerOptions
 from transformer.layers.positions import Positions, restored, stored
 
-NORM_EPSILON = 1e-6  # document 000, section 5.2.3
+NORM_EPSILON = 1e-6  # document 000, section 5.2.3; the default of `LayerOptions.norm_epsilon`
+Norm = LayerNormalization | RMSNormalization
+
+
+def norm_of(options: LayerOptions, **others: Any) -> Norm:
+    """Return a normalisation of the kind that the options name.
+
+    Raises:
+        ValueError: `norm` is unknown.
+    """
+    require_choice("norm", options.norm, ("layer", "rms"))
+    if options.norm == "rms":
+        return RMSNormalization(epsilon=options.norm_epsilon, **others)
+    return LayerNormalization(epsilon=options.norm_epsilon, center=options.use_bias, **others)
+
+
+@keras.saving.register_keras_serializable(package="transformer")
+class GatedDense(keras.layers.Layer):
+    """activation(x W_g + b_g) * (x W_u + b_u): the first half of a gated feed-forward network.
+
+    Args:
+        units: width F of the output.
+        activation: see `LayerOptions`.
+        use_bias: whether there are b_g and b_u.
+
+    Call: `layer(x)` with x (..., D). Returns (..., F).
+
+    Source: Shazeer 2020, "GLU Variants Improve Transformer", equations 5 and 6.
+    """
+
+    def __init__(self, units: int, activation: str = "silu", use_bias: bool = True, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.units, self.activation, self.use_bias = units, activation, use_bias
+        both = {"use_bias": use_bias, "dtype": self.dtype_policy}
+        self.gate = Dense(units, activation=activation_of(activation), name="gate", **both)
+        self.up = Dense(units, name="up", **both)
+
+    def build(self, input_shape: Shape) -> None:
+        self.gate.build(input_shape)
+        self.up.build(input_shape)
+        self.built = True
+
+    def call(self, x: tf.Tensor) -> tf.Tensor:
+        return self.gate(x) * self.up(x)
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        return (*input_shape[:-1], self.units)
+
+    def get_config(self) -> dict[str, Any]:
+        own = {"units": self.units, "activation": self.activation, "use_bias": self.use_bias}
+        return {**super().get_config(), **own}
 
 
 def point_wise_feed_forward_network(
@@ -26,16 +78,20 @@ def point_wise_feed_forward_network(
     rate: float = 0.0,
     dtype: str | keras.DTypePolicy | None = None,
     name: str = "ffn",
+    gated: bool = False,
+    use_bias: bool = True,
 ) -> keras.Sequential:
     """Return FFN(x) = activation(x W_1 + b_1) W_2 + b_2, applied to each position alone: (B, T, D) -> (B, T, D).
 
     Args:
         d_model: width D.
         dff: inner width F.
-        activation: any name Keras knows; the paper's is `relu`.
+        activation: any name Keras knows, or 'gelu_tanh'; the paper's is `relu`.
         rate: dropout rate after the activation (0 in the paper).
         dtype: Keras dtype or policy.
         name: name of the returned model.
+        gated: `GatedDense` takes the place of activation(x W_1 + b_1).
+        use_bias: whether there are b_1 and b_2.
 
     Raises:
         ValueError: a width below 1, an unknown activation or a rate outside 0 .. 1.
@@ -43,9 +99,10 @@ def point_wise_feed_forward_network(
     Source: Vaswani et al. 2017, section 3.3; document 001, section 4.1.3.
     """
     check_sizes(d_model=d_model, dff=dff)
+    inner: dict[str, Any] = {"use_bias": use_bias, "dtype": dtype, "name": "inner"}
     layers = [
-        Dense(dff, activation=activation, dtype=dtype, name="inner"),
-        Dense(d_model, dtype=dtype, name="outer"),
+        GatedDense(dff, activation, **inner) if gated else Dense(dff, activation=activation_of(activation), **inner),
+        Dense(d_model, use_bias=use_bias, dtype=dtype, name="outer"),
     ]
     if rate:
         layers.insert(1, Dropout(rate, dtype=dtype, name="dropout"))
@@ -68,20 +125,30 @@ class _ResidualLayer(PositionalCallMixin, keras.layers.Layer):
         super().__init__(**others)
         self.positions = restored(positions)
         self.ffn = point_wise_feed_forward_network(
-            d_model, dff, self.options.activation, self.options.feed_forward_rate, self.dtype_policy
+            d_model,
+            dff,
+            self.options.activation,
+            self.options.feed_forward_rate,
+            self.dtype_policy,
+            gated=self.options.gated,
+            use_bias=self.options.use_bias,
         )
 
     def _attention(self, name: str, positions: Positions | None = None) -> MultiHeadAttention:
         options = self.options
         return MultiHeadAttention(
-            options.d_model, options.num_heads, options.attention_rate, positions, dtype=self.dtype_policy, name=name
+            options.d_model,
+            options.num_heads,
+            options.attention_rate,
+            positions,
+            num_kv_heads=options.num_kv_heads,
+            use_bias=options.use_bias,
+            dtype=self.dtype_policy,
+            name=name,
         )
 
-    def _norms(self, count: int) -> list[keras.layers.LayerNormalization]:
-        return [
-            LayerNormalization(epsilon=NORM_EPSILON, dtype=self.dtype_policy, name=f"layernorm{i + 1}")
-            for i in range(count)
-        ]
+    def _norms(self, count: int) -> list[Norm]:
+        return [norm_of(self.options, dtype=self.dtype_policy, name=f"layernorm{i + 1}") for i in range(count)]
 
     def _dropouts(self, count: int) -> list[Dropout]:
         return [Dropout(self.options.rate, dtype=self.dtype_policy, name=f"dropout{i + 1}") for i in range(count)]
@@ -91,13 +158,13 @@ class _ResidualLayer(PositionalCallMixin, keras.layers.Layer):
             layer.build((None, None, self.options.d_model))
         self.built = True
 
-    def _enter(self, norm: LayerNormalization, x: tf.Tensor) -> tf.Tensor:
+    def _enter(self, norm: Norm, x: tf.Tensor) -> tf.Tensor:
         """What the sub-layer sees."""
         return norm(x) if self.options.norm_first else x
 
     def _leave(
         self,
-        norm: LayerNormalization,
+        norm: Norm,
         dropout: Dropout,
         x: tf.Tensor,
         output: tf.Tensor,
@@ -107,9 +174,7 @@ class _ResidualLayer(PositionalCallMixin, keras.layers.Layer):
         x = x + dropout(output, training=training)
         return x if self.options.norm_first else norm(x)
 
-    def _feed_forward(
-        self, norm: LayerNormalization, dropout: Dropout, x: tf.Tensor, training: bool | None
-    ) -> tf.Tensor:
+    def _feed_forward(self, norm: Norm, dropout: Dropout, x: tf.Tensor, training: bool | None) -> tf.Tensor:
         """The sub-layer of the feed-forward network, for x (B, T, D) or (B * T, D)."""
         output = self._enter(norm, x)
         for layer in self.ffn.layers:  # the Sequential itself takes three axes only
@@ -130,6 +195,8 @@ class EncoderLayer(_ResidualLayer):
 
     Call: `layer(x, training, mask)` with x (B, S, D) and a boolean mask broadcastable to (B, H, S, S).
     Returns (B, S, D).
+
+    Given a `cache`, x are the current tokens of W hypotheses per sentence, (B * W, D), as the output is.
 
     Raises:
         ValueError: a size or rate out of range, `d_model` no multiple of `num_heads`, or a mask that is not boolean.
@@ -155,9 +222,15 @@ class EncoderLayer(_ResidualLayer):
     def build(self, input_shape: Shape | None = None) -> None:
         self._build_on(self.mha, self.ffn, self.layernorm1, self.layernorm2)
 
-    def call(self, x: tf.Tensor, training: bool | None = None, mask: tf.Tensor | None = None) -> tf.Tensor:
+    def call(
+        self,
+        x: tf.Tensor,
+        training: bool | None = None,
+        mask: tf.Tensor | None = None,
+        cache: Cache | None = None,
+    ) -> tf.Tensor:
         entered = self._enter(self.layernorm1, x)
-        attn_output, _ = self.mha(entered, entered, entered, mask=mask, training=training)
+        attn_output, _ = self.mha(entered, entered, entered, mask=mask, training=training, cache=cache)
         x = self._leave(self.layernorm1, self.dropout1, x, attn_output, training)
         return self._feed_forward(self.layernorm2, self.dropout2, x, training)
 

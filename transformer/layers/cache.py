@@ -13,26 +13,73 @@ from transformer.layers.attention import KeysValues, MultiHeadAttention
 from transformer.system.graphs import being_compiled
 
 
+class Joint(NamedTuple):
+    """What gives queries, keys and values of a self-attention in one product.
+
+    Attributes:
+        kernel, bias: (D, 3 D) and (3 D,), less where heads share keys; no bias where the attention has none.
+    """
+
+    kernel: tf.Tensor
+    bias: tf.Tensor | None
+
+    def project(self, mha: MultiHeadAttention, x: tf.Tensor, batch: tf.Tensor) -> list[tf.Tensor]:
+        """Return queries, keys and values, (B, H, W, K) each, of tokens (B * W, D)."""
+        joint = tf.matmul(x, self.kernel)  # (B * W, 3 D)
+        if self.bias is not None:
+            joint = tf.nn.bias_add(joint, self.bias)
+        widths = [layer.units for layer in (mha.wq, mha.wk, mha.wv)]
+        return [mha.split_heads(part, batch) for part in tf.split(joint, widths, axis=1)]
+
+
+def joint_of(own: MultiHeadAttention) -> Joint:
+    """Return the projections of a self-attention as one."""
+    layers, dtype = (own.wq, own.wk, own.wv), own.compute_dtype
+    kernel = tf.cast(tf.concat([layer.kernel for layer in layers], axis=1), dtype)
+    bias = tf.cast(tf.concat([layer.bias for layer in layers], axis=0), dtype) if own.use_bias else None
+    return Joint(kernel, bias)
+
+
 class Memory(NamedTuple):
     """What a decoder layer needs at every token.
 
     Attributes:
         keys, values: of the encoder output, (B, H, S, K) each.
-        kernel, bias: (D, 3 D) and (3 D,), which give queries, keys and values of the self-attention in one product.
+        joint: of the self-attention.
     """
 
     keys: tf.Tensor
     values: tf.Tensor
-    kernel: tf.Tensor
-    bias: tf.Tensor
+    joint: Joint
 
 
 def memorise(own: MultiHeadAttention, source: MultiHeadAttention, enc_output: tf.Tensor) -> Memory:
     """Return what a decoder layer of these two attentions needs of the encoder output (B, S, D)."""
-    layers, dtype = (own.wq, own.wk, own.wv), own.compute_dtype
-    kernel = tf.cast(tf.concat([layer.kernel for layer in layers], axis=1), dtype)
-    bias = tf.cast(tf.concat([layer.bias for layer in layers], axis=0), dtype)
-    return Memory(*source.project_keys_values(enc_output, enc_output), kernel, bias)
+    return Memory(*source.project_keys_values(enc_output, enc_output), joint_of(own))
+
+
+class PromptTokens:
+    """The tokens of a prompt, which are read at once and stand on the query axis; `kept` are their keys and values.
+
+    Args:
+        joint: of the layer.
+        positions: of the tokens, (B, P) int32.
+    """
+
+    kept: KeysValues
+
+    def __init__(self, joint: Joint, positions: tf.Tensor) -> None:
+        self.positions = positions, positions
+        self._joint = joint
+
+    def project(self, mha: MultiHeadAttention, x: tf.Tensor) -> list[tf.Tensor]:
+        """Return queries, keys and values, (B, H, P, K) each, of the prompt (B * P, D)."""
+        return self._joint.project(mha, x, tf.shape(self.positions[0])[0])
+
+    def extend(self, keys: tf.Tensor, values: tf.Tensor) -> KeysValues:
+        """Keep these keys and values, and return them."""
+        self.kept = keys, values
+        return self.kept
 
 
 class OwnTokens:
@@ -40,26 +87,33 @@ class OwnTokens:
 
     Args:
         kept: keys and values of the tokens so far, (B, H, T * W, K) each: token t of hypothesis w in column t * W + w.
-        memory: of the layer.
-        position: scalar int32, index of the current tokens.
+        joint: of the layer.
+        place: scalar int32, t of the current tokens.
         width: W.
+        positions: of the current tokens and of the columns, see `Cache`; None: both are t.
     """
 
-    def __init__(self, kept: KeysValues, memory: Memory, position: tf.Tensor, width: tf.Tensor | int) -> None:
+    def __init__(
+        self,
+        kept: KeysValues,
+        joint: Joint,
+        place: tf.Tensor,
+        width: tf.Tensor | int,
+        positions: tuple[tf.Tensor, tf.Tensor] | None = None,
+    ) -> None:
         self.kept = kept
-        self.positions = position, tf.range(tf.shape(kept[0])[2]) // width
-        self._memory, self._position, self._width = memory, position, width
+        self.positions = positions or (place, tf.range(tf.shape(kept[0])[2]) // width)
+        self._joint, self._place, self._width = joint, place, width
 
     def project(self, mha: MultiHeadAttention, x: tf.Tensor) -> list[tf.Tensor]:
         """Return queries, keys and values, (B, H, W, K) each, of the current tokens (B * W, D)."""
-        joint = tf.nn.bias_add(tf.matmul(x, self._memory.kernel), self._memory.bias)  # (B * W, 3 D)
-        return [mha.split_heads(part, tf.shape(self.kept[0])[0]) for part in tf.split(joint, 3, axis=1)]
+        return self._joint.project(mha, x, tf.shape(self.kept[0])[0])
 
     def extend(self, keys: tf.Tensor, values: tf.Tensor) -> KeysValues:
         """Keep keys and values of the current tokens too, (B, H, W, K) each, and return all."""
         write = _write_compiled if being_compiled() else _write
         self.kept = tuple(
-            write(old, new, self._position, self._width) for old, new in zip(self.kept, (keys, values), strict=True)
+            write(old, new, self._place, self._width) for old, new in zip(self.kept, (keys, values), strict=True)
         )
         return self.kept
 

@@ -18,6 +18,7 @@ class TokenEmbedding(keras.layers.Layer):
     Args:
         vocab_size: number of tokens V.
         d_model: width D.
+        scale: False: the vectors as they are, as GPT-2 and Llama have them.
 
     Call: `embedding(ids)` with integer ids (B, T) below V. Returns (B, T, D).
 
@@ -29,10 +30,10 @@ class TokenEmbedding(keras.layers.Layer):
         vectors and the tied logits of a normalised state are both of unit variance.
     """
 
-    def __init__(self, vocab_size: int, d_model: int, **kwargs: Any) -> None:
+    def __init__(self, vocab_size: int, d_model: int, scale: bool = True, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         check_sizes(vocab_size=vocab_size, d_model=d_model)
-        self.vocab_size, self.d_model = vocab_size, d_model
+        self.vocab_size, self.d_model, self.scale = vocab_size, d_model, scale
 
     def build(self, input_shape: Shape | None = None) -> None:
         self.embeddings = self.add_weight(
@@ -44,7 +45,8 @@ class TokenEmbedding(keras.layers.Layer):
 
     def call(self, ids: tf.Tensor) -> tf.Tensor:
         table = tf.convert_to_tensor(self.embeddings)
-        return tf.gather(table, ids) * tf.cast(self.d_model**0.5, table.dtype)
+        vectors = tf.gather(table, ids)
+        return vectors * tf.cast(self.d_model**0.5, table.dtype) if self.scale else vectors
 
     def project(self, x: tf.Tensor) -> tf.Tensor:
         """Return logits over the vocabulary: (..., D) -> (..., V)."""
@@ -53,4 +55,5 @@ class TokenEmbedding(keras.layers.Layer):
         return tf.reshape(logits, tf.concat([tf.shape(x)[:-1], [self.vocab_size]], axis=0))
 
     def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "vocab_size": self.vocab_size, "d_model": self.d_model}
+        own = {"vocab_size": self.vocab_size, "d_model": self.d_model, "scale": self.scale}
+        return {**super().get_config(), **own}

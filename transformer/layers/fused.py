@@ -78,7 +78,8 @@ class LayerNormalization(keras.layers.LayerNormalization):
     """
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
-        x, gamma, beta = (tf.cast(tf.convert_to_tensor(part), tf.float32) for part in (inputs, self.gamma, self.beta))
+        beta = tf.zeros(inputs.shape[-1:]) if self.beta is None else self.beta
+        x, gamma, beta = (tf.cast(tf.convert_to_tensor(part), tf.float32) for part in (inputs, self.gamma, beta))
         return tf.cast(_normalised(x, gamma, beta, self.epsilon), self.compute_dtype)
 
 
@@ -102,6 +103,21 @@ def _normalised(x: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor, epsilon: float)
         return unit * gamma + beta, gradient
 
     return forward(x, gamma, beta)
+
+
+@keras.saving.register_keras_serializable(package="transformer")
+class RMSNormalization(keras.layers.RMSNormalization):
+    """`keras.layers.RMSNormalization` over the last axis, x / sqrt(mean(x^2) + epsilon) * scale, in float32.
+
+    Call: `norm(x)` with x (..., D). Returns the same shape.
+
+    Source: Zhang and Sennrich 2019, equation 4.
+    """
+
+    def call(self, inputs: tf.Tensor) -> tf.Tensor:
+        x, scale = (tf.cast(tf.convert_to_tensor(part), tf.float32) for part in (inputs, self.scale))
+        inverse = tf.math.rsqrt(tf.reduce_mean(tf.square(x), axis=-1, keepdims=True) + self.epsilon)
+        return tf.cast(x * inverse * scale, self.compute_dtype)
 
 
 def matmul(x: tf.Tensor, y: tf.Tensor, transpose_b: bool = False, training: bool | None = None) -> tf.Tensor:

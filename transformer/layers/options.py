@@ -15,10 +15,16 @@ class LayerOptions:
         num_heads: number of heads H.
         dff: inner width F of the feed-forward network.
         rate: dropout rate on each sub-layer's output.
-        activation: of the feed-forward network, by its Keras name.
+        activation: of the feed-forward network, by its Keras name, or 'gelu_tanh'.
         attention_rate: dropout rate on the attention weights.
         feed_forward_rate: dropout rate after the activation.
         norm_first: pre-norm (Xiong et al. 2020) instead of the paper's post-norm.
+        norm: 'layer' (Ba et al. 2016) or 'rms' (Zhang and Sennrich 2019).
+        norm_epsilon: added to the variance, or to the mean square.
+        gated: a gated feed-forward network (Shazeer 2020); with the activation 'silu' it is SwiGLU.
+        use_bias: biases of all dense layers and norms.
+        num_kv_heads: heads of keys and values, each shared by as many heads of queries (Ainslie et al. 2023); 0: all H.
+        rotary_base: of the angles where positions are rotary.
     """
 
     d_model: int
@@ -29,6 +35,12 @@ class LayerOptions:
     attention_rate: float = 0.0
     feed_forward_rate: float = 0.0
     norm_first: bool = False
+    norm: str = "layer"
+    norm_epsilon: float = 1e-6
+    gated: bool = False
+    use_bias: bool = True
+    num_kv_heads: int = 0
+    rotary_base: float = 10000.0
 
     @classmethod
     def split(

@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from transformer.layers.checks import check_heads, check_sizes
+from transformer.layers.options import LayerOptions
 
 
 def positional_encoding(pos: int, d_model: int) -> tf.Tensor:
@@ -39,19 +40,21 @@ def sinusoids(pos: int, d_model: int) -> np.ndarray:
     return angles.astype(np.float32)
 
 
-def _angles(pos: int, width: int) -> np.ndarray:
-    """Return p / 10000^(2i / width) for each position p and pair of columns i: (pos, width / 2), rounded up."""
-    return np.arange(pos)[:, np.newaxis] / np.power(10000.0, 2 * np.arange((width + 1) // 2) / width)
+def _angles(pos: int, width: int, base: float = 10000.0) -> np.ndarray:
+    """Return p / base^(2i / width) for each position p and pair of columns i: (pos, width / 2), rounded up."""
+    return np.arange(pos)[:, np.newaxis] / np.power(base, 2 * np.arange((width + 1) // 2) / width)
 
 
-def rotary_angles(pos: int, depth: int) -> np.ndarray:
+def rotary_angles(pos: int, depth: int, base: float = 10000.0) -> np.ndarray:
     """Return the angles by which a head's queries and keys turn at the positions 0 .. pos - 1.
 
-    Column i of position p holds p / 10000^(2i / depth), the angle of `positional_encoding`'s columns 2i and 2i + 1.
+    Column i of position p holds p / base^(2i / depth): with the base 10000 the angle of `positional_encoding`'s columns
+    2i and 2i + 1.
 
     Args:
         pos: number of positions, in tokens.
         depth: width K of a head.
+        base: the larger, the slower the last columns turn.
 
     Returns:
         float64 of shape (pos, K / 2).
@@ -64,7 +67,7 @@ def rotary_angles(pos: int, depth: int) -> np.ndarray:
     check_sizes(pos=pos, depth=depth)
     if depth % 2:
         raise ValueError(f"depth must be even, since columns turn in pairs, got {depth}")
-    return _angles(pos, depth)
+    return _angles(pos, depth, base)
 
 
 def rotate(x: tf.Tensor, cos: tf.Tensor, sin: tf.Tensor) -> tf.Tensor:
@@ -75,7 +78,7 @@ def rotate(x: tf.Tensor, cos: tf.Tensor, sin: tf.Tensor) -> tf.Tensor:
 
     Args:
         x: queries or keys (..., T, K).
-        cos, sin: of the angles, (T, K / 2), or (K / 2,) where all are at one position.
+        cos, sin: of the angles, broadcastable to (..., T, K / 2).
 
     Source: Su et al. 2021, "RoFormer", equations 14 and 34.
     Deviation: the paper pairs neighbouring columns; which are paired makes no difference to a model that is trained so,
@@ -111,11 +114,21 @@ class Positions(keras.layers.Layer):
         self.built = True
 
     def embed(self, x: tf.Tensor, start: tf.Tensor | int) -> tf.Tensor:
-        """Return embeddings (B, T, D) of tokens at the positions start .. start + T - 1 with what tells positions."""
+        """Return embeddings (B, T, D) of tokens with what tells their positions.
+
+        Args:
+            x: (B, T, D).
+            start: scalar, where the positions are start .. start + T - 1; or int32 (B, T) or (B, 1), the positions.
+        """
         return x
 
     def turn(self, x: tf.Tensor, positions: tf.Tensor) -> tf.Tensor:
-        """Return queries or keys (B, H, T, K) turned by their positions, (T,) int32, or a scalar for all of them."""
+        """Return queries or keys (B, H, T, K) turned by their positions.
+
+        Args:
+            x: (B, H, T, K).
+            positions: int32, a scalar for all of them, (T,), or (B, T) or (B, 1) where they differ between rows.
+        """
         return x
 
     def bias(self, queries: tf.Tensor, query_positions: tf.Tensor, key_positions: tf.Tensor) -> tf.Tensor | None:
@@ -123,8 +136,8 @@ class Positions(keras.layers.Layer):
 
         Args:
             queries: (B, H, T, K).
-            query_positions: (T,) int32, or a scalar where all are at one position.
-            key_positions: (S,) int32.
+            query_positions: int32, as of `turn`.
+            key_positions: (S,) or (B, S) int32.
         """
         return None
 
@@ -162,21 +175,33 @@ class Sinusoidal(Positions):
 class Learned(Positions):
     """A trained vector for each position, added to the embeddings; those that training never meets stay random.
 
+    Args:
+        stddev: standard deviation that the vectors start with.
+
     Source: Vaswani et al. 2017, section 3.5 and Table 3, row E; Gehring et al. 2017, section 3.1.
     Deviation: the vectors start with the standard deviation of sinusoids, beside embeddings of unit variance.
     """
 
+    def __init__(self, count: int, d_model: int, num_heads: int = 1, stddev: float = 0.5**0.5, **kwargs: Any) -> None:
+        super().__init__(count, d_model, num_heads, **kwargs)
+        self.stddev = stddev
+
     def build(self, input_shape: Any = None) -> None:
-        initializer = keras.initializers.RandomNormal(stddev=0.5**0.5)
+        initializer = keras.initializers.RandomNormal(stddev=self.stddev)
         self.vectors = self.add_weight(shape=(self.count, self.d_model), initializer=initializer, name="vectors")
         self.built = True
 
     def embed(self, x: tf.Tensor, start: tf.Tensor | int) -> tf.Tensor:
         return _plus_rows(x, tf.convert_to_tensor(self.vectors), start)
 
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "stddev": self.stddev}
+
 
 def _plus_rows(x: tf.Tensor, table: tf.Tensor, start: tf.Tensor | int) -> tf.Tensor:
-    """Return x (B, T, D) plus the rows of a table (count, D) from `start` on, one for each of the T tokens."""
+    """Return x (B, T, D) plus rows of a table (count, D), one for each of the T tokens; `start` as of `embed`."""
+    if not isinstance(start, int) and start.shape.rank == 2:
+        return x + tf.cast(tf.gather(table, start), x.dtype)
     return x + tf.cast(tf.slice(table, [start, 0], [tf.shape(x)[1], x.shape[-1]]), x.dtype)
 
 
@@ -184,19 +209,28 @@ def _plus_rows(x: tf.Tensor, table: tf.Tensor, start: tf.Tensor | int) -> tf.Ten
 class Rotary(Positions):
     """Relative positions: nothing is added, the self-attention turns its queries and keys, see `rotate`.
 
+    Args:
+        base: of the angles, see `rotary_angles`.
+
     Raises:
         ValueError: also where d_model / num_heads is odd.
 
     Source: Su et al. 2021, "RoFormer", section 3; document 002, section 3.3.2, asks for relative positions.
     """
 
-    def __init__(self, count: int, d_model: int, num_heads: int = 1, **kwargs: Any) -> None:
+    def __init__(self, count: int, d_model: int, num_heads: int = 1, base: float = 10000.0, **kwargs: Any) -> None:
         super().__init__(count, d_model, num_heads, **kwargs)
-        angles = rotary_angles(count, d_model // num_heads)
+        self.base = base
+        angles = rotary_angles(count, d_model // num_heads, base)
         self.turns = np.cos(angles), np.sin(angles)  # (count, K / 2) each
 
     def turn(self, x: tf.Tensor, positions: tf.Tensor) -> tf.Tensor:
+        if positions.shape.rank == 2:
+            positions = positions[:, tf.newaxis]  # (B, 1, T), for all heads
         return rotate(x, *(tf.gather(tf.constant(table, x.dtype), positions) for table in self.turns))
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "base": self.base}
 
 
 KINDS: dict[str, type[Positions]] = {  # by their names in `config.POSITIONS`
@@ -204,3 +238,16 @@ KINDS: dict[str, type[Positions]] = {  # by their names in `config.POSITIONS`
     "rotary": Rotary,
     "learned": Learned,
 }
+
+
+def positions_of(kind: str, count: int, options: LayerOptions, **others: Any) -> Positions:
+    """Return the positions of a kind for layers with these options.
+
+    Args:
+        kind: one of `KINDS`.
+        count: number of positions, in tokens.
+        others: arguments of the kind, or of the Keras class.
+    """
+    if kind == "rotary":
+        others["base"] = options.rotary_base
+    return KINDS[kind](count, options.d_model, options.num_heads, **others)

@@ -11,14 +11,14 @@ import tensorflow as tf
 
 from transformer.config.checks import require_choice
 from transformer.layers.attention import KeysValues
-from transformer.layers.blocks import NORM_EPSILON, DecoderLayer, EncoderLayer
+from transformer.layers.blocks import DecoderLayer, EncoderLayer, norm_of
 from transformer.layers.cache import LayerCache, Memory, OwnTokens, SourceTokens, visible_columns
 from transformer.layers.checks import Shape, check_sizes
 from transformer.layers.embedding import TokenEmbedding
-from transformer.layers.fused import Dropout, LayerNormalization
+from transformer.layers.fused import Dropout
 from transformer.layers.keras_call import PositionalCallMixin
 from transformer.layers.options import LayerOptions
-from transformer.layers.positions import KINDS
+from transformer.layers.positions import KINDS, positions_of
 
 
 class _Stack(PositionalCallMixin, keras.layers.Layer):
@@ -49,7 +49,7 @@ class _Stack(PositionalCallMixin, keras.layers.Layer):
         policy = self.dtype_policy
         self.borrows_embedding = embedding is not None
         self.embedding = embedding or TokenEmbedding(vocab_size, d_model, dtype=policy, name="embedding")
-        self.positions = KINDS[positions](maximum_position_encoding, d_model, num_heads, dtype=policy, name="positions")
+        self.positions = positions_of(positions, maximum_position_encoding, options, dtype=policy, name="positions")
         self.dropout = Dropout(rate, dtype=policy, name="dropout")
         self.stack = [
             self.layer_class(**options.arguments(), positions=self.positions, dtype=policy, name=f"layer{i + 1}")
@@ -57,7 +57,7 @@ class _Stack(PositionalCallMixin, keras.layers.Layer):
         ]
         self.final_norm = None
         if options.norm_first:  # the residual path of pre-norm layers is never normalised on the way
-            self.final_norm = LayerNormalization(epsilon=NORM_EPSILON, dtype=policy, name="final_norm")
+            self.final_norm = norm_of(options, dtype=policy, name="final_norm")
 
     def _build_all(self) -> None:
         if not self.embedding.built:
@@ -226,8 +226,8 @@ class Decoder(_Stack):
         Returns:
             What `DecoderLayer.start` returns, and keys and values of no token yet, (B, H, T * W, K) each.
         """
-        d_model, heads = self.options.d_model, self.options.num_heads
-        shape = (tf.shape(enc_output)[0], heads, capacity * width, d_model // heads)
+        attention = self.stack[0].mha1
+        shape = (tf.shape(enc_output)[0], attention.num_kv_heads, capacity * width, attention.depth)
         empty = tf.zeros(shape, enc_output.dtype)
         return [layer.start(enc_output) for layer in self.stack], [(empty, empty) for _ in self.stack]
 
@@ -263,7 +263,7 @@ class Decoder(_Stack):
         visible = visible_columns(position, width, tf.shape(cache[0][0])[2] // width, ancestry)
         new_cache, weights = [], None
         for layer, kept, layer_memory in zip(self.stack, cache, memory, strict=True):
-            tokens = LayerCache(OwnTokens(kept, layer_memory, position, width), SourceTokens(layer_memory))
+            tokens = LayerCache(OwnTokens(kept, layer_memory.joint, position, width), SourceTokens(layer_memory))
             x, _, weights = layer(x, None, False, visible, padding_mask, cache=tokens)
             new_cache.append(tokens.own.kept)
         return tf.reshape(self.finish(x), (batch, width, self.options.d_model)), new_cache, weights
