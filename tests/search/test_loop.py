@@ -157,6 +157,9 @@ class Scripted:
         self.vocab_size = self.table.shape[-1]
         self.steps = 0
 
+    def first(self, inputs):
+        return tf.fill([len(inputs)], START_ID)
+
     def start(self, inputs, width, capacity):
         self.pasts = []
         return inputs, [tf.zeros((len(inputs), 1, capacity * width), tf.int32)]

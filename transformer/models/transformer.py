@@ -8,6 +8,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from transformer.ids import START_ID
 from transformer.layers.attention import KeysValues
 from transformer.layers.cache import Memory
 from transformer.layers.checks import Shape, check_mask
@@ -43,7 +44,7 @@ class Transformer(PositionalCallMixin, keras.Model):
         `transformer(inp, tar, training, enc_padding_mask, look_ahead_mask, dec_padding_mask)`, the documents' six
         arguments, returns `(logits, attention_weights)`, the dict of `Decoder`. A mask left out is built from the ids.
 
-    Logits are float32 under every dtype policy. `vocab_size`, `start` and `step` are what a search asks, see
+    Logits are float32 under every dtype policy. `vocab_size`, `first`, `start` and `step` are what a search asks, see
     `search.loop.Generative`.
 
     Raises:
@@ -150,6 +151,10 @@ class Transformer(PositionalCallMixin, keras.Model):
     def vocab_size(self) -> int:
         """V, of the target."""
         return self.decoder.vocab_size
+
+    def first(self, source_ids: tf.Tensor) -> tf.Tensor:
+        """Return the start token for each source: (B, S) -> (B,)."""
+        return tf.fill(tf.shape(source_ids)[:1], START_ID)
 
     def start(
         self, source_ids: tf.Tensor, width: tf.Tensor | int, capacity: tf.Tensor | int

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, Protocol
 
 import tensorflow as tf
 
-from transformer.ids import END_ID, PAD_ID, START_ID
+from transformer.ids import END_ID, PAD_ID
 from transformer.search.rules import Past, Rule, never_special
 from transformer.search.strategy import IMPOSSIBLE, Step, Strategy, coverage_penalty
 from transformer.system.graphs import compiled as compiled_by_xla
@@ -23,11 +23,14 @@ class Generative(Protocol):
 
     vocab_size: int  # V
 
+    def first(self, inputs: tf.Tensor) -> tf.Tensor:
+        """Return the ids (B,) that `step` reads at position 0: the start token, or the last one of each prompt."""
+
     def start(self, inputs: tf.Tensor, width: tf.Tensor | int, capacity: tf.Tensor | int) -> tuple[Any, Any]:
         """Return what `step` needs of the inputs at every token, and a cache for `capacity` tokens.
 
         Args:
-            inputs: source ids (B, S), or a prompt (B, P), which is read at once.
+            inputs: source ids (B, S), or prompts (B, P), whose tokens but the last are read at once.
             width: W.
             capacity: T. To lengthen the cache, the loop adds W columns a token to the third axis of each tensor.
         """
@@ -38,9 +41,9 @@ class Generative(Protocol):
         """Read a token of each hypothesis.
 
         Args:
-            ids: (B, W), the last token of each hypothesis; the start token at position 0.
+            ids: (B, W), the last token of each hypothesis; that of `first` at position 0.
             cache: from `start` or the last `step`.
-            position: scalar int32, index of these tokens.
+            position: scalar int32, index of these tokens, those of a prompt not counted.
             memory: from `start`.
             ancestry: (B, W, T) int32, the hypotheses in whose columns of the cache the tokens up to `position` stand;
                 None: their own.
@@ -99,7 +102,7 @@ def decode(
 
     Args:
         models: one, or several with one vocabulary, whose mean probabilities decide.
-        inputs: (B, S) source ids with start and end tokens, or prompts (B, P), padded with 0.
+        inputs: (B, S) source ids with start and end tokens, padded with 0; or prompts (B, P), padded on the left.
         limits: (B,) int32, most output tokens of each sentence, the end token included; at least 1.
         strategy: chooses the tokens and scores hypotheses.
         rules: what must not be chosen.
@@ -162,10 +165,11 @@ def _advance(
     """Return the state when all hypotheses are finished or all places are used up; arguments as of `decode`."""
     batch, width, vocabulary = tf.shape(inputs)[0], strategy.width, models[0].vocab_size
     capacity, real = state.capacity, inputs != PAD_ID
+    first = tf.broadcast_to(models[0].first(inputs)[:, tf.newaxis], (batch, width))
 
     def expand(*parts: Any) -> State:
         s = State(*parts)
-        last = tf.where(s.position == 0, tf.fill((batch, width), START_ID), s.ids[:, :, s.position - 1])
+        last = tf.where(s.position == 0, first, s.ids[:, :, s.position - 1])
         here = tf.range(capacity) == s.position  # (T,)
         ancestry = None
         if strategy.branches:
