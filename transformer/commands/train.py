@@ -82,7 +82,7 @@ def main(argv: list[str] | None = None) -> int:
             from transformer.training.trainer import train
 
         state = train(config, run, open_strategy(args.strategy))
-        how = f'{called("translate")} --run {shlex.quote(str(run))} "..."'
-        print(one_line(f"{run}: best at step {state.best_step:,}. Translate: {how}"))
+        how = f' Translate: {called("translate")} --run {shlex.quote(str(run))} "..."'
+        print(one_line(f"{run}: best at step {state.best_step:,}.{how if config.task.name == 'translation' else ''}"))
 
     return exit_code(job, f"interrupted; the same command continues {run} from its last checkpoint")

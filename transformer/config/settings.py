@@ -9,6 +9,7 @@ DEFAULT_DATASET = "phrasebook/pt_to_en"
 FILES = ("train", "valid", "test")  # fields of DataConfig
 POSITIONS = ("sinusoidal", "rotary", "learned")  # each is a class of `layers/positions.py`
 DECAYS = ("inverse_sqrt", "cosine", "linear")  # of the learning rate after its warm-up, see `training/schedules.py`
+TOKENIZERS = ("sentencepiece", "wordpiece", "bytepair", "characters", "bytes")
 PENALTIES = ("gnmt", "length")
 PRECISIONS = ("float32", "bfloat16", "float16")
 FINISHED = ("compete", "leave")
@@ -19,13 +20,13 @@ STRATEGIES = ("single", "mirrored", "multiworker")  # how many devices and machi
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """Architecture of the translator (Vaswani et al. 2017, section 3). The defaults are the tutorial's sizes."""
+    """Architecture of the network (Vaswani et al. 2017, section 3). The defaults are the tutorial's sizes."""
 
-    num_layers: int = 4  # layers in the encoder, and as many in the decoder
+    num_layers: int = 4  # layers in the encoder, and as many in the decoder; of a language model, all there are
     d_model: int = 128  # width of every layer's input and output
     num_heads: int = 8
     dff: int = 512  # inner width of the feed-forward network
-    activation: str = "relu"  # of the feed-forward network; any name Keras knows
+    activation: str = "relu"  # of the feed-forward network; any name Keras knows, or 'gelu_tanh' (GPT-2's)
     dropout_rate: float = 0.1  # on the embeddings and each sub-layer's output (section 5.4)
     attention_dropout_rate: float = 0.0  # on the attention weights
     feed_forward_dropout_rate: float = 0.0  # after the feed-forward network's activation
@@ -33,6 +34,14 @@ class ModelConfig:
     embeddings: str = "separate"  # 'separate'; 'target': decoder input = output projection; 'shared': all three
     positions: str = "sinusoidal"  # section 3.5; 'learned': a trained vector each; 'rotary': relative (Su et al. 2021)
     max_positions: int = 512  # longest sequence in tokens, start and end included
+    # Of language models alone: GPT-2 and Llama differ from the paper in these.
+    norm: str = "layer"  # 'layer' or 'rms' (Zhang and Sennrich 2019)
+    norm_epsilon: float = 1e-6  # added to the variance or the mean square
+    gated: bool = False  # a gated feed-forward network (Shazeer 2020); with the activation 'silu' it is SwiGLU
+    use_bias: bool = True  # of all dense layers and norms
+    num_kv_heads: int = 0  # heads of keys and values, shared by those of queries (Ainslie et al. 2023); 0: num_heads
+    rotary_base: float = 10000.0  # of the angles of 'rotary' positions
+    scale_embeddings: bool = True  # times sqrt(d_model) (section 3.4)
 
     def __post_init__(self) -> None:
         for name in ("num_layers", "d_model", "num_heads", "dff", "max_positions"):
@@ -52,25 +61,30 @@ class ModelConfig:
         require_choice("positions", self.positions, POSITIONS)
         in_pairs = self.positions != "rotary" or self.d_model // self.num_heads % 2 == 0
         require(in_pairs, "d_model", f"an even multiple of num_heads={self.num_heads} for 'rotary'", self.d_model)
+        require_choice("norm", self.norm, ("layer", "rms"))
+        for name in ("norm_epsilon", "rotary_base"):
+            require_positive(name, getattr(self, name))
+        divides = self.num_kv_heads >= 0 and self.num_heads % (self.num_kv_heads or 1) == 0
+        require(divides, "num_kv_heads", f"0 or a divisor of num_heads={self.num_heads}", self.num_kv_heads)
 
     @property
     def cached(self) -> int:
         """Numbers that a search keeps of each token that it writes: the keys and values of all layers."""
-        return 2 * self.num_layers * self.d_model
+        return 2 * self.num_layers * self.d_model // self.num_heads * (self.num_kv_heads or self.num_heads)
 
 
 @dataclass(frozen=True)
 class TextConfig:
     """Subword vocabulary, learned from the training corpus."""
 
-    tokenizer: str = "sentencepiece"  # 'sentencepiece' or 'wordpiece'
+    tokenizer: str = "sentencepiece"  # or 'wordpiece'; of a language model 'bytepair', 'characters' or 'bytes' too
     model_type: str = "unigram"  # SentencePiece's algorithm: 'unigram' or 'bpe'
-    vocabulary_size: int = 8000  # upper bound; a small corpus may hold fewer pieces
+    vocabulary_size: int = 8000  # upper bound; a small corpus may hold fewer pieces. 'bytes' are always 260
     joint: bool = True  # one vocabulary for both languages, or one for each
-    sample_size: int = 300_000  # sentences (both languages together) to learn from; 2 million would take 6 GB
+    sample_size: int = 300_000  # sentences or lines (all languages together) to learn from; 2 million would take 6 GB
 
     def __post_init__(self) -> None:
-        require_choice("tokenizer", self.tokenizer, ("sentencepiece", "wordpiece"))
+        require_choice("tokenizer", self.tokenizer, TOKENIZERS)
         require_choice("model_type", self.model_type, ("unigram", "bpe"))
         require(self.vocabulary_size >= 300, "vocabulary_size", "at least 300", self.vocabulary_size)
         require_positive("sample_size", self.sample_size)
@@ -96,12 +110,12 @@ class CleaningConfig:
 class DataConfig:
     """Where examples come from (a TFDS name or files, which the task reads) and how they become batches."""
 
-    dataset: str = ""  # TFDS name such as 'phrasebook/pt_to_en'
+    dataset: str = ""  # TFDS name such as 'phrasebook/pt_to_en', or 'tiny_shakespeare' for a language model
     train: tuple[str, ...] = ()  # files, plain or compressed; for translation: source and target, or one TSV of both
     valid: tuple[str, ...] = ()  # likewise
     test: tuple[str, ...] = ()  # likewise
     validation_pairs: int = 1000  # taken from the training pairs where the source has no validation split
-    max_tokens: int = 128  # training pairs with a longer side are left out
+    max_tokens: int = 128  # training pairs with a longer side are left out; a language model reads so many at once
     batch_tokens: int = 4096  # padded target tokens in a batch, as many at most on the source side
     length_step: int = 4  # lengths are padded up to a multiple of this, which bounds the number of shapes
     shuffle_buffer: int = 100_000  # pairs shuffled together before they are sorted into batches

@@ -3,7 +3,7 @@
 import dataclasses
 from dataclasses import dataclass
 
-from transformer.config.checks import require
+from transformer.config.checks import require, require_choice
 
 
 @dataclass(frozen=True)
@@ -15,7 +15,30 @@ class TranslationSettings:
     target_language: str = ""
 
 
-SETTINGS: dict[str, type] = {"translation": TranslationSettings}  # by the task's name
+DOCUMENTS = ("file", "blank_line", "line")  # what a document of a text file is
+
+
+@dataclass(frozen=True)
+class LanguageModelSettings:
+    """From a text to its next token."""
+
+    name: str = "language-model"
+    documents: str = "file"  # one is a 'file', ends at a 'blank_line', or is a 'line'; of JSON lines, always a line
+    validation_share: float = 0.1  # of the characters, the last ones, where the source has no validation split
+    cross_documents: bool = True  # whether a token sees the documents before its own in the window
+    start_token: bool = True  # whether a document, and thus a prompt, begins with the start token
+    language: str = "en"  # of the phrasebook's sentences
+
+    def __post_init__(self) -> None:
+        require_choice("documents", self.documents, DOCUMENTS)
+        require(0 < self.validation_share < 1, "validation_share", "above 0 and below 1", self.validation_share)
+        require_choice("language", self.language, ("pt", "en", "zh"))
+
+
+SETTINGS: dict[str, type] = {  # by the task's name
+    "translation": TranslationSettings,
+    "language-model": LanguageModelSettings,
+}
 
 
 def register_settings(name: str, settings: type) -> None:

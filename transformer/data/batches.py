@@ -30,6 +30,8 @@ class Batching(Protocol):
 
     def lengths(self, record: Record) -> Sequence[tf.Tensor]: ...
 
+    def buffered(self) -> int: ...
+
     def batch(self, record: Record, seed: tf.Tensor) -> Batch: ...
 
     def __hash__(self) -> int: ...
@@ -73,7 +75,7 @@ def batches(
         seed: None keeps the shards' order (only length-sorted inside a buffer), for validation.
         epoch: number of the epoch.
     """
-    paths, batch_seed = list(shards.paths), 0
+    paths, batch_seed, buffered = list(shards.paths), 0, task.buffered()
     if seed is not None:
         order_seed, row_seed, batch_seed = (
             int(s) for s in np.random.SeedSequence([seed, epoch]).generate_state(3, np.uint32)
@@ -81,7 +83,7 @@ def batches(
         np.random.default_rng(order_seed).shuffle(paths)
     dataset = tf.data.TFRecordDataset(paths, num_parallel_reads=min(len(paths), PARALLEL))
     if seed is not None:
-        dataset = dataset.shuffle(config.shuffle_buffer, row_seed, reshuffle_each_iteration=False)
+        dataset = dataset.shuffle(buffered, row_seed, reshuffle_each_iteration=False)
 
     sort_and_cut, make_batch = _graphs(task, config.batch_tokens, config.length_step)
 
@@ -89,7 +91,7 @@ def batches(
         columns, longest, starts, ends = sort_and_cut(records)
         cuts = tf.data.Dataset.from_tensor_slices((starts, ends))
         if seed is not None:
-            cuts = cuts.shuffle(config.shuffle_buffer, batch_seed, reshuffle_each_iteration=False)
+            cuts = cuts.shuffle(buffered, batch_seed, reshuffle_each_iteration=False)
 
         def batch(start: tf.Tensor, end: tf.Tensor) -> Batch:
             seeds = tf.stack([tf.constant(batch_seed, tf.int64), buffer * 2**32 + start])
@@ -97,7 +99,7 @@ def batches(
 
         return cuts.map(batch)
 
-    dataset = dataset.batch(config.shuffle_buffer).enumerate().flat_map(batches_of_buffer)
+    dataset = dataset.batch(buffered).enumerate().flat_map(batches_of_buffer)
     options = tf.data.Options()
     options.deterministic = True
     # tf.data's tuner sleeps for up to a minute at a time, and the end of an epoch often waits for it to wake.

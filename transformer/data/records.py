@@ -99,6 +99,7 @@ def stored_shards(
     identity: Mapping[str, object],
     config: DataConfig,
     say: Callable[[str], None] = lambda _: None,
+    together: int = EXAMPLES_PER_CALL,
 ) -> Shards:
     """Encode a split into shards on disk, or return those that an earlier run left.
 
@@ -108,10 +109,11 @@ def stored_shards(
     Args:
         source: of the examples.
         split: which of them.
-        encode: makes rows of some thousand examples; called from several threads.
+        encode: makes rows of some examples; called from several threads.
         identity: all that decides what the rows hold, as JSON.
         config: with the cache folder.
         say: is told how far it is, now and then.
+        together: examples that `encode` is given in one call.
 
     Raises:
         UserError: no row is left, or the cache folder cannot be written.
@@ -122,7 +124,7 @@ def stored_shards(
     shards = _read_shards(folder)
     if shards is None:
         try:
-            shards = _make_shards(folder, source, split, encode, say)
+            shards = _make_shards(folder, source, split, encode, say, together)
         except (OSError, tf.errors.OpError) as error:
             reason = error.strerror if isinstance(error, OSError) else error.message.rpartition("; ")[2]
             raise UserError(
@@ -159,12 +161,17 @@ def _digest(path: str | Path) -> str:
 
 
 def _make_shards(
-    folder: Path, source: Source, split: str, encode: Callable[[Sequence[Any]], Rows], say: Callable[[str], None]
+    folder: Path,
+    source: Source,
+    split: str,
+    encode: Callable[[Sequence[Any]], Rows],
+    say: Callable[[str], None],
+    together: int,
 ) -> Shards:
     folder.parent.mkdir(parents=True, exist_ok=True)
     draft = Path(tempfile.mkdtemp(prefix=f"{folder.name}.", dir=folder.parent))
     try:
-        _write_shards(draft, source, split, encode, say)
+        _write_shards(draft, source, split, encode, say, together)
         if _read_shards(folder) is None:
             shutil.rmtree(folder, ignore_errors=True)  # what is left of shards that somebody cut or moved
         try:
@@ -181,7 +188,12 @@ def _make_shards(
 
 
 def _write_shards(
-    folder: Path, source: Source, split: str, encode: Callable[[Sequence[Any]], Rows], say: Callable[[str], None]
+    folder: Path,
+    source: Source,
+    split: str,
+    encode: Callable[[Sequence[Any]], Rows],
+    say: Callable[[str], None],
+    together: int,
 ) -> None:
     examples = source.examples(split)
     paths: list[str] = []
@@ -192,7 +204,7 @@ def _write_shards(
         rows = encode(chunk)
         return encode_records(list(rows.columns.values())), rows.left_out
 
-    chunks = iter(lambda: list(itertools.islice(examples, EXAMPLES_PER_CALL)), [])
+    chunks = iter(lambda: list(itertools.islice(examples, together)), [])
     try:
         # A tokenizer works in C++ while the next examples are read and cleaned.
         for records, more in in_order(encoded, chunks):

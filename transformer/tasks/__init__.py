@@ -16,7 +16,10 @@ from transformer.system.errors import UserError, nearest
 if typing.TYPE_CHECKING:
     from transformer.tasks.base import Task
 
-BUILT_IN = {"translation": "transformer.tasks.translation:Translation"}
+BUILT_IN = {
+    "translation": "transformer.tasks.translation:Translation",
+    "language-model": "transformer.tasks.language_model:LanguageModel",
+}
 _LOADED: dict[str, type[Task]] = {}
 
 

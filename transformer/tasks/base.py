@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from transformer.config.run import Config
 from transformer.data.batches import Batch, Record
-from transformer.data.records import Rows
+from transformer.data.records import EXAMPLES_PER_CALL, Rows
 
 Parts = dict[str, tf.Tensor]  # float32 scalars by the names of the loss's parts
 
@@ -84,6 +84,8 @@ class Task(abc.ABC):
     features: ClassVar[dict[str, tf.TensorSpec]]  # of a batch; open axes behind the first are padded with 0
     rows_stand_alone: ClassVar[bool] = True  # a row's loss depends on it alone, so that a batch may be cut
     figures: ClassVar[dict[str, str]] = {}  # what `score` returns, and the format in which the log tells it
+    loss_figures: ClassVar[dict[str, str]] = {}  # what `from_losses` returns, likewise; these decide nothing
+    examples_together: ClassVar[int] = EXAMPLES_PER_CALL  # that `encode` is given in one call
     chance: ClassVar[float] = 0.0  # below this the first figure tells less than the loss, and counts as 0
     version: ClassVar[str] = ""  # changes when `encode` does, so that no stored records of another are taken
 
@@ -106,11 +108,15 @@ class Task(abc.ABC):
 
     @abc.abstractmethod
     def encode(self, examples: Sequence[Any]) -> Rows:
-        """Return the integers of examples, some thousand at a time; called from several threads."""
+        """Return the integers of examples, `examples_together` at a time; called from several threads."""
 
     def lengths(self, record: Record) -> Sequence[tf.Tensor]:
         """Return integers (N,), one or more: rows are sorted by them, and the largest says how many make a batch."""
         return [record[name].row_lengths() for name in self.columns]
+
+    def buffered(self) -> int:
+        """Return how many rows are shuffled together, and held in memory."""
+        return self.config.data.shuffle_buffer
 
     @abc.abstractmethod
     def batch(self, record: Record, seed: tf.Tensor) -> Batch:
@@ -147,6 +153,10 @@ class Task(abc.ABC):
 
         Of a few classes it says little: an untrained network may well cost more.
         """
+        return {}
+
+    def from_losses(self, losses: Mapping[str, float], counts: Mapping[str, float]) -> dict[str, float]:
+        """Return `loss_figures`, which follow from the summed losses and counts of all validation batches, by part."""
         return {}
 
     def score(self, network: keras.Model, examples: Sequence[Any]) -> dict[str, float]:

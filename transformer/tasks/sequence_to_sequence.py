@@ -14,12 +14,23 @@ from transformer.config.settings import ModelConfig
 from transformer.data.batches import Batch, Record
 from transformer.data.tokenizers.vocabularies import TokenizerPair
 from transformer.ids import END_ID, PAD_ID, START_ID
+from transformer.layers.activations import activation_of
 from transformer.losses.linear_cross_entropy import linear_cross_entropy
 from transformer.models.transformer import Transformer
 from transformer.system.errors import UserError
 from transformer.tasks.base import Parts, Task
 
 IDS = tf.TensorSpec((None, None), tf.int32)
+# Settings of [model] that an encoder-decoder does not have.
+LANGUAGE_MODELS = (
+    "norm",
+    "norm_epsilon",
+    "gated",
+    "use_bias",
+    "num_kv_heads",
+    "rotary_base",
+    "scale_embeddings",
+)
 
 
 class SequenceToSequence(Task):
@@ -86,17 +97,29 @@ def _framed(ids: tf.RaggedTensor) -> tf.RaggedTensor:
     return tf.concat([edge * START_ID, ids, edge * END_ID], axis=1)
 
 
-def check_buildable(config: ModelConfig, tokenizers: TokenizerPair) -> None:
-    """Refuse shared embeddings with two vocabularies, and an activation that Keras does not know, with a UserError."""
+def check_activation(name: str) -> None:
+    """Refuse an activation that is not known, or no function of one number, with a UserError."""
     try:
-        usable = keras.activations.get(config.activation)(keras.ops.zeros((1, 2))).shape == (1, 2)
+        usable = activation_of(name)(keras.ops.zeros((1, 2))).shape == (1, 2)
     except (ValueError, TypeError):
         usable = False
     if not usable:
         raise UserError(
-            f"model.activation '{config.activation}' is unknown to Keras, or changes the width; take one such as "
-            "'relu', 'gelu' or 'silu'"
+            f"model.activation '{name}' is unknown to Keras, or changes the width; take one such as 'relu', 'gelu' or "
+            "'silu'"
         )
+
+
+def check_buildable(config: ModelConfig, tokenizers: TokenizerPair) -> None:
+    """Refuse what cannot be built, with a UserError.
+
+    Such are shared embeddings with two vocabularies, an activation that is not known, and what language models alone
+    have.
+    """
+    check_activation(config.activation)
+    for name in LANGUAGE_MODELS:
+        if getattr(config, name) != getattr(ModelConfig(), name):
+            raise UserError(f"model.{name} is a setting of language models alone; leave it out of this config")
     if config.embeddings == "shared" and not tokenizers.joint:
         raise UserError("model.embeddings = 'shared' needs text.joint = true; set it, or embeddings = 'target'")
 

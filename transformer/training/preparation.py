@@ -86,4 +86,4 @@ def stored_rows(corpus: Corpus, split: str, task: Task, say: Callable[[str], Non
         "max_tokens": config.data.max_tokens,
         "validation_pairs": config.data.validation_pairs,
     }
-    return stored_shards(corpus, split, task.encode, identity, config.data, say)
+    return stored_shards(corpus, split, task.encode, identity, config.data, say, task.examples_together)

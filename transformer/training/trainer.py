@@ -284,7 +284,7 @@ class Trainer:
             self._tell("average", scores)
 
     def _tell(self, event: str, scores: dict[str, float]) -> None:
-        formats = self.data.task.figures
+        formats = {**self.data.task.loss_figures, **self.data.task.figures}
         told = [form.format(scores[name]) for name, form in formats.items() if name in scores]
         figures = ", ".join([told_loss(scores, self.state.counts), *told])
         self._say(f"\n{event} after step {self.state.step:,}: {figures}; best at {self.state.best_step:,}")

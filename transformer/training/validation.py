@@ -89,6 +89,7 @@ class Validation:
         figures = loss_figures(losses, counts)
         if not math.isfinite(figures["loss"]):
             raise UserError(f"the validation loss is {figures['loss']} after step {state.step}; {DIVERGENCE_ADVICE}")
+        figures |= self.data.task.from_losses(losses, counts)
         if self._wanted:
             scores = self.data.task.score(self.steps.model, self._examples) if self.cluster.chief else {}
             figures |= {name: self.cluster.agree(scores.get(name, 0.0)) for name in self.data.task.figures}

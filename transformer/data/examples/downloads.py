@@ -25,13 +25,14 @@ DIRECTIONS = tuple(f"{source}_to_{target}" for source, target in itertools.permu
 MAX_RETRIES = 4  # a few seconds of waiting for an unknown host; TFDS's own 10 take more than three minutes
 
 
-def prepare(name: str) -> DatasetBuilder:
+def prepare(name: str, feature: str = "") -> DatasetBuilder:
     """Return the prepared builder of a dataset, which is downloaded where it is not on this machine yet.
 
     Progress goes to stderr. Data are kept where TFDS keeps them (`$TFDS_DATA_DIR` or ~/tensorflow_datasets).
 
     Args:
         name: `phrasebook/DIRECTION`, or what `tfds.builder` takes: `NAME`, `NAME/CONFIG` or `NAME/CONFIG:VERSION`.
+        feature: that its examples must have; empty: they must be translations.
 
     Raises:
         UserError: unknown dataset or config (the nearest name is suggested), no translation dataset, a failed download
@@ -42,7 +43,7 @@ def prepare(name: str) -> DatasetBuilder:
         if dataset == "phrasebook":
             return _phrasebook(config)
         try:
-            builder = _find(dataset, config)
+            builder = _find(dataset, config, feature)
             prepared = builder.is_prepared()
         except OSError as error:
             raise _unusable_folder(name, error) from None
@@ -93,7 +94,7 @@ def _phrasebook(direction: str) -> DatasetBuilder:
         raise _unusable_folder(f"phrasebook/{direction}", error) from None
 
 
-def _find(dataset: str, config: str) -> DatasetBuilder:
+def _find(dataset: str, config: str, feature: str) -> DatasetBuilder:
     import tensorflow_datasets as tfds
 
     name = f"{dataset}/{config}" if config else dataset
@@ -113,7 +114,11 @@ def _find(dataset: str, config: str) -> DatasetBuilder:
         builder = tfds.builder(name)
     except (ValueError, AssertionError) as error:  # an unknown version, or a config that another package must supply
         raise UserError(f"dataset '{name}' cannot be opened: {_one_line(error)}; {ALTERNATIVES}") from None
-    if not isinstance(builder.info.features, tfds.features.Translation):
+    if feature and feature not in builder.info.features:
+        raise UserError(
+            f"dataset '{name}' has no feature '{feature}'; take another one, or your own files (data.train)"
+        )
+    if not feature and not isinstance(builder.info.features, tfds.features.Translation):
         raise UserError(f"dataset '{name}' is no translation dataset (TFDS feature `Translation`); {ALTERNATIVES}")
     return builder
 

@@ -1,6 +1,7 @@
 """Learning a vocabulary from text."""
 
 import io
+import json
 import random
 import tempfile
 from collections import Counter
@@ -11,7 +12,8 @@ import tensorflow as tf
 
 from transformer.config.settings import TextConfig
 from transformer.data.cleaning import META_SPACE, normalise_text
-from transformer.data.tokenizers.base import RESERVED_TOKENS
+from transformer.data.tokenizers.base import RESERVED_TOKENS, Tokenizer
+from transformer.data.tokenizers.exact import FIRST_ID, BytePairs, Bytes, Characters, ExactTokenizer, Pieces
 from transformer.data.tokenizers.sentencepiece import SentencePieceTokenizer
 from transformer.data.tokenizers.vocabularies import TokenizerPair
 from transformer.data.tokenizers.wordpiece import WordPieceTokenizer
@@ -19,8 +21,12 @@ from transformer.ids import END_ID, PAD_ID, START_ID, UNKNOWN_ID
 from transformer.system.errors import UserError
 
 
-def train_sentencepiece(sentences: Iterable[str], config: TextConfig) -> SentencePieceTokenizer:
+def train_sentencepiece(
+    sentences: Iterable[str], config: TextConfig, space_before: bool = True
+) -> SentencePieceTokenizer:
     """Learn a SentencePiece model; the same sentences give the same bytes.
+
+    A text begins as if there were a space before it, unless `space_before` is False.
 
     At most half of the pieces that are no bytes are single characters, the most frequent ones; rarer characters are
     written as bytes. `vocabulary_size` is an upper bound that a small corpus may not reach.
@@ -54,6 +60,7 @@ def train_sentencepiece(sentences: Iterable[str], config: TextConfig) -> Sentenc
                 byte_fallback=True,
                 normalization_rule_tsv=str(rules),
                 remove_extra_whitespaces=False,
+                add_dummy_prefix=space_before,
                 max_sentence_length=1_000_000,  # bytes; longer ones are not learned from
                 pad_id=PAD_ID,
                 unk_id=UNKNOWN_ID,
@@ -113,8 +120,62 @@ def train_tokenizers(pairs: Callable[[], Iterator[tuple[str, str]]], config: Tex
         config: kind, size and jointness of the vocabulary; separate vocabularies get `vocabulary_size` and half of
             `sample_size` each.
     """
-    train = {"sentencepiece": train_sentencepiece, "wordpiece": train_wordpiece}[config.tokenizer]
+    known: dict[str, Callable[[Iterable[str], TextConfig], Tokenizer]] = {
+        "sentencepiece": train_sentencepiece,
+        "wordpiece": train_wordpiece,
+    }
+    if config.tokenizer not in known:
+        raise UserError(f"text.tokenizer '{config.tokenizer}' is one of language models; take {' or '.join(known)}")
+    train = known[config.tokenizer]
     if config.joint:
         tokenizer = train((sentence for pair in pairs() for sentence in pair), config)
         return TokenizerPair(tokenizer, tokenizer)
     return TokenizerPair(*(train((pair[side] for pair in pairs()), config) for side in (0, 1)))
+
+
+def train_exact(texts: Iterable[str], config: TextConfig) -> ExactTokenizer:
+    """Learn the tokenizer of a language model; without text, a UserError.
+
+    Args:
+        texts: read once; characters are counted in all of them, subwords learned from at most `config.sample_size`
+            lines.
+        config: kind and size.
+    """
+    if config.tokenizer == "bytes":
+        return Bytes()
+    if config.tokenizer == "characters":
+        counts: Counter = Counter()
+        for text in texts:
+            counts.update(text)
+        if not counts:
+            raise UserError("there is no text to learn a vocabulary from; give a corpus with at least one sentence")
+        return Characters.of([character for character, _ in counts.most_common(config.vocabulary_size - FIRST_ID)])
+    lines = (line for text in texts for line in text.splitlines(keepends=True))
+    if config.tokenizer == "sentencepiece":
+        return Pieces(train_sentencepiece(lines, config, space_before=False).asset)
+    if config.tokenizer == "bytepair":
+        return train_bytepair(reservoir(lines, config.sample_size), config.vocabulary_size)
+    raise UserError(
+        f"text.tokenizer '{config.tokenizer}' does not give back a text as it was, which a language model needs; take "
+        "'sentencepiece', 'bytepair', 'characters' or 'bytes'"
+    )
+
+
+def train_bytepair(texts: Iterable[str], vocabulary_size: int) -> BytePairs:
+    """Learn byte-level byte pairs, GPT-2's words apart."""
+    import tokenizers
+
+    bytes_of_words = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
+    learned = tokenizers.Tokenizer(tokenizers.models.BPE())
+    learned.pre_tokenizer = bytes_of_words
+    trainer = tokenizers.trainers.BpeTrainer(
+        vocab_size=vocabulary_size - FIRST_ID, initial_alphabet=bytes_of_words.alphabet(), show_progress=False
+    )
+    learned.train_from_iterator(texts, trainer)
+    model = json.loads(learned.to_str())["model"]
+    # They are no words of the text: whoever writes "[END]" means these five characters.
+    vocabulary = {token: i for i, token in enumerate(RESERVED_TOKENS)}
+    vocabulary |= {token: i + FIRST_ID for token, i in model["vocab"].items()}
+    exact = tokenizers.Tokenizer(tokenizers.models.BPE(vocabulary, [tuple(pair) for pair in model["merges"]]))
+    exact.pre_tokenizer, exact.decoder = bytes_of_words, tokenizers.decoders.ByteLevel()
+    return BytePairs(exact.to_str().encode())

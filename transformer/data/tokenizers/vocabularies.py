@@ -2,10 +2,12 @@
 
 import hashlib
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
+from transformer.data.tokenizers import exact
 from transformer.data.tokenizers.base import Tokenizer
 from transformer.data.tokenizers.sentencepiece import SentencePieceTokenizer
 from transformer.data.tokenizers.wordpiece import WordPieceTokenizer
@@ -13,6 +15,7 @@ from transformer.system.errors import UserError
 from transformer.system.files import MOST_JSON, parse_json, path_inside, read_inside, write_atomically
 
 DESCRIPTION = "tokenizer.json"
+T = TypeVar("T")
 Kind = type[SentencePieceTokenizer | WordPieceTokenizer]
 KINDS: dict[str, Kind] = {kind.kind: kind for kind in (SentencePieceTokenizer, WordPieceTokenizer)}
 MOST_ASSET = 2**24  # bytes of a vocabulary: a million pieces and more
@@ -70,6 +73,38 @@ class TokenizerPair:
         return {"kind": self.source.kind, "joint": self.joint, "sha256": hashes}
 
 
+@dataclass(frozen=True)
+class TextVocabulary:
+    """The tokenizer of a language model."""
+
+    tokenizer: exact.ExactTokenizer
+
+    def fingerprint(self) -> str:
+        """Return the SHA-256, in hexadecimal, of kind and asset."""
+        return hashlib.sha256(json.dumps(self._description(), sort_keys=True).encode()).hexdigest()
+
+    def save(self, folder: str | Path) -> None:
+        """Write the asset and `tokenizer.json` (kind, SHA-256 of the asset); errors as of `TokenizerPair.save`."""
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        write_atomically(path_inside(folder, "text" + self.tokenizer.suffix), self.tokenizer.asset)
+        write_atomically(path_inside(folder, DESCRIPTION), (json.dumps(self._description(), indent=2) + "\n").encode())
+
+    @classmethod
+    def load(cls, folder: str | Path) -> Self:
+        """Read what `save` wrote; a missing or damaged file is a UserError. No file name is read from a file."""
+        folder = Path(folder)
+        description = _read_json(folder / DESCRIPTION)
+        match description:
+            case {"kind": str(kind), "sha256": str(digest)} if kind in exact.KINDS:
+                known = exact.KINDS[kind]
+                return cls(_read_tokenizer(known, folder / ("text" + known.suffix), digest))
+        raise UserError(f"tokenizer file {folder / DESCRIPTION} describes no tokenizer of a language model; {_RESTORE}")
+
+    def _description(self) -> dict[str, object]:
+        return {"kind": self.tokenizer.kind, "sha256": hashlib.sha256(self.tokenizer.asset).hexdigest()}
+
+
 def _read(path: Path, most: int = MOST_JSON) -> bytes:
     try:
         return read_inside(path.parent, path.name, most)
@@ -77,18 +112,22 @@ def _read(path: Path, most: int = MOST_JSON) -> bytes:
         raise UserError(f"cannot read tokenizer file {path}: {error.strerror}; {_RESTORE}") from None
 
 
-def _read_description(path: Path) -> dict[str, Any]:
+def _read_json(path: Path) -> Any:
     try:
-        description = parse_json(_read(path))
+        return parse_json(_read(path))
     except ValueError as error:
         raise UserError(f"tokenizer file {path} is not valid JSON ({error}); {_RESTORE}") from None
+
+
+def _read_description(path: Path) -> dict[str, Any]:
+    description = _read_json(path)
     match description:
         case {"kind": "sentencepiece" | "wordpiece", "joint": bool(), "sha256": dict()}:
             return description
     raise UserError(f"tokenizer file {path} does not describe a tokenizer; {_RESTORE}")
 
 
-def _read_tokenizer(kind: Kind, path: Path, digest: object) -> Tokenizer:
+def _read_tokenizer(kind: Callable[[bytes], T], path: Path, digest: object) -> T:
     asset = _read(path, MOST_ASSET)
     if hashlib.sha256(asset).hexdigest() != digest:
         raise UserError(f"tokenizer file {path} is truncated or changed: its SHA-256 is not the saved one; {_RESTORE}")
