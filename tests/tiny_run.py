@@ -62,6 +62,16 @@ def tiny_config(folder, data=None, **changes):
     return Config().override(sizes).override(changes)
 
 
+def language_model(folder, **changes):
+    """Return the config of a language model of the corpus's English sentences, each a document that sees no other."""
+    (folder / "text.txt").write_text("".join(f"{english}\n" for _, english in pairs(120)), encoding="utf-8")
+    data = {"train": [str(folder / "text.txt")], "max_tokens": 16}
+    task = {"name": "language-model", "documents": "line", "cross_documents": False}
+    return (
+        tiny_config(folder, text={"tokenizer": "characters"}).override({"task": task, "data": data}).override(changes)
+    )
+
+
 def spread_parts(text=None, **model):
     """Return an untrained model whose logits are spread enough to tell hypotheses apart, and its tokenizers.
 

@@ -12,7 +12,7 @@ from transformer.config.flags import resolve
 from transformer.config.presets import DEFAULT_CONFIG, PRESETS, preset, read_config
 from transformer.config.run import Config
 from transformer.config.settings import DEFAULT_RUN, DataConfig, ModelConfig, SearchConfig, TextConfig, TrainingConfig
-from transformer.config.tasks import SETTINGS, TranslationSettings, register_settings
+from transformer.config.tasks import SETTINGS, LanguageModelSettings, TranslationSettings, register_settings
 from transformer.system.errors import UserError
 
 
@@ -147,6 +147,13 @@ def test_padding_may_not_reach_behind_the_last_position():
         (ModelConfig, "attention_dropout_rate", [1.0]),
         (ModelConfig, "feed_forward_dropout_rate", [-1.0]),
         (ModelConfig, "embeddings", ["tied", ""]),
+        (ModelConfig, "norm", ["batch"]),
+        (ModelConfig, "norm_epsilon", [0.0]),
+        (ModelConfig, "num_kv_heads", [-1, 3]),
+        (ModelConfig, "rotary_base", [0.0]),
+        (LanguageModelSettings, "documents", ["page"]),
+        (LanguageModelSettings, "validation_share", [0.0, 1.0]),
+        (LanguageModelSettings, "language", ["fr"]),
         (TextConfig, "tokenizer", ["bpe"]),
         (TextConfig, "model_type", ["char"]),
         (TextConfig, "vocabulary_size", [299, -5]),
@@ -161,6 +168,7 @@ def test_padding_may_not_reach_behind_the_last_position():
         (TrainingConfig, "max_minutes", [-1.0]),
         (TrainingConfig, "schedule", ["constant"]),
         (TrainingConfig, "warmup_steps", [0]),
+        (TrainingConfig, "learning_rate_floor", [-0.1, 1.0]),
         (TrainingConfig, "beta_2", [1.0]),
         (TrainingConfig, "epsilon", [0.0]),
         (TrainingConfig, "clip_norm", [-1.0]),

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from conftest import ROOT
-from tiny_run import tiny_config
+from tiny_run import language_model, tiny_config
 
 from transformer.checkpoints.loading import load
 from transformer.checkpoints.run_directory import RunDirectory
@@ -115,7 +115,14 @@ LENGTH = {"max_steps": 9, "validate_every": 4, "averaging": 0.8, "average_checkp
 DROPOUT = {"dropout_rate": 0.2}
 
 
-def test_a_killed_run_goes_on_bit_by_bit(make, tmp_path):
+@pytest.mark.parametrize("kind", ["toy", "language-model"])
+def test_a_killed_run_goes_on_bit_by_bit(make, tmp_path, kind):
+    if kind == "language-model":
+
+        def make(run, model, **training):
+            changes = {"model": model, "training": {**RECIPE, **training}}
+            return Trainer(language_model(tmp_path, **changes), RunDirectory(tmp_path / run))
+
     whole = make("whole", model=DROPOUT, **LENGTH)
     whole.train()
     killed = make("killed", model=DROPOUT, **LENGTH)
@@ -139,8 +146,11 @@ def test_a_killed_run_goes_on_bit_by_bit(make, tmp_path):
         [{k: v for k, v in line.items() if k not in times} for line in metrics(t.run)] for t in (resumed, whole)
     )
     assert ours == theirs
-    assert {"loss", "loss_token", "loss_row", "accuracy"} <= set(theirs[-1])
     task, network = load(whole.run)
+    if kind == "language-model":
+        assert {"loss", "perplexity", "byte_perplexity", "bits_per_byte"} <= set(theirs[-1])
+        return
+    assert {"loss", "loss_token", "loss_row", "accuracy"} <= set(theirs[-1])
     assert task.name == "toy" and len(task.predict(network, [[2, 4], [3]])) == 2
 
 

@@ -46,10 +46,18 @@ def test_warm_up_and_each_decay_by_hand(decay, expected):
     np.testing.assert_allclose(rates(schedule, expected), list(expected.values()), atol=1e-7)
 
 
+def test_a_floor_by_hand():
+    # From 0.8 to a quarter of it: 0.2 + 0.6 * what is left of the decay.
+    linear, cosine = (WarmupSchedule(decay, 0.8, 4, 12, floor=0.25) for decay in ("linear", "cosine"))
+    assert rates(linear, [1, 4, 8, 12, 20]) == pytest.approx([0.2, 0.8, 0.5, 0.2, 0.2])
+    assert rates(cosine, [4, 6, 8, 12]) == pytest.approx([0.8, 0.2 + 0.6 * (0.5 + 0.5 * math.sqrt(0.5)), 0.5, 0.2])
+
+
 @pytest.mark.parametrize(
     "schedule",
     [
         TransformerSchedule(128, 200),
+        WarmupSchedule("cosine", 0.003, 5, 50, 0.1),
         *(WarmupSchedule(decay, 0.003, 5, 50) for decay in ("inverse_sqrt", "cosine", "linear")),
     ],
 )
@@ -94,6 +102,7 @@ def test_a_run_shorter_than_its_warm_up_warms_up_until_its_last_step():
         (lambda: WarmupSchedule("linear", 0.0, 1, 2), "peak must be above 0, got 0.0"),
         (lambda: WarmupSchedule("linear", 0.1, 0, 2), "warmup_steps must be from 1 to max_steps=2, got 0"),
         (lambda: WarmupSchedule("linear", 0.1, 3, 2), "warmup_steps must be from 1 to max_steps=2, got 3"),
+        (lambda: WarmupSchedule("linear", 0.1, 1, 2, 1.5), "floor must be from 0 to 1, got 1.5"),
         (lambda: make_schedule("noam", 8, 0.1, 1, 2), "'noam' schedule sets its own peak"),
     ],
 )

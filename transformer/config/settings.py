@@ -138,6 +138,7 @@ class TrainingConfig:
     schedule: str = "noam"  # 'noam' (section 5.3), 'inverse_sqrt', 'cosine' or 'linear'
     peak_learning_rate: float = 0.0  # reached at warmup_steps; 0: the paper's d_model^-0.5 * warmup_steps^-0.5
     warmup_steps: int = 4000
+    learning_rate_floor: float = 0.0  # where 'cosine' and 'linear' end, as a share of the peak
     beta_1: float = 0.9
     beta_2: float = 0.98
     epsilon: float = 1e-9
@@ -165,7 +166,7 @@ class TrainingConfig:
         amounts = ("max_minutes", "peak_learning_rate", "clip_norm", "score_examples", "weight_decay")
         for name in (*amounts, "average_checkpoints", "patience", "save_every"):
             require(getattr(self, name) >= 0, name, "at least 0", getattr(self, name))
-        for name in ("beta_1", "beta_2", "label_smoothing", "averaging"):
+        for name in ("beta_1", "beta_2", "label_smoothing", "averaging", "learning_rate_floor"):
             require_rate(name, getattr(self, name))
         require_positive("epsilon", self.epsilon)
         require(0 <= self.seed < 2**31, "seed", "at least 0 and below 2^31", self.seed)

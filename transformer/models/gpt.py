@@ -214,7 +214,8 @@ class GPT(PositionalCallMixin, keras.Model):
         batch, width = tf.shape(ids)[0], ids.shape[1] or tf.shape(ids)[1]
         columns = tf.shape(memory.read)[1]  # C, as many as those of C / W tokens of each hypothesis
         capacity = tf.shape(cache[0][0])[2] // width - columns // width
-        at = memory.lengths[:, tf.newaxis] + position  # (B, 1)
+        # The batch goes on as long as one prompt does: those that are finished would read behind the last position.
+        at = tf.minimum(memory.lengths[:, tf.newaxis] + position, self.longest - 1)  # (B, 1)
         prompt = tf.broadcast_to(memory.read[:, tf.newaxis, tf.newaxis], (batch, 1, width, columns))
         own = visible_columns(position, width, capacity, ancestry)
         own = tf.broadcast_to(own, (batch, 1, width, capacity * width))

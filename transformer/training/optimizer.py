@@ -51,7 +51,7 @@ class Adam(keras.optimizers.Adam):
 def build_schedule(config: Config) -> keras.optimizers.schedules.LearningRateSchedule:
     """Return the schedule that a config asks for; a UserError where it contradicts itself."""
     training = config.training
-    length = training.warmup_steps, training.max_steps
+    length = training.warmup_steps, training.max_steps, training.learning_rate_floor
     try:
         return make_schedule(training.schedule, config.model.d_model, training.peak_learning_rate, *length)
     except ValueError as error:

@@ -48,28 +48,33 @@ class WarmupSchedule(keras.optimizers.schedules.LearningRateSchedule):
     """Linear warm-up to a peak, then one of three decays.
 
     `inverse_sqrt`: peak * sqrt(warmup_steps / step), the paper's shape at a free height;
-    `cosine`: half a cosine from the peak to 0 at `max_steps` (Loshchilov and Hutter 2017, without restarts);
-    `linear`: a straight line from the peak to 0 at `max_steps`.
+    `cosine`: half a cosine from the peak to the floor at `max_steps` (Loshchilov and Hutter 2017, without restarts);
+    `linear`: a straight line from the peak to the floor at `max_steps`.
 
     Args:
         decay: one of the names above.
         peak: highest learning rate, reached at `warmup_steps`.
         warmup_steps: optimizer steps.
-        max_steps: optimizer steps at which `cosine` and `linear` reach 0.
+        max_steps: optimizer steps at which `cosine` and `linear` reach their floor.
+        floor: the learning rate there, as a share of the peak.
 
     Call: step (scalar, 0 for the first update) -> learning rate, float32.
 
     Raises:
-        ValueError: `decay` is unknown, `peak` is not above 0, or `warmup_steps` is not from 1 to `max_steps`.
+        ValueError: `decay` is unknown, `peak` is not above 0, or `warmup_steps` is not from 1 to `max_steps`, or
+            `floor` not from 0 to 1.
     """
 
-    def __init__(self, decay: str, peak: float, warmup_steps: int, max_steps: int) -> None:
+    def __init__(self, decay: str, peak: float, warmup_steps: int, max_steps: int, floor: float = 0.0) -> None:
         require_choice("decay", decay, DECAYS)
         if peak <= 0:
             raise ValueError(f"peak must be above 0, got {peak!r}")
         if not 1 <= warmup_steps <= max_steps:
             raise ValueError(f"warmup_steps must be from 1 to max_steps={max_steps}, got {warmup_steps!r}")
+        if not 0 <= floor <= 1:
+            raise ValueError(f"floor must be from 0 to 1, got {floor!r}")
         self.decay, self.peak, self.warmup_steps, self.max_steps = decay, peak, warmup_steps, max_steps
+        self.floor = floor
 
     def __call__(self, step: tf.Tensor | int) -> tf.Tensor:
         step = tf.cast(step, tf.float32) + 1.0
@@ -79,18 +84,21 @@ class WarmupSchedule(keras.optimizers.schedules.LearningRateSchedule):
         rest = tf.clip_by_value((self.max_steps - step) / max(1, self.max_steps - self.warmup_steps), 0.0, 1.0)
         if self.decay == "cosine":
             rest = 0.5 - 0.5 * tf.cos(rest * 3.141592653589793)
+        if self.floor:
+            rest = self.floor + (1.0 - self.floor) * rest
         return self.peak * tf.minimum(warmup, rest)
 
     def get_config(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in ("decay", "peak", "warmup_steps", "max_steps")}
+        return {name: getattr(self, name) for name in ("decay", "peak", "warmup_steps", "max_steps", "floor")}
 
 
 def make_schedule(
-    name: str, d_model: int, peak: float, warmup_steps: int, max_steps: int
+    name: str, d_model: int, peak: float, warmup_steps: int, max_steps: int, floor: float = 0.0
 ) -> keras.optimizers.schedules.LearningRateSchedule:
     """Return the schedule that a config names; `peak` 0 means the paper's d_model^-0.5 * warmup_steps^-0.5."""
     if name == "noam":
         if peak:
             raise ValueError("the 'noam' schedule sets its own peak; use 'inverse_sqrt' with peak_learning_rate")
         return TransformerSchedule(d_model, warmup_steps)
-    return WarmupSchedule(name, peak or (d_model * warmup_steps) ** -0.5, min(warmup_steps, max_steps), max_steps)
+    peak = peak or (d_model * warmup_steps) ** -0.5
+    return WarmupSchedule(name, peak, min(warmup_steps, max_steps), max_steps, floor)

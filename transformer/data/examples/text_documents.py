@@ -125,18 +125,16 @@ class TextCorpus(abc.ABC):
         return sum(len(text.encode()) for text in self.texts("validation"))
 
     def _divided(self, split: str) -> Iterator[Part]:
-        place, border = 0, self._border
+        start, border = 0, self._border
         for part in self._read("train"):
-            before = max(0, min(border - place, len(part.text)))  # characters of the part that are training
-            place += len(part.text)
-            whole = before == len(part.text) if split == "train" else before == 0
-            if whole:
+            place, start = border - start, start + len(part.text)  # of the border in this part
+            if split == "train" and place <= 0:
+                return
+            if 0 < place < len(part.text):
+                head, rest = Part(part.text[:place], part.begins, False), Part(part.text[place:], False, part.ends)
+                yield head if split == "train" else rest
+            elif (place > 0) == (split == "train"):
                 yield part
-            elif 0 < before < len(part.text):
-                if split == "train":
-                    yield Part(part.text[:before], part.begins, False)
-                    return
-                yield Part(part.text[before:], False, part.ends)
 
 
 class FileTexts(TextCorpus):
