@@ -1,4 +1,7 @@
-"""The code of document 000, section 5, runs as it stands once its class bodies are replaced by one import."""
+"""The code of document 000, section 5, runs as it stands once its class bodies are replaced by one import.
+
+Of document 001, the loss of language models.
+"""
 
 import re
 import textwrap
@@ -10,10 +13,15 @@ import tensorflow as tf
 from document_snippets import ADAPTED, IMPORT, INSIDE, SNIPPETS
 from hypothesis import given
 from hypothesis import strategies as st
-from reference import randomised
+from reference import randomised, softmax
+from tiny_run import tiny_config
 
 import transformer
 from transformer import create_masks, positional_encoding, preprocess_text
+from transformer.data.tokenizers.exact import Bytes
+from transformer.data.tokenizers.vocabularies import TextVocabulary
+from transformer.ids import END_ID, START_ID
+from transformer.tasks.language_model import LanguageModel
 
 PAIRS = [
     ("o trem sai", "the train leaves"),
@@ -216,3 +224,26 @@ def test_the_documents_own_classes_give_the_same_numbers(code):
         results = keras.tree.flatten(ours(*inputs, *keywords.values()))
         for result, reference in zip(results, keras.tree.flatten(layer(*inputs, **keywords)), strict=True):
             np.testing.assert_allclose(result, reference, rtol=1e-5, atol=1e-5)
+
+
+def test_the_language_model_loss_of_001(document, tmp_path):
+    """Document 001, section 4.2: P(x_1, ..., x_n) as a product, and L_LM, by a loop over whole calls of a GPT."""
+    for formula in (
+        r"P(x_1, ..., x_n) = \prod_{i=1}^n P(x_i|x_1, ..., x_{i-1})",
+        r"L_{LM} = -\frac{1}{n}\sum_{i=1}^n \log P(x_i|x_1, ..., x_{i-1})",
+    ):
+        assert formula in document("001")
+    config = tiny_config(tmp_path, task={"name": "language-model"}, text={"tokenizer": "bytes"})
+    task = LanguageModel(config, TextVocabulary(Bytes()), {})
+    gpt = randomised(task.network("float32"))
+    x = [*task.tokenizer.encode(["the cat"])[0].tolist(), END_ID]
+    probabilities = []
+    for i in range(len(x)):
+        logits = gpt(tf.constant([[START_ID, *x[:i]]]))[0, -1].numpy().astype(np.float64)
+        probabilities.append(softmax(logits)[x[i]])
+    l_lm = -sum(np.log(p) for p in probabilities) / len(x)
+    batch = {"ids": tf.constant([[START_ID, *x[:-1]]]), "labels": tf.constant([x])}
+    nats, count = (float(part["token"]) for part in (task.losses(gpt, batch, False), task.counts(batch)))
+    assert count == len(x) and nats / count == pytest.approx(l_lm, rel=1e-5)
+    assert np.exp(-nats) == pytest.approx(np.prod(probabilities), rel=1e-3)
+    assert float(transformer.masked_loss(batch["labels"], gpt(batch["ids"]))) == pytest.approx(l_lm, rel=1e-5)

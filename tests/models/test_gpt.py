@@ -234,7 +234,7 @@ def test_rms_norm_by_hand():
     theirs.build(x.shape)
     theirs.scale.assign([2.0, 1.0])
     np.testing.assert_allclose(norm(x), theirs(x), rtol=1e-5)
-    with pytest.raises(ValueError, match="norm must be one of 'layer', 'rms', got 'batch'"):
+    with pytest.raises(ValueError, match="norm must be 'layer' or 'rms', got 'batch'"):
         norm_of(LayerOptions(2, 1, 1, 0.0, norm="batch"))
 
 

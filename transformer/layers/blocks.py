@@ -8,7 +8,6 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from transformer.config.checks import require_choice
 from transformer.layers.activations import activation_of
 from transformer.layers.attention import Cache, MultiHeadAttention
 from transformer.layers.cache import LayerCache, Memory, memorise
@@ -28,7 +27,8 @@ def norm_of(options: LayerOptions, **others: Any) -> Norm:
     Raises:
         ValueError: `norm` is unknown.
     """
-    require_choice("norm", options.norm, ("layer", "rms"))
+    if options.norm not in ("layer", "rms"):
+        raise ValueError(f"norm must be 'layer' or 'rms', got {options.norm!r}")
     if options.norm == "rms":
         return RMSNormalization(epsilon=options.norm_epsilon, **others)
     return LayerNormalization(epsilon=options.norm_epsilon, center=options.use_bias, **others)
