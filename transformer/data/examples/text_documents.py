@@ -10,7 +10,7 @@ import contextlib
 import functools
 import hashlib
 import typing
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -29,6 +29,7 @@ if typing.TYPE_CHECKING:
 
 PART = 2**17  # characters after which a document goes on in another part
 CHUNK = 2**20  # characters of an example of the task, more or less a part
+BEGINNING = 60  # characters of a document by which it is recognised
 JSON_LINES = (".jsonl", ".ndjson", ".json")
 _TOGETHER = 256  # examples of TFDS that are fetched in one go
 
@@ -190,6 +191,16 @@ class FileTexts(TextCorpus):
         raise EnvironmentFailure(
             f"{' and '.join(changed)} changed while in use; put back what was there, or begin another --run"
         )
+
+    def documents(self, tell: Callable[[str], object]) -> Iterator[list[Part]]:
+        """Start a pass over the whole documents of the training files; `tell` is called with how each begins."""
+        held: list[Part] = []
+        for part in self._read("train"):
+            held.append(part)
+            if part.ends:
+                tell(" ".join(held[0].text[:BEGINNING].split()))
+                yield held
+                held = []
 
     def _identity(self) -> Iterator[str]:
         self.check()
