@@ -27,7 +27,7 @@ from transformer.system.errors import UserError
 from transformer.tasks.base import Parts, Task
 from transformer.tasks.sequence_to_sequence import IDS, check_activation
 
-MOST_BUFFERED = 2**24  # tokens that are shuffled together; sorting them takes some 40 bytes each
+MOST_BUFFERED = 2**22  # tokens that are shuffled together; sorting them takes up to 100 bytes each
 
 
 class LanguageModel(Task):
