@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 import tensorflow as tf
+from reference import randomised
 from tiny_run import tiny_config
 
 from transformer.checkpoints.loading import load
@@ -47,6 +48,7 @@ def test_documents_are_framed(tmp_path):
     assert task.ids(parts).tolist() == [START_ID, *ab, END_ID, START_ID, *ab, *ab, END_ID]
     task = task_of(tmp_path, task={"start_token": False})
     assert task.ids(parts).tolist() == [*ab, END_ID, *ab, *ab, END_ID]
+    assert task.prompt("ab").tolist() == ab and task.prompt("").tolist() == [END_ID]
 
 
 @pytest.mark.parametrize("count", [9, 16, 17, 18, 31, 33, 100])
@@ -101,7 +103,7 @@ def test_short_rows_are_padded(tmp_path):
 
 def test_documents_that_do_not_see_each_other(tmp_path):
     task = task_of(tmp_path, task={"cross_documents": False}, model={"positions": "rotary"})
-    network = task.network("float32")
+    network = randomised(task.network("float32"))
     one, other = [START_ID, 5, 6, 7, END_ID], [START_ID, 8, 9, END_ID]
     together = task.batch({"tokens": tf.ragged.constant([one + other], tf.int32)}, tf.constant([0, 0], tf.int64))
     assert together["labels"].numpy()[0].tolist() == [5, 6, 7, END_ID, 0, 8, 9, END_ID]

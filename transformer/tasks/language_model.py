@@ -84,6 +84,11 @@ class LanguageModel(Task):
             found += [start, ids, [END_ID] if part.ends else []]
         return np.concatenate(found).astype(np.int32)
 
+    def prompt(self, text: str) -> np.ndarray:
+        """Return the ids that a text begins with, (P,) int32: at least one, the end of another document if need be."""
+        ids = self.ids([Part(text, True, False)])
+        return ids if len(ids) else np.array([END_ID], np.int32)
+
     def encode(self, examples: Sequence[Chunk]) -> Rows:
         values, lengths, unknown = [np.zeros(0, np.int32)], [], 0
         for chunk in examples:
@@ -198,8 +203,10 @@ class LanguageModel(Task):
             search = dataclasses.replace(self.config.search, beam_size=1, temperature=0.0)
             self._searcher = Searcher([network], search, compile_after=sys.maxsize)
         search, positions = self._searcher.search, self.config.model.max_positions
-        prompts = [self.ids([Part(text, True, False)])[1 - positions :] for text in inputs]
-        width = max(1, *map(len, prompts))
+        if not inputs:
+            return []
+        prompts = [self.prompt(text)[1 - positions :] for text in inputs]
+        width = max(map(len, prompts))
         ids = np.array([np.pad(row, (width - len(row), 0), constant_values=PAD_ID) for row in prompts], np.int32)
         wanted = search.max_length or search.max_extra_length or positions
         limits = np.array([min(wanted, positions - len(row) + 1) for row in prompts], np.int32)

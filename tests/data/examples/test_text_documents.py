@@ -6,9 +6,9 @@ import os
 
 import pytest
 import tensorflow_datasets as tfds
+from tiny_dataset import keep_data_in
 
 from transformer.config.run import Config
-from transformer.config.tasks import LanguageModelSettings
 from transformer.data.examples import text_documents
 from transformer.data.examples.text_documents import Part, TfdsTexts, open_texts
 from transformer.data.phrasebook import Sentence
@@ -180,16 +180,29 @@ class TinyTexts(tfds.core.GeneratorBasedBuilder):
             yield number, {"text": text, "title": str(number)}
 
 
-def test_texts_of_tfds(tmp_path):
-    builder = TinyTexts(data_dir=str(tmp_path))
-    builder.download_and_prepare()
-    corpus = TfdsTexts(builder, LanguageModelSettings(validation_share=0.5))
+@pytest.fixture
+def tfds_folder(tmp_path):
+    yield from keep_data_in(tmp_path)
+
+
+def test_texts_of_tfds(tfds_folder):
+    task = {"name": "language-model", "validation_share": 0.5}
+    corpus = open_texts(Config().override({"task": task, "data": {"dataset": "tiny_texts"}}))
+    assert isinstance(corpus, TfdsTexts)
     assert sorted(part.text for part in corpus._read("train")) == ["drei ü", "one\n\ntwo"]
     assert "".join(corpus.texts("train")) + "".join(corpus.texts("validation")) in (
         "drei üone\n\ntwo",
         "one\n\ntwodrei ü",
     )
     assert corpus.name == "tiny_texts" and len(corpus.fingerprint()) == 64
+
+
+def test_a_dataset_without_texts_is_refused(tfds_folder):
+    config = Config().override({"task": {"name": "language-model"}, "data": {"dataset": "tiny_pairs/bare"}})
+    with pytest.raises(
+        UserError, match="dataset 'tiny_pairs/bare' has no feature 'text'; take another one, or your own"
+    ):
+        open_texts(config)
 
 
 def test_the_phrasebook_is_there_without_a_file(monkeypatch):
