@@ -85,14 +85,17 @@ def batches(
     if seed is not None:
         dataset = dataset.shuffle(buffered, row_seed, reshuffle_each_iteration=False)
 
+    plain = tf.autograph.experimental.do_not_convert  # no Python control flow over tensors, so no second to look for it
     sort_and_cut, make_batch = _graphs(task, config.batch_tokens, config.length_step)
 
+    @plain
     def batches_of_buffer(buffer: tf.Tensor, records: tf.Tensor) -> tf.data.Dataset:
         columns, longest, starts, ends = sort_and_cut(records)
         cuts = tf.data.Dataset.from_tensor_slices((starts, ends))
         if seed is not None:
             cuts = cuts.shuffle(buffered, batch_seed, reshuffle_each_iteration=False)
 
+        @plain
         def batch(start: tf.Tensor, end: tf.Tensor) -> Batch:
             seeds = tf.stack([tf.constant(batch_seed, tf.int64), buffer * 2**32 + start])
             return make_batch(columns, longest, start, end, seeds)
@@ -111,7 +114,7 @@ def batches(
 def _graphs(task: Batching, batch_tokens: int, length_step: int) -> tuple[Callable, Callable]:
     """Return a graph from the records of a buffer to sorted rows and cuts, and one from rows and a cut to a batch."""
 
-    @tf.function(input_signature=[tf.TensorSpec((None,), tf.string)])
+    @tf.function(input_signature=[tf.TensorSpec((None,), tf.string)], autograph=False)
     def sort_and_cut(records: tf.Tensor) -> tuple[Record, tf.Tensor, tf.Tensor, tf.Tensor]:
         columns = decode_records(records, task.columns)
         order, starts = cut_into_batches(task.lengths(columns), batch_tokens, length_step)
@@ -120,7 +123,7 @@ def _graphs(task: Batching, batch_tokens: int, length_step: int) -> tuple[Callab
         ends = tf.concat([starts[1:], [tf.cast(tf.shape(order)[0], tf.int64)]], axis=0)
         return columns, longest, starts, ends
 
-    @tf.function
+    @tf.function(autograph=False)
     def make_batch(columns: Record, longest: tf.Tensor, start: tf.Tensor, end: tf.Tensor, seed: tf.Tensor) -> Batch:
         features = task.batch({name: column[start:end] for name, column in columns.items()}, seed)
         return _padded(features, task.features, tf.reduce_max(longest[start:end]), batch_tokens, length_step)

@@ -68,6 +68,9 @@ class Task(abc.ABC):
     where losses and counts are those of all batches and replicas of a step. Counts depend on labels alone, so they are
     known before the first gradient: accumulation and replicas change nothing.
 
+    `batch`, `counts` and `losses` run in graphs, and Python's `if` and `for` over tensors are not converted there: take
+    `tf.where` or `tf.cond`.
+
     Args:
         config: of the run.
         vocabularies: from `learn`, or from the run's files.

@@ -97,15 +97,15 @@ class Steps:
                     for weight in model.trainable_variables
                 ]
         batch = task.features
-        self.train_step = tf.function(self._train_step, input_signature=[batch])
-        self.count_step = tf.function(task.counts, input_signature=[batch])
+        self.train_step = tf.function(self._train_step, input_signature=[batch], autograph=False)
+        self.count_step = tf.function(task.counts, input_signature=[batch], autograph=False)
         self.accumulate_step = tf.function(
-            self._accumulate_step, input_signature=[batch, tf.TensorSpec((None,), tf.float32)]
+            self._accumulate_step, input_signature=[batch, tf.TensorSpec((None,), tf.float32)], autograph=False
         )
-        self.normalise_step = tf.function(self._normalise_step, input_signature=[NUMBER])
-        self.apply_step = tf.function(self._apply_step, input_signature=[])
-        self.reset_step = tf.function(self._reset_step, input_signature=[])
-        self.validation_step = tf.function(self._validation_step, input_signature=[batch])
+        self.normalise_step = tf.function(self._normalise_step, input_signature=[NUMBER], autograph=False)
+        self.apply_step = tf.function(self._apply_step, input_signature=[], autograph=False)
+        self.reset_step = tf.function(self._reset_step, input_signature=[], autograph=False)
+        self.validation_step = tf.function(self._validation_step, input_signature=[batch], autograph=False)
 
     @property
     def traces(self) -> int:
