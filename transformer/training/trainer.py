@@ -46,6 +46,15 @@ class Trainer:
 
     def __init__(self, config: Config, run: RunDirectory, strategy: tf.distribute.Strategy | None = None) -> None:
         self.config, self.run, self.cluster = config, run, Cluster(strategy)
+        try:
+            self._open()
+        except BaseException:
+            run.unlock()
+            raise
+
+    def _open(self) -> None:
+        """Begin the run, or read where it stands; both lock it."""
+        config, run = self.config, self.run
         if self.cluster.workers > 1 and config.training.max_minutes:
             raise UserError("training.max_minutes does not go with several workers, whose clocks differ; set max_steps")
         if config.training.tensorboard:
