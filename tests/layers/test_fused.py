@@ -1,4 +1,4 @@
-"""Tests of the lean layers against Keras' own and against what they promise."""
+"""The fast kernels against Keras' own layers and against what they promise."""
 
 import functools
 
@@ -19,10 +19,9 @@ def gradients(layer, x, upstream):
 
 
 @pytest.mark.parametrize("shape", [(4, 6), (2, 3, 6), (2, 0, 6), (2, 3, 2, 6)])
-@pytest.mark.parametrize("kind, arguments", [("Dense", {"units": 5, "activation": "relu"}), ("LayerNormalization", {})])
-def test_results_and_gradients_are_those_of_keras(kind, arguments, shape):
+def test_normalisation_and_its_gradients_are_those_of_keras(shape):
     generator = np.random.default_rng(1)
-    ours, theirs = getattr(fused, kind)(**arguments), getattr(keras.layers, kind)(**arguments)
+    ours, theirs = fused.LayerNormalization(), keras.layers.LayerNormalization()
     for layer in (ours, theirs):
         layer.build(shape)
     values = [generator.normal(size=weight.shape).astype(np.float32) for weight in theirs.weights]
@@ -48,9 +47,9 @@ def test_normalisation_by_hand():
     np.testing.assert_allclose(layer(x), [[-root, 0.5, 2 * root, 0.0]], rtol=1e-6, atol=1e-7)
 
 
-@pytest.mark.parametrize("kind", ["Dense", "LayerNormalization", "Dropout"])
+@pytest.mark.parametrize("kind", ["LayerNormalization", "Dropout"])
 def test_low_precision(kind):
-    arguments = {"Dense": {"units": 6}, "Dropout": {"rate": 0.5}}.get(kind, {})
+    arguments = {"rate": 0.5} if kind == "Dropout" else {}
     layer = getattr(fused, kind)(**arguments, dtype="mixed_bfloat16")
     x = tf.ones((2, 3, 6))
     y = layer(x, training=True) if kind == "Dropout" else layer(x)

@@ -23,7 +23,7 @@ from transformer.ids import END_ID, START_ID, UNKNOWN_ID
 from transformer.inference.translator import Translator
 from transformer.layers.attention import MultiHeadAttention
 from transformer.layers.blocks import NORM_EPSILON
-from transformer.layers.fused import Dense, LayerNormalization
+from transformer.layers.fused import LayerNormalization
 from transformer.models.transformer import Transformer
 from transformer.system.errors import UserError
 
@@ -141,7 +141,7 @@ def _array(weight: tf.Tensor | keras.Variable) -> np.ndarray:
     return tf.convert_to_tensor(weight).numpy()  # a copy: quantisation works in place
 
 
-def _fill_linear(linear: Any, *layers: Dense) -> None:
+def _fill_linear(linear: Any, *layers: keras.layers.Dense) -> None:
     """Fill a linear layer with one of ours, or with several side by side."""
     linear.weight = np.concatenate([_array(layer.kernel).T for layer in layers])
     linear.bias = np.concatenate([_array(layer.bias) for layer in layers])

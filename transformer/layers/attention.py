@@ -9,7 +9,7 @@ import keras
 import tensorflow as tf
 
 from transformer.layers.checks import Shape, check_heads, check_mask
-from transformer.layers.fused import Dense, Dropout, matmul
+from transformer.layers.fused import Dropout, matmul
 from transformer.layers.keras_call import PositionalCallMixin
 from transformer.layers.positions import Positions, restored, stored
 
@@ -125,7 +125,7 @@ class MultiHeadAttention(PositionalCallMixin, keras.layers.Layer):
         self.use_bias = use_bias
         self.positions = restored(positions)
         self.wq, self.wk, self.wv = (
-            Dense(
+            keras.layers.Dense(
                 heads * self.depth,
                 use_bias=use_bias,
                 kernel_initializer=keras.initializers.VarianceScaling(0.5, "fan_avg", "uniform"),
@@ -134,7 +134,7 @@ class MultiHeadAttention(PositionalCallMixin, keras.layers.Layer):
             )
             for name, heads in (("wq", num_heads), ("wk", self.num_kv_heads), ("wv", self.num_kv_heads))
         )
-        self.dense = Dense(d_model, use_bias=use_bias, dtype=self.dtype_policy, name="dense")
+        self.dense = keras.layers.Dense(d_model, use_bias=use_bias, dtype=self.dtype_policy, name="dense")
         self.dropout = Dropout(rate, dtype=self.dtype_policy, name="dropout") if rate else None
 
     def build(self, v_shape: Shape, k_shape: Shape | None = None, q_shape: Shape | None = None) -> None:

@@ -12,7 +12,7 @@ from transformer.layers.activations import activation_of
 from transformer.layers.attention import Cache, MultiHeadAttention
 from transformer.layers.cache import LayerCache, Memory, memorise
 from transformer.layers.checks import Shape, check_sizes
-from transformer.layers.fused import Dense, Dropout, LayerNormalization, RMSNormalization
+from transformer.layers.fused import Dropout, LayerNormalization, RMSNormalization
 from transformer.layers.keras_call import PositionalCallMixin
 from transformer.layers.options import LayerOptions
 from transformer.layers.positions import Positions, restored, stored
@@ -52,8 +52,8 @@ class GatedDense(keras.layers.Layer):
         super().__init__(**kwargs)
         self.units, self.activation, self.use_bias = units, activation, use_bias
         both = {"use_bias": use_bias, "dtype": self.dtype_policy}
-        self.gate = Dense(units, activation=activation_of(activation), name="gate", **both)
-        self.up = Dense(units, name="up", **both)
+        self.gate = keras.layers.Dense(units, activation=activation_of(activation), name="gate", **both)
+        self.up = keras.layers.Dense(units, name="up", **both)
 
     def build(self, input_shape: Shape) -> None:
         self.gate.build(input_shape)
@@ -101,8 +101,10 @@ def point_wise_feed_forward_network(
     check_sizes(d_model=d_model, dff=dff)
     inner: dict[str, Any] = {"use_bias": use_bias, "dtype": dtype, "name": "inner"}
     layers = [
-        GatedDense(dff, activation, **inner) if gated else Dense(dff, activation=activation_of(activation), **inner),
-        Dense(d_model, use_bias=use_bias, dtype=dtype, name="outer"),
+        GatedDense(dff, activation, **inner)
+        if gated
+        else keras.layers.Dense(dff, activation=activation_of(activation), **inner),
+        keras.layers.Dense(d_model, use_bias=use_bias, dtype=dtype, name="outer"),
     ]
     if rate:
         layers.insert(1, Dropout(rate, dtype=dtype, name="dropout"))

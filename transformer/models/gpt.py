@@ -17,7 +17,7 @@ from transformer.layers.blocks import EncoderLayer, norm_of
 from transformer.layers.cache import Joint, OwnTokens, PromptTokens, joint_of, visible_columns
 from transformer.layers.checks import Shape, check_mask, check_sizes
 from transformer.layers.embedding import TokenEmbedding
-from transformer.layers.fused import Dense, Dropout
+from transformer.layers.fused import Dropout
 from transformer.layers.keras_call import PositionalCallMixin
 from transformer.layers.masks import create_look_ahead_mask
 from transformer.layers.options import LayerOptions
@@ -112,7 +112,7 @@ class GPT(PositionalCallMixin, keras.Model):
         self.final_norm = norm_of(layer_options, dtype=policy, name="final_norm") if layer_options.norm_first else None
         self.final_layer = None
         if embeddings == "separate":
-            self.final_layer = Dense(vocab_size, use_bias=False, dtype=policy, name="final_layer")
+            self.final_layer = keras.layers.Dense(vocab_size, use_bias=False, dtype=policy, name="final_layer")
 
     def build(self, ids_shape: Shape | None = None) -> None:
         self.embedding.build()

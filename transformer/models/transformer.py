@@ -13,7 +13,6 @@ from transformer.layers.attention import KeysValues
 from transformer.layers.cache import Memory
 from transformer.layers.checks import Shape, check_mask
 from transformer.layers.embedding import TokenEmbedding
-from transformer.layers.fused import Dense
 from transformer.layers.keras_call import PositionalCallMixin
 from transformer.layers.masks import create_masks, create_padding_mask
 from transformer.layers.options import LayerOptions
@@ -108,7 +107,7 @@ class Transformer(PositionalCallMixin, keras.Model):
         )
         self.final_layer = None
         if embeddings == "separate":
-            self.final_layer = Dense(target_vocab_size, dtype=policy, name="final_layer")
+            self.final_layer = keras.layers.Dense(target_vocab_size, dtype=policy, name="final_layer")
 
     def build(self, inp_shape: Shape | None = None, tar_shape: Shape | None = None) -> None:
         self.encoder.build()
