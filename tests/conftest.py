@@ -1,6 +1,7 @@
 """What all tests share: quiet TensorFlow, Ctrl-C, and where the data for experiments and the documents lie."""
 
 import gc
+import importlib
 import os
 import signal
 import sys
@@ -19,8 +20,15 @@ def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: item.path.parent.name != "training")
 
 
-def pytest_collection_finish():
-    """Spare the search for garbage what was imported: a million objects."""
+def pytest_collection_finish(session):
+    """Spare the search for garbage what was imported: a million objects; and tiny graphs what costs more than it gains.
+
+    TensorFlow would rewrite each graph before it first runs it. What is slow is tested as it is used.
+    """
+    if "tensorflow" in sys.modules and session.config.option.markexpr != "slow":
+        sys.modules["tensorflow"].config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
+    if "transformer.inference.translator" in sys.modules:
+        importlib.import_module("shared_graphs")
     gc.collect()
     gc.freeze()
 
@@ -64,19 +72,41 @@ def handlers():
 
 @pytest.fixture(autouse=True)
 def steps_given_back():
-    """Let the next test have the compiled steps of the trainers of this one; see shared_steps.py."""
-    shared_steps = sys.modules.get("shared_steps")
-    keep = shared_steps.taken() if shared_steps else set()  # those of a module's fixtures
+    """Let the next test have the compiled steps of the trainers of this one; see shared_graphs.py."""
+    shared_graphs = sys.modules.get("shared_graphs")
+    keep = shared_graphs.taken() if shared_graphs else set()  # those of a module's fixtures
     yield
-    if shared_steps:
-        shared_steps.give_back(keep)
+    if shared_graphs:
+        shared_graphs.give_back(keep)
+
+
+def resident():
+    """Return the bytes of memory that this process has now, where the system tells."""
+    try:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGESIZE")
+    except OSError:
+        return float("inf")
+
+
+@pytest.fixture(autouse=True)
+def loaded_once(request, monkeypatch):
+    """Let the commands take a translator that was loaded before from the same files, with its graphs."""
+    if request.path.parent.name == "commands" and "shared_graphs" in sys.modules:
+        shared_graphs = sys.modules["shared_graphs"]
+        monkeypatch.setattr(shared_graphs.translator.Translator, "load", classmethod(shared_graphs.load))
+
+
+_after_collection = [0.0]  # bytes
 
 
 @pytest.fixture(autouse=True, scope="module")
 def memory_given_back():
     """Drop a module's models and graphs behind it; those of half the modules together took more than 8 GB."""
     yield
-    if "shared_steps" in sys.modules:
-        sys.modules["shared_steps"].forget()
+    if "shared_graphs" in sys.modules:
+        sys.modules["shared_graphs"].forget()
     if "keras" in sys.modules:
-        sys.modules["keras"].utils.clear_session()  # collects garbage too
+        sys.modules["keras"].utils.clear_session(free_memory=False)
+        if resident() > _after_collection[0] + 2**30:  # a web of references, which takes seconds to search
+            gc.collect()
+            _after_collection[0] = resident()

@@ -90,6 +90,7 @@ def names():
     return names
 
 
+@pytest.mark.slow  # the documents' own training; what it calls is tested with the layers
 def test_fit_learns(names):
     history = names["history"].history
     assert history["loss"][-1] < 0.1 < 0.5 < history["loss"][0]

@@ -48,6 +48,7 @@ def test_the_cache_uses_linear_biases_as_a_whole_pass_does(positions):
         np.testing.assert_allclose(logits[0, 0], expected[0, t], atol=1e-5)
 
 
+@pytest.mark.slow  # a training; that the biases are right is tested above
 def test_a_model_with_linear_biases_learns(positions, capsys):
     positions.main()
     first, *_, last = map(float, capsys.readouterr().out.split())

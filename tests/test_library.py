@@ -81,6 +81,7 @@ print(translator.translate(["sol mar"]) == before)
 """
 
 
+@pytest.mark.slow  # a process that imports TensorFlow
 def test_a_forked_process_is_told_what_to_do_instead_of_waiting_for_ever(run):
     done = python(FORKED, run)
     first, second, unharmed = done.stdout.splitlines()
@@ -88,6 +89,7 @@ def test_a_forked_process_is_told_what_to_do_instead_of_waiting_for_ever(run):
     assert unharmed == "True"
 
 
+@pytest.mark.slow  # likewise
 def test_a_process_that_was_forked_before_any_model_was_loaded_works(run):
     code = "import os, sys, transformer\nos.fork() and sys.exit(os.wait()[1])\n"
     code += "print(len(transformer.Translator.load(sys.argv[1]).translate(['sol', 'mar'])))"

@@ -1,9 +1,15 @@
-"""The notebooks run from top to bottom, and are committed executed, small, and without a trace of the machine."""
+"""The notebooks run from top to bottom, and are committed executed, small, and without a trace of the machine.
+
+The third one takes the default run, which is judged here: its training takes minutes.
+"""
 
 import ast
+import json
 import os
 import re
 import shutil
+import subprocess
+import sys
 
 import nbformat
 import pytest
@@ -12,6 +18,7 @@ from IPython.core.inputtransformer2 import TransformerManager
 from nbclient import NotebookClient
 
 import transformer
+from transformer.config.settings import DEFAULT_RUN
 
 FOLDER = ROOT / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
@@ -114,14 +121,41 @@ def workplace(tmp_path_factory):
     return folder
 
 
-@pytest.mark.slow  # they train three translators, for minutes: nothing smaller shows that what they say still holds
+@pytest.fixture(scope="module")
+def default_run(workplace):
+    """Train what the README's first command trains, where the third notebook looks for it."""
+    script(workplace, "train.py", "--run", DEFAULT_RUN)
+    return DEFAULT_RUN
+
+
+def folders(workplace):
+    return {"TRANSFORMER_CACHE": str(workplace / "cache"), "TFDS_DATA_DIR": str(workplace / "datasets")}
+
+
+def script(workplace, name, *words):
+    environment = {**os.environ, **folders(workplace), "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, str(ROOT / name), *words]
+    done = subprocess.run(command, cwd=workplace, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.slow  # it trains the default model, for some minutes: nothing smaller shows that the default is good
+def test_default_training_reaches_90_bleu_and_translates(default_run, workplace):
+    score = json.loads(script(workplace, "benchmarks/translation_quality.py", default_run, "--split", "test"))
+    assert score["sentences"] >= 1000
+    assert score["bleu"] >= 90
+    question = "Onde fica a estação?"
+    assert script(workplace, "translate.py", "--run", default_run, question) == "Where is the station?\n"
+
+
+@pytest.mark.slow  # they train two translators, for minutes: nothing smaller shows that what they say still holds
 @each_notebook
 def test_it_runs_again(path, workplace):
     notebook, cells = read(workplace / "notebooks" / path.name)
     for cell in cells:
         cell.outputs, cell.execution_count = [], None
-    folders = {"TRANSFORMER_CACHE": str(workplace / "cache"), "TFDS_DATA_DIR": str(workplace / "datasets")}
-    environment = {**os.environ, **folders, "PYTHONPATH": str(ROOT)}
+    environment = {**os.environ, **folders(workplace), "PYTHONPATH": str(ROOT)}
     environment.pop("PYTEST_CURRENT_TEST", None)  # with it, a kernel does not catch what C++ code writes
     client = NotebookClient(
         notebook,

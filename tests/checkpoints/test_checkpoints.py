@@ -186,6 +186,7 @@ def test_every_weight_has_a_name_of_its_own_the_same_in_each_model(tmp_path, tok
     assert sorted(numbered("random", first.non_trainable_variables)) == [f"random/{i:04d}" for i in range(7)]
 
 
+@pytest.mark.slow  # a process that imports TensorFlow
 def test_a_saved_run_gives_the_same_logits_in_a_fresh_process(run):
     _, model = load(run)
     expected = model((np.array(SOURCE), np.array(TARGET_IN)), training=False).numpy()

@@ -260,7 +260,10 @@ def test_arrays_of_what_weights_are_not(run, capsys, change, word):
     assert word in refusal(capsys)
 
 
-@pytest.mark.parametrize("shape", [(0,), (0, 10**9), (1,)], ids=str)
+# Seconds for the names of so many weights; the other two differ in a number.
+@pytest.mark.parametrize(
+    "shape", [(0, 10**9), *(pytest.param(s, marks=pytest.mark.slow) for s in ((0,), (1,)))], ids=str
+)
 def test_arrays_of_other_sizes_are_not_taken_for_weights(run, capsys, monkeypatch, shape):
     """Names of 64 wide layers and more arrays than they need, each of no or of one number."""
     forge_config(run, model={"num_layers": 64, "d_model": 2**14, "num_heads": 1, "dff": 2**16})
@@ -687,7 +690,7 @@ def test_variables_that_were_only_asked_for_their_shapes_are_never_made(honest):
     assert grown * (1 if sys.platform == "darwin" else 1024) < MOST_MEMORY
 
 
-@pytest.mark.parametrize("count", [20, pytest.param(100, marks=pytest.mark.slow)])  # a second each: a model, a graph
+@pytest.mark.parametrize("count", [10, pytest.param(100, marks=pytest.mark.slow)])  # a second each: a model, a graph
 def test_changed_bytes_either_translate_or_are_told(run, capsys, honest, count):
     """Bytes of every file are changed, cut or doubled; the digests of vocabularies and of weights fit them anyway."""
     chance, told = random.Random(28 + count), 0

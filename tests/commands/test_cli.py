@@ -14,7 +14,7 @@ import pytest
 from conftest import ROOT
 from safetensors import safe_open
 from safetensors.numpy import save_file
-from shared_steps import Trainer, give_back
+from shared_graphs import Trainer, give_back
 
 from transformer.checkpoints.arrays import model_variables, save_arrays
 from transformer.checkpoints.run_directory import RunDirectory
@@ -205,6 +205,7 @@ def test_training_into_the_directory_of_another_corpus_is_refused(run, capsys):
     assert contents(run) == before
 
 
+@pytest.mark.slow  # a run is trained and resumed
 def test_run_length_and_logging_may_change(run, capsys):
     text = CONFIG.replace("log_every = 1", "log_every = 2").replace("validate_every = 2", "validate_every = 4")
     Path("config.toml").write_text(text, encoding="utf-8")
@@ -550,6 +551,7 @@ def test_drawing_ensembles_prefixes_and_rules(run, capsys):
     assert translated("--prefix", "abc").startswith("abc")
     tight = ("--min-length", "2", "--max-length-ratio", "2", "--no-repeat-ngram", "2", "--penalty", "length")
     assert translated(*tight, "--coverage-penalty", "0.2", "--min-length-ratio", "0.1").endswith("\n")
+    os.utime(run / "best.safetensors")  # a translator that has no graph yet
     code, _, err = call(capsys, translate, "--run", "run", "--verbose", "um gato", "dois")
     assert code == 0 and "graphs that TensorFlow made: 1" in err
 
@@ -687,6 +689,7 @@ def in_a_process(script, *words, **options):
     )
 
 
+@pytest.mark.slow  # a process that imports TensorFlow
 def test_a_fresh_process_translates_as_this_one_does(run, capsys):
     sentences = "um gato\ndois pão\n"
     write(Path("in.txt"), *sentences.splitlines())
@@ -696,6 +699,7 @@ def test_a_fresh_process_translates_as_this_one_does(run, capsys):
     assert there.stdout == here[1]
 
 
+@pytest.mark.slow  # a process that imports TensorFlow; mistakes are tested above
 def test_a_mistake_in_a_process_of_its_own(work):
     done = in_a_process("train.py", "--tsv", "gone.tsv")
     assert (done.returncode, done.stdout) == (1, "")

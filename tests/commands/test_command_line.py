@@ -65,7 +65,12 @@ def test_a_missing_module_of_ours_is_no_mistake_of_the_user():
 
 
 @pytest.mark.parametrize(
-    "machine, given, expected", [("x86_64", None, "1"), ("x86_64", "0", "0"), ("aarch64", None, None)]
+    "machine, given, expected",
+    [
+        ("x86_64", None, "1"),
+        pytest.param("x86_64", "0", "0", marks=pytest.mark.slow),  # a process for each
+        pytest.param("aarch64", None, None, marks=pytest.mark.slow),
+    ],
 )
 def test_products_of_onednn_are_asked_for_on_x86_unless_the_user_says_otherwise(machine, given, expected):
     """TF_ENABLE_ONEDNN_OPTS is the variable of TensorFlow's guide."""
@@ -207,6 +212,7 @@ def shell(command):
     return subprocess.run(["bash", "-c", command], env=environment, cwd=ROOT, capture_output=True, encoding="utf-8")
 
 
+@pytest.mark.slow  # it makes all sentences three times
 def test_the_phrasebook_goes_to_a_pipe_that_closes_and_to_an_ascii_terminal():
     done = shell("python -m transformer.data.phrasebook | true; echo ${PIPESTATUS[0]}")
     assert done.stdout in ("0\n", "1\n") and done.stderr == ""  # as soon as there is no reader, 1

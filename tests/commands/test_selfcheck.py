@@ -12,6 +12,7 @@ from transformer.commands.selfcheck import check_export, run_checks, some_senten
 from transformer.config.settings import SearchConfig
 from transformer.data.tokenizers.learning import train_tokenizers
 from transformer.inference.translator import Translator
+from transformer.models.stacks import Decoder
 from transformer.system.errors import UserError
 from transformer.tasks.sequence_to_sequence import build_model
 
@@ -21,13 +22,19 @@ def parts():
     return spread_parts()
 
 
-def loader(parts, kind=Translator):
-    search = SearchConfig(beam_size=2, max_extra_length=2, temperature=1.0, no_repeat_ngram=2)
-    return lambda **changes: kind(*parts, dataclasses.replace(search, **changes), max_positions=32)
+def loader(parts, kind=Translator, **search):
+    """Return what `run_checks` loads the run with; what it returns shares its graphs, which take seconds to make."""
+    search = {"beam_size": 2, "max_extra_length": 2, "temperature": 1.0, "no_repeat_ngram": 2, **search}
+    return kind(*parts, SearchConfig(**search), max_positions=32).with_search
 
 
-def test_a_sound_translator_passes(parts):
-    checks = run_checks(loader(parts), ["sol mar rio", "um", "lua mar", ""])
+@pytest.fixture(scope="module")
+def load(parts):
+    return loader(parts)
+
+
+def test_a_sound_translator_passes(load):
+    checks = run_checks(load, ["sol mar rio", "um", "lua mar", ""])
     assert [check.name for check in checks] == [
         "padded = unpadded",
         "cached = uncached",
@@ -39,21 +46,21 @@ def test_a_sound_translator_passes(parts):
     assert [check.cases for check in checks[:4]] == [3] * 4
 
 
-def test_random_sentences_are_the_same_at_each_call_and_can_be_read(parts):
-    translator = loader(parts)()
+def test_random_sentences_are_the_same_at_each_call_and_can_be_read(load):
+    translator = load()
     sentences = some_sentences(translator)
     assert len(sentences) == 20 and sentences == some_sentences(translator)
     assert all(2 < len(row) <= 32 for row in translator.encode(sentences))
 
 
-@pytest.mark.parametrize("positions", [3, 32])
+@pytest.mark.parametrize("positions", [3, pytest.param(32, marks=pytest.mark.slow)])  # graphs of a model for each
 def test_few_positions_are_enough(positions, monkeypatch):
     monkeypatch.setattr(selfcheck, "SENTENCES", 4)
     sizes = {"max_positions": positions}
     config = tiny_config(Path("unused"), model=sizes, data={"max_tokens": positions, "length_step": 1})
     tokenizers = train_tokenizers(lambda: iter(pairs(60)), config.text)
     model = build_model(config.model, tokenizers)
-    checks = run_checks(lambda **search: Translator(model, tokenizers, SearchConfig(**search), positions))
+    checks = run_checks(Translator(model, tokenizers, SearchConfig(), positions).with_search)
     assert not any(check.broken for check in checks) and [check.cases for check in checks[:4]] == [4] * 4
 
 
@@ -63,20 +70,17 @@ def test_a_model_that_reads_no_sentence_is_told(parts, positions):
         run_checks(lambda **search: Translator(*parts, SearchConfig(**search), positions))
 
 
+@pytest.mark.slow  # one more model is exported and loaded
 def test_a_beam_beyond_the_vocabulary(parts, monkeypatch):
     monkeypatch.setattr(selfcheck, "TOGETHER", 2)
     model, tokenizers = spread_parts(text={"tokenizer": "wordpiece"})
     assert tokenizers.target.vocabulary_size < 64
-    wide = SearchConfig(beam_size=64, max_extra_length=1)
-
-    def load(**search):
-        return Translator(model, tokenizers, dataclasses.replace(wide, **search), 32)
-
-    check = check_export(load, ["sol mar", "um", "lua"])
+    check = check_export(loader((model, tokenizers), beam_size=64, max_extra_length=1), ["sol mar", "um", "lua"])
     assert (check.cases, check.broken) == (3, 0)
 
 
-def test_what_does_not_agree_is_found(parts, monkeypatch):
+@pytest.mark.slow  # graphs of two models
+def test_what_does_not_agree_is_found(monkeypatch):
     class Forgetful(Translator):
         """Adds to a sentence's score what the batch around it has."""
 
@@ -85,27 +89,28 @@ def test_what_does_not_agree_is_found(parts, monkeypatch):
             return [[dataclasses.replace(h, score=h.score + len(batch)) for h in group] for group in found]
 
     sentences = ["sol mar", "um", "lua", "dois"]
-    broken = {check.name: check.broken for check in run_checks(loader(parts, Forgetful), sentences)}
+    load = loader(spread_parts(), Forgetful)
+    broken = {check.name: check.broken for check in run_checks(load, sentences)}
     assert broken.pop("batched = single") == 4 and not any(broken.values())
-    assert check_export(loader(parts, Forgetful), sentences).broken == 4
+    assert check_export(load, sentences).broken == 4
 
-    step = type(parts[0].decoder).step
+    step = Decoder.step
 
     def shifted(self, ids, cache, position, *rest):
         return step(self, ids, cache, tf.maximum(position - 1, 0), *rest)
 
-    monkeypatch.setattr(type(parts[0].decoder), "step", shifted)
-    broken = {check.name: check.broken for check in run_checks(loader(parts), sentences)}
+    monkeypatch.setattr(Decoder, "step", shifted)
+    broken = {check.name: check.broken for check in run_checks(loader(spread_parts()), sentences)}
     assert broken["cached = uncached"] and not broken["padded = unpadded"]
 
 
-def test_without_a_usable_sentence_it_says_so(parts):
+def test_without_a_usable_sentence_it_says_so(load):
     with pytest.raises(UserError, match="no sentence that the model reads in one piece"):
-        run_checks(loader(parts), ["", "sol " * 60])
+        run_checks(load, ["", "sol " * 60])
 
 
-def test_the_command_prints_a_table_and_an_exit_code(parts, monkeypatch, capsys, tmp_path):
-    monkeypatch.setattr(Translator, "load", classmethod(lambda cls, run, **search: loader(parts)(**search)))
+def test_the_command_prints_a_table_and_an_exit_code(load, monkeypatch, capsys, tmp_path):
+    monkeypatch.setattr(Translator, "load", classmethod(lambda cls, run, **search: load(**search)))
     (tmp_path / "in").write_text("sol mar\num\n", encoding="utf-8")
     assert selfcheck.main(["run", "--input", str(tmp_path / "in")]) == 0
     out, err = capsys.readouterr()

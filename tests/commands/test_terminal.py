@@ -136,6 +136,7 @@ def test_signals_to_a_process_of_its_own(run, tmp_path, handlers):
     assert os.listdir(tmp_path) == ["in"]
 
 
+@pytest.mark.slow  # processes that import TensorFlow; the conversation below is one of them
 def test_head_and_closed_streams(run, call, tmp_path):
     translating = f"'{sys.executable}' '{ROOT / 'translate.py'}' --run '{run}'"
     command = f"yes 'sol mar' | head -n 9000 | {translating} 2>err | head -n 1; echo ${{PIPESTATUS[2]}}; "
@@ -213,6 +214,7 @@ def test_other_ends_of_a_conversation(run, handlers):
     )
 
 
+@pytest.mark.slow  # a process that imports TensorFlow, beside the conversation above
 def test_lines_typed_into_a_pipe_are_answered_one_by_one(run, call):
     expected = call("sol mar", "rio")[1]
     session = Session(run, piped=True)
@@ -221,6 +223,7 @@ def test_lines_typed_into_a_pipe_are_answered_one_by_one(run, call):
     assert session.leave(b"\x04") == (0, "")
 
 
+@pytest.mark.slow  # likewise
 def test_a_program_that_waits_for_each_answer_gets_it(run, call):
     """As editors and dialogue systems talk to a translator; without an answer the wait would end after 60 s."""
     sentences = ["sol mar", "", "lua um dois"]

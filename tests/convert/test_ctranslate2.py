@@ -76,14 +76,17 @@ def check_alike(ours, theirs):
             assert other.heads is None and other.alignment == mine.alignment
 
 
+SLOW = pytest.mark.slow  # a run, an export and graphs for each; the other two differ most
+
+
 @pytest.mark.parametrize(
     ("model", "text", "end"),  # the last so that some translations end and some are cut
     [
-        ({"norm_first": False, "embeddings": "separate"}, {"joint": False}, 0.4),
+        pytest.param({"norm_first": False, "embeddings": "separate"}, {"joint": False}, 0.4, marks=SLOW),
         ({"norm_first": True, "embeddings": "target"}, {"joint": False, "tokenizer": "wordpiece"}, 0.28),
-        ({"norm_first": True, "embeddings": "shared"}, {}, 0.35),
+        pytest.param({"norm_first": True, "embeddings": "shared"}, {}, 0.35, marks=SLOW),
         ({"positions": "rotary", "embeddings": "shared"}, {}, 0.35),
-        ({"positions": "learned", "embeddings": "shared"}, {}, 0.42),
+        pytest.param({"positions": "learned", "embeddings": "shared"}, {}, 0.42, marks=SLOW),
     ],
 )
 def test_every_architecture_translates_alike(tmp_path, model, text, end):

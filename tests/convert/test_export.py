@@ -138,6 +138,7 @@ def test_a_process_without_this_package_translates_as_the_translator(made, parts
             assert tuple(names) == hypothesis.source_tokens[1:-1]
 
 
+@pytest.mark.slow  # two more processes that load a model
 def test_a_process_with_tensorflow_alone_translates_ids(run, out, tmp_path):
     translator = Translator.load(run, beam_size=3, length_penalty=0.8)
     rows = translator.encode(sentences(20))
@@ -158,9 +159,13 @@ def test_a_process_with_tensorflow_alone_translates_ids(run, out, tmp_path):
     assert "Op type not registered" in told
 
 
+@functools.cache
+def loaded(model):
+    return tf.saved_model.load(str(model)).signatures[{"text": "serving_default", "ids": "ids"}[model.name]]
+
+
 def call(model, **inputs):
-    signature = {"text": "serving_default", "ids": "ids"}[model.name]
-    return tf.saved_model.load(str(model)).signatures[signature](**{k: tf.constant(v) for k, v in inputs.items()})
+    return loaded(model)(**{name: tf.constant(value) for name, value in inputs.items()})
 
 
 def test_the_documents_example(run, out, capsys):
@@ -187,8 +192,7 @@ def test_empty_and_long_sentences(run, out):
 
 def test_what_is_out_of_bounds_is_refused(out):
     good = {"beam_size": 4, "n_best": 4, "length_penalty": 10.0}
-    loaded = {name: tf.saved_model.load(str(out / name)) for name in ("text", "ids")}
-    text, ids = loaded["text"].signatures["serving_default"], loaded["ids"].signatures["ids"]
+    text, ids = loaded(out / "text"), loaded(out / "ids")
 
     def refused(call, **inputs):
         with pytest.raises(tf.errors.InvalidArgumentError) as told:

@@ -384,6 +384,7 @@ for split in phrasebook.SPLITS:
 """
 
 
+@pytest.mark.slow  # it makes all sentences again, in another process
 def test_the_same_in_every_process(sentences):
     # This process has a hash seed of its own, as a rule a random one.
     seed = "1" if os.environ.get("PYTHONHASHSEED") != "1" else "2"
@@ -489,6 +490,7 @@ print(phrasebook.load_builder("zh_to_pt", sys.argv[1]).info.splits["train"].num_
 """
 
 
+@pytest.mark.slow  # both prepare the whole phrasebook
 def test_two_processes_prepare_at_once(tmp_path):
     pytest.importorskip("tensorflow_datasets")
     command = [sys.executable, "-c", SMALL, str(tmp_path)]

@@ -177,12 +177,12 @@ def test_a_user_without_a_home_folder_is_told(monkeypatch):
 
 
 def test_the_corpus_is_never_held_whole(tmp_path, monkeypatch):
-    monkeypatch.setattr(records, "EXAMPLES_PER_CALL", 8)
     monkeypatch.setattr(records, "ROWS_PER_SHARD", 16)
     tokenizer, config = Numbers(), a_config(tmp_path, shuffle_buffer=16)
     corpus = write_corpus(tmp_path, unlike_pairs(100))
     read, ahead = 0, []
     original, task = corpus.examples, a_task(config, tokenizer, tokenizer)
+    monkeypatch.setattr(type(task), "examples_together", 8)
 
     def examples(split):
         nonlocal read

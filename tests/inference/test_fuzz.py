@@ -68,7 +68,9 @@ def made_for_long_texts(kind):
 
 
 # The kind left for the slow run differs from the first in how it is learned, not in how it is searched.
-@pytest.fixture(scope="module", params=["unigram", "wordpiece", pytest.param("bpe", marks=pytest.mark.slow)])
+@pytest.fixture(
+    scope="module", params=["unigram", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("wordpiece", "bpe"))]
+)
 def translator(request):
     return Translator(*made(request.param), SearchConfig(beam_size=2, max_length=3), POSITIONS)
 

@@ -62,6 +62,7 @@ model.fit((data["source"], data["target"]), data["target"], verbose=0)
 """
 
 
+@pytest.mark.slow  # six models, saved and loaded in a process that imports TensorFlow
 def test_saved_models_are_the_same_in_a_fresh_process(tmp_path):
     models = [variant(*names) for names in VARIANTS]
     models.append(build(rate=0.3, activation="gelu", attention_rate=0.1, feed_forward_rate=0.2, embeddings="target"))

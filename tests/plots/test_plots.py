@@ -441,6 +441,7 @@ def test_a_picture_that_would_take_all_memory_is_refused_with_the_limit(draw):
         draw()
 
 
+@pytest.mark.slow  # a large picture
 def test_a_large_picture_has_fewer_dots_to_an_inch(tmp_path):
     from matplotlib.image import imread
 

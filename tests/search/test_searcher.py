@@ -17,6 +17,7 @@ from transformer.search.loop import decode
 from transformer.search.rules import at_least, begins_with
 from transformer.search.searcher import Searcher, padded, strategy_for
 
+SLOW = pytest.mark.slow  # XLA compiles each shape for seconds; one search that it compiled is compared in any case
 SOURCES = [[START_ID, 5, 6, END_ID], [START_ID, 4, END_ID], [START_ID, 8, 7, 6, 5, 4, 4, 9, END_ID]]
 
 
@@ -57,8 +58,16 @@ def run(searcher, sources, limits, least=None, prefix=None):
     return searcher(padded(sources), np.array(limits, np.int32), least, prefix)
 
 
-@pytest.mark.parametrize("compile_after", [0, 99])
-@pytest.mark.parametrize("width, positions", [(1, "sinusoidal"), (3, "sinusoidal"), (3, "rotary")])
+@pytest.mark.parametrize(
+    "width, positions, compile_after",
+    [
+        (1, "sinusoidal", 99),
+        (3, "rotary", 99),
+        (3, "rotary", 0),
+        pytest.param(1, "sinusoidal", 0, marks=SLOW),
+        pytest.param(3, "sinusoidal", 0, marks=SLOW),
+    ],
+)
 def test_it_finds_what_the_plain_loop_finds(width, positions, compile_after):
     model = untrained(positions)
     searcher = Searcher([model], search_of(beam_size=width), compile_after)
@@ -68,7 +77,7 @@ def test_it_finds_what_the_plain_loop_finds(width, positions, compile_after):
     assert set(searcher._graphs) == {(compile_after == 0, False)}
 
 
-@pytest.mark.parametrize("compile_after", [0, 99])
+@pytest.mark.parametrize("compile_after", [pytest.param(0, marks=SLOW), 99])
 def test_the_capacity_doubles_until_the_longest_limit(model, compile_after, monkeypatch):
     monkeypatch.setattr(loop, "FIRST_CAPACITY", 4)
     search, limits = search_of(beam_size=2, min_length=1), [21, 21, 21]
@@ -85,6 +94,7 @@ def test_the_capacity_doubles_until_the_longest_limit(model, compile_after, monk
     assert found.ids.shape[2] == 21 and (found.lengths == 21).all()
 
 
+@pytest.mark.slow  # XLA, as above
 def test_more_sentences_than_compiled_code_takes_are_taken_some_at_a_time(model, monkeypatch):
     monkeypatch.setattr(module, "COMPILED_ROWS", 8)  # 4 sentences of 2 hypotheses
     searcher = Searcher([model], search_of(beam_size=2), 0)
@@ -109,7 +119,7 @@ def test_a_shape_is_compiled_when_it_has_come_often_enough(model):
     assert searcher.traces == compiled  # one graph for all shapes
 
 
-@pytest.mark.parametrize("compile_after", [0, 99])
+@pytest.mark.parametrize("compile_after", [pytest.param(0, marks=SLOW), 99])
 def test_draws_are_as_the_seed_says_before_and_after_compiling(model, compile_after):
     draws = {}
     for seed in (1, 2):

@@ -111,7 +111,7 @@ def live(service):
 
 
 # Seeds beyond the first two are slow: each takes several seconds, and they look for what is rare.
-@pytest.mark.parametrize("seed", [0, 1, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(2, 12))])
+@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(1, 12))])
 def test_after_any_single_request_the_next_one_is_answered(live, seed, caplog):
     chance, statuses = random.Random(seed), set()
     for _ in range(60):

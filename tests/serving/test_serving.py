@@ -132,9 +132,10 @@ def test_a_request_may_name_its_beam(live, translator):
     assert found == [(h.text, pytest.approx(h.score, rel=1e-4)) for h in wide.translate([SENTENCES[0]], n_best=3)[0]]
 
 
-def test_the_warm_up_makes_all_graphs_of_the_default_and_of_greedy_search(parts, monkeypatch, caplog):
+def test_the_warm_up_makes_all_graphs_of_the_default_and_of_greedy_search(monkeypatch, caplog):
     monkeypatch.setattr("transformer.search.loop.FIRST_CAPACITY", 2)  # so that outputs outgrow it
-    service = Service(Translator(*parts, SearchConfig(beam_size=3, max_extra_length=4), 32), ServeConfig())
+    translator = Translator(*spread_parts(), SearchConfig(beam_size=3, max_extra_length=4), 32)  # without a graph
+    service = Service(translator, ServeConfig())
     service.warm_up()
     made = {beam_size: service.translator(beam_size).traces for beam_size in (1, 3)}
     for beam_size in (1, 3):

@@ -164,6 +164,7 @@ def trained(tmp_path_factory):
     return run, config
 
 
+@pytest.mark.slow  # a training
 def test_it_learns_a_text_and_goes_on_with_it(trained):
     run, _ = trained
     task, network = load(run)

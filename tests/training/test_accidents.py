@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from safetensors import safe_open
-from shared_steps import Trainer, give_back
+from shared_graphs import Trainer, give_back
 from tiny_run import tiny_config, write_corpus
 
 from transformer.checkpoints.run_directory import BEST, LAST, RunDirectory
@@ -83,7 +83,8 @@ def damage(paths):
         path.write_bytes(content[:40] + b"~~" + content[42:])
 
 
-@pytest.mark.parametrize("how", ["folder", "torn"])
+# What is left for the slow run trains, is disturbed and resumed as the others are.
+@pytest.mark.parametrize("how", ["folder", pytest.param("torn", marks=pytest.mark.slow)])
 def test_sentences_that_vanish_between_two_epochs_are_told_and_made_again(make, whole, tmp_path, how):
     trainer = make()
 
@@ -102,6 +103,7 @@ def test_sentences_that_vanish_between_two_epochs_are_told_and_made_again(make, 
     same_end(resumed, whole)
 
 
+@pytest.mark.slow  # trained, disturbed and resumed, as above
 def test_validation_sentences_that_vanish(make, whole):
     trainer = make()
     at(trainer, 6, lambda: shards_of(trainer, "validation")[0].unlink())
@@ -132,7 +134,9 @@ def test_a_run_directory_that_is_removed(make, tmp_path):
     assert message == f"run directory {tmp_path / 'run'} has been removed; the same command begins it anew"
 
 
-@pytest.mark.parametrize("name", ["config.json", "corpus.json", "tokenizer"])
+@pytest.mark.parametrize(
+    "name", ["config.json", *(pytest.param(n, marks=pytest.mark.slow) for n in ("corpus.json", "tokenizer"))]
+)
 def test_a_run_directory_whose_files_are_removed(make, tmp_path, name):
     trainer, path = make(), tmp_path / "run" / name
     at(trainer, 6, lambda: shutil.rmtree(path) if path.is_dir() else path.unlink())
@@ -140,6 +144,7 @@ def test_a_run_directory_whose_files_are_removed(make, tmp_path, name):
     assert failure(trainer.train) == f"run directory {tmp_path / 'run'} {told}"
 
 
+@pytest.mark.slow  # trained and resumed, as above
 def test_metrics_that_are_removed_are_begun_anew(make, whole):
     trainer = make()
     at(trainer, 6, lambda: trainer.run.metrics.unlink())
@@ -148,6 +153,7 @@ def test_metrics_that_are_removed_are_begun_anew(make, whole):
     same_end(trainer, whole)
 
 
+@pytest.mark.slow  # trained and resumed, as above
 def test_a_full_disk_loses_nothing(make, whole, monkeypatch):
     trainer, write, full_at = make(), os.fsync, 8
 

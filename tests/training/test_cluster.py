@@ -112,6 +112,7 @@ def same_curve(run, alone):
         assert ours[key] == pytest.approx(loss, rel=1e-5), key
 
 
+@pytest.mark.slow  # a process that traces for two devices, as test_any_task.py has one
 def test_two_devices_give_the_loss_curve_of_one(folder, config, alone):
     process = start("mirrored", RunDirectory(folder / "mirrored"), config)
     errors = process.communicate(timeout=300)[1]

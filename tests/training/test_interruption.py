@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from conftest import ROOT
 from safetensors import safe_open
-from shared_steps import Trainer, give_back
+from shared_graphs import Trainer, give_back
 from tiny_run import tiny_config, write_corpus
 
 from transformer.checkpoints.arrays import model_variables
@@ -18,6 +18,7 @@ from transformer.checkpoints.run_directory import BEST, LAST, PREVIOUS, RunDirec
 from transformer.system.errors import UserError
 
 LENGTH = {"max_steps": 12, "validate_every": 6, "log_every": 5}
+SLOW = pytest.mark.slow  # trainers that are interrupted and resumed, as the others beside them are
 RECIPE = {"schedule": "inverse_sqrt", "peak_learning_rate": 0.01, "averaging": 0.8}
 
 
@@ -78,7 +79,8 @@ def signalled(trainer, number, at):
 
 
 @pytest.mark.parametrize(
-    "number, raised, code", [(signal.SIGINT, KeyboardInterrupt, None), (signal.SIGTERM, SystemExit, 143)]
+    "number, raised, code",
+    [pytest.param(signal.SIGINT, KeyboardInterrupt, None, marks=SLOW), (signal.SIGTERM, SystemExit, 143)],
 )
 def test_a_signal_saves_the_step_at_hand_and_the_run_goes_on_as_if_nothing_had_been(
     make, whole, capsys, number, raised, code
@@ -144,7 +146,7 @@ def test_the_directory_belongs_to_one_process_at_a_time(make):
     assert locked_elsewhere() == ""
 
 
-@pytest.mark.parametrize("damage", ["cut", "torn", "gone"])
+@pytest.mark.parametrize("damage", ["cut", *(pytest.param(how, marks=SLOW) for how in ("torn", "gone"))])
 def test_a_damaged_newest_checkpoint_is_named_and_the_one_before_is_used(make, whole, capsys, damage):
     trainer = make()
     trainer.train()
@@ -229,6 +231,7 @@ def test_chance_and_ties_in_bleu_are_decided_by_the_loss(make, scores, best):
         assert json.loads(file.metadata()["saved"])["metadata"] == {"step": best}
 
 
+@pytest.mark.slow  # 16 steps; patience itself is tested above
 def test_patience_counts_validations_where_neither_bleu_nor_loss_gets_better(make, capsys):
     trainer = make(max_steps=100, validate_every=2, patience=2)
     # BLEU is chance while the loss falls; then BLEU rises and the loss too; then neither gets better, twice.
@@ -260,7 +263,7 @@ def test_the_end_says_why_it_ended(make, capsys, length, why):
     assert f"; raise --{name} to go on" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("which, steps", [("last", [4, 6, 8]), ("best", [2, 4, 8])])
+@pytest.mark.parametrize("which, steps", [pytest.param("last", [4, 6, 8], marks=SLOW), ("best", [2, 4, 8])])
 def test_the_mean_of_kept_weights_is_taken_where_it_scores_better(make, which, steps):
     trainer = make(max_steps=8, validate_every=2, averaging=0.0, average_checkpoints=3, average_which=which)
     seen, update_best = {}, trainer.validation.update_best
@@ -281,6 +284,7 @@ def test_the_mean_of_kept_weights_is_taken_where_it_scores_better(make, which, s
         np.testing.assert_array_equal(variable.numpy(), seen[8][name])  # the run itself goes on from its own weights
 
 
+@pytest.mark.slow  # a run is ended three times
 def test_a_worse_mean_is_not_taken_and_an_interrupted_end_is_made_up_for(make):
     settings = {"max_steps": 4, "validate_every": 2, "averaging": 0.0, "average_checkpoints": 2}
     trainer = make(**settings)
@@ -306,6 +310,7 @@ def test_selection_by_loss_where_bleu_is_measured_too(make):
     assert (trainer.state.best_step, trainer.state.best_score) == (1, -2.0)
 
 
+@pytest.mark.slow  # two runs are trained
 def test_a_run_starts_from_the_weights_and_the_vocabulary_of_another(make, whole, tmp_path, capsys):
     trainer = make(init_from=str(whole.run.path))
     assert "weights loaded, 0 not" in capsys.readouterr().err

@@ -2,6 +2,7 @@
 
 import keras
 import numpy as np
+import pytest
 import tensorflow as tf
 
 from transformer.ids import END_ID, START_ID
@@ -38,6 +39,7 @@ def greedy(model, source):
     return tf.stack(tokens, axis=1).numpy()
 
 
+@pytest.mark.slow  # 300 steps; that the loss falls is tested with the trainer
 def test_it_learns_to_reverse():
     keras.utils.set_random_seed(1)
     model = Transformer(1, 32, 4, 64, VOCABULARY, VOCABULARY, 16, 16, rate=0.0, embeddings="shared")

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import tensorflow as tf
-from shared_steps import Trainer, give_back, taken
+from shared_graphs import Trainer, give_back, taken
 from tiny_run import tiny_config, write_corpus
 
 from transformer.checkpoints.arrays import load_arrays, model_variables
@@ -140,6 +140,7 @@ def test_averaged_weights_are_those_of_a_plain_loop_and_are_what_is_kept(whole):
     assert metrics(trainer.run)[-1]["loss"] == pytest.approx(total / count, rel=1e-4)
 
 
+@pytest.mark.slow  # test_any_task.py resumes a run too
 def test_an_interrupted_run_goes_on_bit_by_bit_and_may_grow(whole):
     run, others = RunDirectory(whole.folder / "interrupted"), taken()
     before = train_and_watch(Trainer(whole.config, run), stop=9)

@@ -85,6 +85,7 @@ def learned_hashes():
     return [hashlib.sha256(train_sentencepiece(sentences, config).asset).hexdigest() for config in configs]
 
 
+@pytest.mark.slow  # a process that imports TensorFlow
 def test_a_fresh_process_learns_the_same_bytes(tmp_path):
     path = os.pathsep.join([str(ROOT), str(ROOT / "tests"), str(Path(__file__).parent)])
     environment = {**os.environ, "PYTHONPATH": path, "PYTHONHASHSEED": "7"}
