@@ -191,6 +191,9 @@ def test_padding_may_not_reach_behind_the_last_position():
         (SearchConfig, "max_extra_length", [-1]),
         (SearchConfig, "no_repeat_ngram", [-1, 101]),
         (SearchConfig, "batch_tokens", [0, 65537]),
+        (SearchConfig, "min_p", [-0.1, 1.1]),
+        (SearchConfig, "typical_p", [0.0, 1.1]),
+        (SearchConfig, "repetition_penalty", [0.0, 11.0]),
     ],
 )
 def test_a_value_out_of_range_is_named_with_the_rule(make, name, bad):

@@ -12,8 +12,8 @@ from transformer.ids import END_ID, PAD_ID, START_ID, UNKNOWN_ID
 from transformer.models.transformer import Transformer
 from transformer.search.beam import Beam
 from transformer.search.loop import decode
-from transformer.search.rules import at_least, begins_with, no_repeated_ngram
-from transformer.search.sampling import Sample
+from transformer.search.rules import Past, at_least, begins_with, no_repeated_ngram, penalise_repetition
+from transformer.search.sampling import Sample, drawn
 from transformer.search.strategy import length_penalty
 
 NEVER = (PAD_ID, UNKNOWN_ID, START_ID)
@@ -301,6 +301,14 @@ def test_token_log_probabilities_are_those_of_the_model(larger):
         ({"top_p": 0.65}, {4: 0.4, 5: 0.3}),  # 0.4 is too little, 0.4 + 0.3 enough
         ({"top_p": 0.75}, {4: 0.4, 5: 0.3, 6: 0.2}),
         ({"top_k": 3, "top_p": 0.7}, {4: 0.4, 5: 0.3}),  # of 0.9, the first has 0.44 and both have 0.78
+        ({"min_p": 0.6}, {4: 0.4, 5: 0.3}),  # at least 0.6 * 0.4
+        ({"min_p": 0.2}, {4: 0.4, 5: 0.3, 6: 0.2, END_ID: 0.1}),
+        # The entropy is 1.280; -log p differs from it by 0.364, 0.076, 0.330 and 1.023.
+        ({"typical_p": 0.25}, {5: 0.3}),
+        ({"typical_p": 0.4}, {5: 0.3, 6: 0.2}),
+        ({"typical_p": 0.6}, {4: 0.4, 5: 0.3, 6: 0.2}),
+        # Of 0.4 and 0.3 alone the entropy is 0.683, and -log p differs from it by 0.123 and 0.164.
+        ({"top_k": 2, "typical_p": 0.5}, {4: 0.4}),
     ],
 )
 def test_sampled_frequencies_are_the_probabilities(options, weights):
@@ -317,6 +325,46 @@ def test_sampled_frequencies_are_the_probabilities(options, weights):
     np.testing.assert_allclose(
         np.exp(found.log_probabilities[0]), [row[token] for token in found.ids.numpy().ravel()], rtol=1e-3
     )
+
+
+def test_a_number_draws_the_token_up_to_which_there_is_more_probability():
+    probabilities = tf.constant([[[0.0, 0.25, 0.0, 0.5, 0.25, 0.0]]])
+    for number, token in {0.0: 1, 0.2: 1, 0.25: 3, 0.7: 3, 0.76: 4, 1 - 2**-24: 4}.items():
+        assert drawn(probabilities, tf.constant([[number]])).numpy().tolist() == [[token]]
+
+
+def test_numbers_that_are_given_take_the_place_of_the_seed(larger):
+    chances = np.random.default_rng(3).random((3, 2, 6), np.float32)
+    found = decode([larger], padded(SOURCES), tf.constant([6, 6, 6]), Sample(2, chances=tf.constant(chances)))
+    for row, source in enumerate(SOURCES):
+        expected = []
+        for sample in range(2):
+            ids = []
+            while len(ids) < 6 and END_ID not in ids:
+                shares = np.exp(log_probabilities(larger, source, [ids])[0])
+                shares[list(NEVER)] = 0
+                ids.append(int(np.argmax(np.cumsum(shares) > chances[row, sample, len(ids)] * shares.sum())))
+            expected.append(ids)
+        assert sorted(ids for ids, _ in found_in(found, row)) == sorted(expected)
+
+
+def test_tokens_that_were_there_are_less_likely():
+    logits = tf.constant([[[0.5, 0.5, 0.5, -2.0, 3.0, -1.0]]])
+    past = Past(tf.constant([[[4, 3, 4, 0]]]), tf.constant(3), 6)
+    np.testing.assert_allclose(penalise_repetition(logits, past, 2.0), [[[0.5, 0.5, 0.5, -4.0, 1.5, -1.0]]])
+    behind_padding = past._replace(ids=tf.constant([[[0, 3, 4, 0]]]))
+    np.testing.assert_array_equal(penalise_repetition(logits, behind_padding, 2.0)[..., 0], [[0.5]])
+    first = past._replace(position=tf.constant(0))
+    np.testing.assert_array_equal(penalise_repetition(logits, first, 2.0), logits)
+
+
+def test_a_search_goes_by_the_penalised_logits():
+    """Of 0.6 and 0.4, whose logits are those negative logarithms, a penalty of 2 makes 0.36 and 0.4."""
+    model = Scripted(table(6, step0={START_ID: {4: 1.0}}, step1={4: {4: 0.6, 5: 0.4}}))
+    assert beam_search(model, ONE, tf.constant([2]), 1, 0.0).ids[0, 0].numpy().tolist() == [4, 4]
+    found = beam_search(model, ONE, tf.constant([2]), 1, 0.0, repetition_penalty=2.0)
+    assert found.ids[0, 0].numpy().tolist() == [4, 5]
+    assert float(found.token_log_probabilities[0, 0, 1]) == pytest.approx(math.log(0.4 / 0.76), rel=1e-3)
 
 
 def test_samples_follow_the_seed_and_each_goes_its_own_way(larger):

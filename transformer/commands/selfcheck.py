@@ -33,7 +33,14 @@ PADDING = 7  # tokens by which a sentence and its translation are padded, where 
 TOGETHER = 64  # sentences given to the export at once
 TOLERANCE = 1e-3  # nats of a token's log-probability; float32 leaves some 1e-5
 # Settings without sampling and rules, under which a sentence is translated as it is.
-PLAIN_SEARCH = {"temperature": 0.0, "no_repeat_ngram": 0, "min_length": 0, "min_length_ratio": 0.0, "cut": "long"}
+PLAIN_SEARCH = {
+    "temperature": 0.0,
+    "no_repeat_ngram": 0,
+    "repetition_penalty": 1.0,
+    "min_length": 0,
+    "min_length_ratio": 0.0,
+    "cut": "long",
+}
 NEAR_TIE = 1e-2  # nats of a translation's score: two hypotheses as near as that may change places
 
 

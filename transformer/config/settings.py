@@ -195,6 +195,9 @@ class SearchConfig:
     temperature: float = 0.0  # above 0: sample tokens from the logits divided by it, instead of searching
     top_k: int = 0  # sample from so many likeliest tokens; 0: all
     top_p: float = 1.0  # sample from the fewest likeliest tokens with this much probability together
+    min_p: float = 0.0  # sample from tokens at least this share as likely as the likeliest (Nguyen et al. 2024); 0: all
+    typical_p: float = 1.0  # sample from the fewest typical tokens with so much probability (Meister et al. 2023)
+    repetition_penalty: float = 1.0  # above 1: tokens that were there before are less likely (Keskar et al. 2019)
     seed: int = 1  # of sampling
     batch_tokens: int = 4096  # source tokens translated together
     cut: str = "sentences"  # 'sentences' are translated one by one; 'long': a text is cut where it is too long to read
@@ -212,7 +215,10 @@ class SearchConfig:
         require(usable, "temperature", "0 or from 0.001 to 10", self.temperature)
         for name in ("max_length", "max_extra_length", "min_length", "no_repeat_ngram", "top_k"):
             require(getattr(self, name) >= 0, name, "at least 0", getattr(self, name))
-        require(SMALLEST_TOP_P <= self.top_p <= 1, "top_p", "from 0.000001 to 1", self.top_p)
+        for name in ("top_p", "typical_p"):
+            require(SMALLEST_TOP_P <= getattr(self, name) <= 1, name, "from 0.000001 to 1", getattr(self, name))
+        require(0 <= self.min_p <= 1, "min_p", "from 0 to 1", self.min_p)
+        require(0.1 <= self.repetition_penalty <= 10, "repetition_penalty", "from 0.1 to 10", self.repetition_penalty)
         require(self.no_repeat_ngram <= 100, "no_repeat_ngram", "at most 100", self.no_repeat_ngram)
         require(1 <= self.batch_tokens <= 2**16, "batch_tokens", "from 1 to 65536", self.batch_tokens)
         if self.max_length:

@@ -119,6 +119,9 @@ class CTranslate2Translator(Translator):
         return cls(path_inside(path, MODEL), tokenizers, config.search, positions, language, cached, config.cleaning)
 
     def _use(self, search: SearchConfig, reader: Reader) -> None:
+        for name, off in (("min_p", 0.0), ("typical_p", 1.0), ("repetition_penalty", 1.0)):
+            if getattr(search, name) != off:
+                raise UserError(f"search.{name} does not go with CTranslate2; leave it at {off:g}")
         self.search, self.reader = search, reader
         self._penalty = functools.cache(lambda n: float(length_penalty(n, search.length_penalty, search.penalty)))
         self._engine = self._open()

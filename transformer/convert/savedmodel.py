@@ -66,7 +66,15 @@ def _ids_function(translator: Translator, max_beam: int) -> Callable[..., dict[s
         ids = tf.where(cut, END_ID, ids)
         most, least = tf.unstack(tf.gather(limits, tf.minimum(lengths, longest), axis=1))
         strategy = strategy_for(search, beam_size, length_penalty, max_beam)
-        found = decode(translator.models, ids, most, strategy, rules_of(search, least), search.coverage_penalty)
+        found = decode(
+            translator.models,
+            ids,
+            most,
+            strategy,
+            rules_of(search, least),
+            search.coverage_penalty,
+            repetition_penalty=search.repetition_penalty,
+        )
         found = Hypotheses(*(part[:, :n_best] for part in found))
         written = found.ids[:, :, : tf.reduce_max(found.lengths)]  # the cache may have had places for more
 

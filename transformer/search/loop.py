@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, Protocol
 import tensorflow as tf
 
 from transformer.ids import END_ID, PAD_ID
-from transformer.search.rules import Past, Rule, never_special
+from transformer.search.rules import Past, Rule, never_special, penalise_repetition
 from transformer.search.strategy import IMPOSSIBLE, Step, Strategy, coverage_penalty
 from transformer.system.graphs import compiled as compiled_by_xla
 
@@ -91,6 +91,7 @@ def decode(
     rules: Sequence[Rule] = (),
     coverage: float = 0.0,
     compiled: bool = False,
+    repetition_penalty: float = 1.0,
 ) -> Hypotheses:
     """Decode a batch token by token.
 
@@ -108,6 +109,7 @@ def decode(
         rules: what must not be chosen.
         coverage: weight of `coverage_penalty`; 0: none.
         compiled: whether XLA compiles the parts, once for each shape and capacity.
+        repetition_penalty: see `penalise_repetition`; probabilities are those with it.
 
     Source: Wu et al. 2016, section 7.
     """
@@ -117,7 +119,7 @@ def decode(
 
     def go_on(*parts: Any) -> State:
         grown = _with_capacity(State(*parts), tf.maximum(first, 2 * State(*parts).capacity))
-        return _advance(models, inputs, memories, limits, strategy, rules, coverage, grown)
+        return advance(models, inputs, memories, limits, strategy, rules, coverage, grown, repetition_penalty)
 
     return _finish(inputs, strategy, coverage, _until_finished(whole(go_on), state))
 
@@ -152,7 +154,7 @@ def _with_capacity(state: State, capacity: tf.Tensor) -> State:
     return state._replace(**grown, caches=tf.nest.map_structure(lambda part: longer(part, more * width), state.caches))
 
 
-def _advance(
+def advance(
     models: Sequence[Generative],
     inputs: tf.Tensor,
     memories: list,
@@ -161,8 +163,13 @@ def _advance(
     rules: Sequence[Rule],
     coverage: float,
     state: State,
+    repetition_penalty: float = 1.0,
+    until: tf.Tensor | None = None,
 ) -> State:
-    """Return the state when all hypotheses are finished or all places are used up; arguments as of `decode`."""
+    """Return the state when all hypotheses are finished, all places are used up or `until` tokens are there.
+
+    Other arguments are as of `decode`, or what it began with.
+    """
     batch, width, vocabulary = tf.shape(inputs)[0], strategy.width, models[0].vocab_size
     capacity, real = state.capacity, inputs != PAD_ID
     first = tf.broadcast_to(models[0].first(inputs)[:, tf.newaxis], (batch, width))
@@ -175,8 +182,10 @@ def _advance(
         if strategy.branches:
             ancestry = tf.where(here, tf.range(width)[:, tf.newaxis], s.ancestry)  # each writes into its own column
         logits, caches, weights = _step(models, last, s.caches, s.position, memories, ancestry)
-        normalisers = tf.reduce_logsumexp(logits, axis=-1, keepdims=True)
         past = Past(s.ids, s.position, vocabulary)
+        if repetition_penalty != 1:
+            logits = penalise_repetition(logits, past, repetition_penalty)
+        normalisers = tf.reduce_logsumexp(logits, axis=-1, keepdims=True)
         forbidden = functools.reduce(tf.logical_or, (rule(past) for rule in (never_special, *rules)))
         logits = tf.where(forbidden, IMPOSSIBLE, logits)
         covered = s.coverage
@@ -203,7 +212,7 @@ def _advance(
             caches,
         )
 
-    return _until_finished(expand, state, capacity)
+    return _until_finished(expand, state, capacity if until is None else tf.minimum(until, capacity))
 
 
 def _until_finished(body: Callable[..., State], state: State, capacity: tf.Tensor | int = tf.int32.max) -> State:

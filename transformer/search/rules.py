@@ -79,6 +79,17 @@ def no_repeated_ngram(size: int) -> Rule:
     return rule
 
 
+def penalise_repetition(logits: tf.Tensor, past: Past, penalty: float) -> tf.Tensor:
+    """Return logits (B, W, V) in which those of tokens that the hypothesis holds already are lower, for a penalty > 1.
+
+    Source: Keskar et al. 2019, section 4.1.
+    Deviation: a logit below 0 is multiplied by the penalty, not divided, which would raise it; so do the
+        implementations in use.
+    """
+    held = no_repeated_ngram(1)(past) & (tf.range(past.vocabulary) != PAD_ID)  # (B, W, V); padding is before a prompt
+    return tf.where(held, tf.where(logits > 0, logits / penalty, logits * penalty), logits)
+
+
 def rules_of(search: SearchConfig, least: tf.Tensor) -> list[Rule]:
     """Return the rules that a config asks for, with `least` (B,) int32 as of `at_least`."""
     rules = []

@@ -1,6 +1,6 @@
 """Sampling: every hypothesis gets tokens at random.
 
-Axes: B sentences, W hypotheses per sentence, V vocabulary.
+Axes: B sentences, W hypotheses per sentence, T output tokens, N candidates, V vocabulary.
 """
 
 import tensorflow as tf
@@ -12,21 +12,39 @@ from transformer.search.strategy import IMPOSSIBLE, Choice, Step, Strategy
 class Sample(Strategy):
     """Each of W hypotheses samples its own tokens.
 
+    The logits are divided by the temperature; then top-k, top-p, min-p and typical sampling leave tokens out, in this
+    order, each of what the one before has left.
+
     Args:
         width: W, samples of a sentence.
-        temperature: logits are divided by it; above 0.
+        temperature: above 0.
         top_k: sample from the k likeliest tokens only; 0: from all.
         top_p: sample from the fewest likeliest tokens whose probabilities sum up to p at least; 1: from all.
         seed: the same seed samples the same from the same batch, but for rounding, until `Searcher`
             compiles the batch's shape, which has come often by then; from then on it samples the same other tokens.
+        min_p: sample from the tokens whose probability is at least this share of the likeliest one's; 0: from all.
+        typical_p: see `typical`; 1: from all.
+        chances: (B, W, T), numbers from 0 to below 1, one for each token; they take the place of `seed`.
 
-    Source: Fan et al. 2018 (top-k); Holtzman et al. 2020 (top-p).
+    Source: Fan et al. 2018 (top-k); Holtzman et al. 2020 (top-p); Nguyen et al. 2024 (min-p); Meister et al. 2023
+        (typical).
     """
 
     branches = False
 
-    def __init__(self, width: int, temperature: float = 1.0, top_k: int = 0, top_p: float = 1.0, seed: int = 0) -> None:
+    def __init__(
+        self,
+        width: int,
+        temperature: float = 1.0,
+        top_k: int = 0,
+        top_p: float = 1.0,
+        seed: int = 0,
+        min_p: float = 0.0,
+        typical_p: float = 1.0,
+        chances: tf.Tensor | None = None,
+    ) -> None:
         self.width, self.temperature, self.top_k, self.top_p, self.seed = width, temperature, top_k, top_p, seed
+        self.min_p, self.typical_p, self.chances = min_p, typical_p, chances
 
     def start(self, batch: tf.Tensor) -> tf.Tensor:
         return tf.zeros((batch, self.width))
@@ -35,19 +53,48 @@ class Sample(Strategy):
         return log_probabilities
 
     def choose(self, step: Step) -> Choice:
-        batch, width, vocabulary = tf.unstack(tf.shape(step.logits))
-        drawn_from = tf.reshape(step.logits / self.temperature, (batch * width, vocabulary))
-        tokens = None
+        logits, tokens = step.logits / self.temperature, None
         if self.top_k or self.top_p < 1:
+            vocabulary = tf.shape(logits)[2]
             kept = tf.minimum(self.top_k, vocabulary) if self.top_k else vocabulary
-            drawn_from, tokens = tf.math.top_k(drawn_from, kept)  # likeliest first
-            probabilities = tf.nn.softmax(drawn_from)
-            before = tf.cumsum(probabilities, axis=-1, exclusive=True)
-            drawn_from = tf.where(before < self.top_p, drawn_from, IMPOSSIBLE)
-        seed = tf.stack([self.seed, step.position])
-        place = tf.random.stateless_categorical(drawn_from, 1, seed, dtype=tf.int32)  # (B * W, 1)
-        token = place if tokens is None else tf.gather(tokens, place, batch_dims=1)
-        token = tf.reshape(token, (batch, width))
+            logits, tokens = tf.math.top_k(logits, kept)  # (B, W, N), likeliest first
+            before = tf.cumsum(tf.nn.softmax(logits), axis=2, exclusive=True)
+            logits = tf.where(before < self.top_p, logits, IMPOSSIBLE)
+        if self.min_p:
+            likeliest = tf.reduce_max(logits, axis=2, keepdims=True)
+            logits = tf.where(logits >= likeliest + tf.math.log(self.min_p), logits, IMPOSSIBLE)
+        if self.typical_p < 1:
+            logits = tf.where(typical(logits, self.typical_p), logits, IMPOSSIBLE)
+        place = drawn(tf.nn.softmax(logits), self._chances(step))
+        token = place if tokens is None else tf.gather(tokens, place, batch_dims=2)
         gain = tf.gather(step.logits - step.normalisers, token, batch_dims=2)
-        parent = tf.zeros_like(token) + tf.range(width)
+        parent = tf.zeros_like(token) + tf.range(self.width)
         return Choice(parent, tf.where(step.finished, PAD_ID, token), tf.where(step.finished, 0.0, gain))
+
+    def _chances(self, step: Step) -> tf.Tensor:
+        """Return a number from 0 to below 1 for each hypothesis (B, W)."""
+        if self.chances is not None:
+            return self.chances[:, :, step.position]
+        return tf.random.stateless_uniform(tf.shape(step.logits)[:2], tf.stack([self.seed, step.position]))
+
+
+def drawn(probabilities: tf.Tensor, chances: tf.Tensor) -> tf.Tensor:
+    """Return the first place up to which there is more probability than `chances`: (B, W, N) and (B, W) -> (B, W)."""
+    up_to = tf.cumsum(probabilities, axis=2)
+    beyond = tf.cast(up_to > chances[:, :, tf.newaxis] * up_to[:, :, -1:], tf.int32)
+    return tf.argmax(beyond, axis=2, output_type=tf.int32)
+
+
+def typical(logits: tf.Tensor, share: float) -> tf.Tensor:
+    """Return which tokens are the fewest that are most typical and sum up to a share at least: (B, W, N) -> bool.
+
+    The nearer -log P(token) is to its mean, the entropy, the more typical a token is.
+
+    Source: Meister et al. 2023, equation 10.
+    """
+    logs = tf.nn.log_softmax(logits)
+    probabilities = tf.exp(logs)
+    entropy = -tf.reduce_sum(probabilities * logs, axis=2, keepdims=True)
+    order = tf.argsort(tf.abs(-logs - entropy), axis=2, stable=True)  # (B, W, N), most typical first
+    before = tf.cumsum(tf.gather(probabilities, order, batch_dims=2), axis=2, exclusive=True)
+    return tf.gather(before < share, tf.argsort(order, axis=2, stable=True), batch_dims=2)

@@ -35,12 +35,18 @@ class Searcher:
         models: as of `decode`.
         search: how to search.
         compile_after: uses of a shape before it is compiled; 0: at once.
+        prompts: whether the inputs are prompts, which are padded on the left.
     """
 
     def __init__(
-        self, models: Sequence[Generative], search: SearchConfig, compile_after: int = USES_BEFORE_COMPILING
+        self,
+        models: Sequence[Generative],
+        search: SearchConfig,
+        compile_after: int = USES_BEFORE_COMPILING,
+        prompts: bool = False,
     ) -> None:
         self.models, self.search, self.compile_after = list(models), search, compile_after
+        self.prompts = prompts
         self.strategy = strategy_for(search)
         self._graphs: dict[tuple[bool, bool], Graph] = {}  # by whether compiled, whether with a prefix
         self._uses: collections.Counter = collections.Counter()
@@ -57,7 +63,7 @@ class Searcher:
         """Return the hypotheses, as arrays.
 
         Args:
-            source_ids: (B, S) int32 with start and end tokens, padded with 0.
+            source_ids: (B, S) int32 with start and end tokens, padded with 0; or prompts, padded on the left.
             limits: (B,) int32, most output tokens, the end token included; at least 1.
             least: (B,) int32, fewest output tokens without the end token.
             prefix: (B, P) int32, how the output has to begin, padded with 0; None: anyhow.
@@ -90,9 +96,8 @@ class Searcher:
         for first in range(0, len(limits), size):
             chunk = slice(first, first + size)
             missing = size - len(limits[chunk])  # sentences of padding that end at their first token
-            source = np.pad(
-                source_ids[chunk], ((0, missing), (0, length - source_ids.shape[1])), constant_values=PAD_ID
-            )
+            columns = (0, length - source_ids.shape[1])[:: -1 if self.prompts else 1]
+            source = np.pad(source_ids[chunk], ((0, missing), columns), constant_values=PAD_ID)
             most = np.pad(limits[chunk], (0, missing), constant_values=1)
             fewest = np.pad(least[chunk], (0, missing))
             parts = self._run(True, source, most, fewest, None)
@@ -117,7 +122,8 @@ class Searcher:
             rules = [begins_with(prefix)] if prefixed else []
             rules += rules_of(self.search, least)
             coverage = self.search.coverage_penalty
-            return decode(self.models, source_ids, limits, self.strategy, rules, coverage, compiled)
+            penalty = self.search.repetition_penalty
+            return decode(self.models, source_ids, limits, self.strategy, rules, coverage, compiled, penalty)
 
         numbers, ids = tf.TensorSpec((None,), tf.int32), tf.TensorSpec((None, None), tf.int32)
         with self._lock:
@@ -133,12 +139,13 @@ class Searchers:
 
     Args:
         models: as of `decode`.
+        prompts: see `Searcher`.
     """
 
     _ELSEWHERE = ("max_length", "max_extra_length", "max_length_ratio", "batch_tokens", "cut")  # heeded by others
 
-    def __init__(self, models: Sequence[Generative]) -> None:
-        self.models = models
+    def __init__(self, models: Sequence[Generative], prompts: bool = False) -> None:
+        self.models, self.prompts = models, prompts
         self._made: dict[SearchConfig, Searcher] = {}
 
     def searcher(self, search: SearchConfig) -> Searcher:
@@ -146,7 +153,7 @@ class Searchers:
         defaults = {name: getattr(SearchConfig(), name) for name in self._ELSEWHERE}
         key = dataclasses.replace(search, **defaults)
         if key not in self._made:
-            self._made[key] = Searcher(self.models, key)
+            self._made[key] = Searcher(self.models, key, prompts=self.prompts)
         return self._made[key]
 
 
@@ -158,13 +165,22 @@ def padded(rows: Sequence[Sequence[int]]) -> np.ndarray:
     return ids
 
 
+def left_padded(rows: Sequence[Sequence[int]]) -> np.ndarray:
+    """Return prompts as an array (B, longest), padded with 0 on the left."""
+    return padded([row[::-1] for row in rows])[:, ::-1]
+
+
 def _wider(part: np.ndarray, length: int) -> np.ndarray:
     """Pad the third axis, T, where there is one."""
     return np.pad(part, ((0, 0), (0, 0), (0, length - part.shape[2]))) if part.ndim == 3 else part
 
 
 def strategy_for(
-    search: SearchConfig, width: tf.Tensor | int | None = None, alpha: tf.Tensor | float | None = None, most: int = 0
+    search: SearchConfig,
+    width: tf.Tensor | int | None = None,
+    alpha: tf.Tensor | float | None = None,
+    most: int = 0,
+    chances: tf.Tensor | None = None,
 ) -> Strategy:
     """Return what a config asks for.
 
@@ -173,10 +189,13 @@ def strategy_for(
         width: number of hypotheses where it is known only when a graph runs; None: the config's `beam_size`.
         alpha: exponent of the length penalty, likewise; None: the config's.
         most: upper bound of `width`, where that is a tensor.
+        chances: see `Sample`.
     """
     width = search.beam_size if width is None else width
     alpha = search.length_penalty if alpha is None else alpha
     if search.temperature:
-        return Sample(width, search.temperature, search.top_k, search.top_p, search.seed)
+        return Sample(
+            width, search.temperature, search.top_k, search.top_p, search.seed, search.min_p, search.typical_p, chances
+        )
     beam = LeavingBeam if search.finished == "leave" and (most or search.beam_size) > 1 else Beam
     return beam(width, alpha, search.penalty, most)

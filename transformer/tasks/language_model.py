@@ -22,7 +22,7 @@ from transformer.data.tokenizers.vocabularies import TextVocabulary
 from transformer.ids import END_ID, PAD_ID, START_ID, UNKNOWN_ID
 from transformer.losses.linear_cross_entropy import linear_cross_entropy
 from transformer.models.gpt import GPT
-from transformer.search.searcher import Searcher
+from transformer.search.searcher import Searcher, left_padded
 from transformer.system.errors import UserError
 from transformer.tasks.base import Parts, Task
 from transformer.tasks.sequence_to_sequence import IDS, check_activation
@@ -201,16 +201,14 @@ class LanguageModel(Task):
         """Return how each text goes on, greedily, till its end or as long as the search or the positions allow."""
         if self._searcher is None or self._searcher.models[0] is not network:
             search = dataclasses.replace(self.config.search, beam_size=1, temperature=0.0)
-            self._searcher = Searcher([network], search, compile_after=sys.maxsize)
+            self._searcher = Searcher([network], search, compile_after=sys.maxsize, prompts=True)
         search, positions = self._searcher.search, self.config.model.max_positions
         if not inputs:
             return []
         prompts = [self.prompt(text)[1 - positions :] for text in inputs]
-        width = max(map(len, prompts))
-        ids = np.array([np.pad(row, (width - len(row), 0), constant_values=PAD_ID) for row in prompts], np.int32)
         wanted = search.max_length or search.max_extra_length or positions
         limits = np.array([min(wanted, positions - len(row) + 1) for row in prompts], np.int32)
-        found = self._searcher(ids, limits, np.zeros_like(limits))
+        found = self._searcher(left_padded(prompts), limits, np.zeros_like(limits))
         return [self.tokenizer.decode(row) for row in found.ids[:, 0]]
 
 
