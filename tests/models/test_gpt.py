@@ -170,6 +170,18 @@ def test_steps_behind_prompts_of_several_lengths_equal_the_whole_call(model):
             cache = [tuple(tf.pad(part, [[0, 0], [0, 0], [0, width], [0, 0]]) for part in layer) for layer in cache]
 
 
+def test_steps_behind_prompts_that_stand_in_the_places_of_a_hypothesis(model):
+    longest = PROMPTS.shape[1]
+    memory, cache = model.read(tf.constant(PROMPTS), longest + 1)
+    ids = PROMPTS[:, -1:]
+    for new in range(2):
+        logits, cache, _ = model.step(tf.constant(ids), cache, tf.constant(longest - 1 + new), memory)
+        for row in range(3):
+            text = [*PROMPTS[row][PROMPTS[row] > 0], *[7] * new]
+            np.testing.assert_allclose(logits[row, 0], model(tf.constant([text]))[0, -1], rtol=1e-4, atol=1e-4)
+        ids = np.full((3, 1), 7, np.int32)
+
+
 def beam_by_hand(model, prompt, width, limit):
     """Return the best continuation of a prompt, by whole calls for each hypothesis."""
     beams = [(0.0, [])]

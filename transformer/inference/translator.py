@@ -27,7 +27,7 @@ from transformer.search.searcher import Searchers, padded
 from transformer.system.errors import UserError
 from transformer.system.graphs import Graph
 from transformer.system.threads import in_order, refuse_fork
-from transformer.tasks import translation
+from transformer.tasks import COMMANDS, other_command, translation
 
 
 class Translator:
@@ -82,6 +82,10 @@ class Translator:
         """
         refuse_fork()
         runs = [RunDirectory(path) for path in ([run] if isinstance(run, (str, Path)) else run)]
+        for directory in runs:
+            name = directory.config().task.name
+            if name in COMMANDS and name != translation.Translation.name:
+                raise UserError(f"{directory.path} is a run of the task '{name}'{other_command(name)}")
         loaded = [load(directory, which) for directory in runs]
         for directory, (task, _) in zip(runs, loaded, strict=True):
             if not isinstance(task, translation.Translation):

@@ -32,7 +32,7 @@ class Prompt(NamedTuple):
     Attributes:
         joints: of each layer.
         read: (B, C) bool, which of the cache's first columns hold tokens of the prompt; C is a multiple of W.
-        lengths: (B,) int32, tokens of the prompt that have been read.
+        lengths: (B,) int32, tokens of the prompt that have been read, less those that are among the hypothesis'.
     """
 
     joints: list[Joint]
@@ -194,6 +194,21 @@ class GPT(PositionalCallMixin, keras.Model):
         cache = [tuple(tf.pad(part, columns) for part in prompt.kept) for prompt in prompts]
         return Prompt(joints, tf.pad(read, [[0, 0], [-places % width, 0]]), lengths), cache
 
+    def read(self, inputs: tf.Tensor, capacity: tf.Tensor | int) -> tuple[Prompt, list[KeysValues]]:
+        """Read prompts as `start` does, into the places of one hypothesis: their last tokens are at position P - 1.
+
+        So the shapes that `step` meets depend on the capacity alone, and not on the prompts.
+
+        Args:
+            inputs: (B, P), see `start`.
+            capacity: tokens that the cache has places for, those of the prompt counted; at least P - 1.
+        """
+        memory, cache = self.start(inputs, 1, 0)
+        places = tf.shape(inputs)[1] - 1
+        columns = [[0, 0], [0, 0], [0, capacity - places], [0, 0]]
+        longer = [tuple(tf.pad(part, columns) for part in layer) for layer in cache]
+        return Prompt(memory.joints, memory.read[:, :0], memory.lengths - places), longer
+
     def step(
         self,
         ids: tf.Tensor,
@@ -218,14 +233,10 @@ class GPT(PositionalCallMixin, keras.Model):
         at = tf.minimum(memory.lengths[:, tf.newaxis] + position, self.longest - 1)  # (B, 1)
         prompt = tf.broadcast_to(memory.read[:, tf.newaxis, tf.newaxis], (batch, 1, width, columns))
         own = visible_columns(position, width, capacity, ancestry)
-        own = tf.broadcast_to(own, (batch, 1, width, capacity * width))
-        others = tf.concat(
-            [
-                tf.range(columns) - columns + memory.lengths[:, tf.newaxis],
-                tf.range(capacity * width) // width + memory.lengths[:, tf.newaxis],
-            ],
-            axis=1,
-        )  # (B, C + capacity * W)
+        of_own = tf.range(capacity * width) // width + memory.lengths[:, tf.newaxis]  # below 0: padding before a prompt
+        own = tf.broadcast_to(own & (of_own >= 0)[:, tf.newaxis, tf.newaxis], (batch, 1, width, capacity * width))
+        of_prompt = tf.range(columns) - columns + memory.lengths[:, tf.newaxis]
+        others = tf.concat([of_prompt, of_own], axis=1)  # (B, C + capacity * W)
         place = columns // width + position
         tokens = [
             OwnTokens(kept, joint, place, width, (at, others)) for kept, joint in zip(cache, memory.joints, strict=True)

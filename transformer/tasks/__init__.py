@@ -12,6 +12,7 @@ from pathlib import Path
 
 from transformer.config.tasks import register_settings
 from transformer.system.errors import UserError, nearest
+from transformer.system.messages import called
 
 if typing.TYPE_CHECKING:
     from transformer.tasks.base import Task
@@ -20,6 +21,7 @@ BUILT_IN = {
     "translation": "transformer.tasks.translation:Translation",
     "language-model": "transformer.tasks.language_model:LanguageModel",
 }
+COMMANDS = {"translation": "translate", "language-model": "generate"}  # which work with a run of a task
 _LOADED: dict[str, type[Task]] = {}
 
 
@@ -34,6 +36,11 @@ def task_class(name: str) -> type[Task]:
             "give --task FILE:CLASS"
         )
     return _LOADED[name]
+
+
+def other_command(name: str) -> str:
+    """Return what to add to the message that a run is of another task: the command that fits, if there is one."""
+    return f"; use {called(COMMANDS[name])}" if name in COMMANDS else ", which this command does not know"
 
 
 def load_task(place: str) -> type[Task]:

@@ -1,0 +1,162 @@
+"""Continuing texts: prompts are read at once, then tokens follow, some at a time, so that somebody can look in between.
+
+Axes: B texts, P tokens of a prompt, T tokens that the cache has places for, those of the prompt counted.
+"""
+
+import collections
+import dataclasses
+from typing import Any, Protocol
+
+import numpy as np
+import tensorflow as tf
+
+from transformer.config.settings import SearchConfig
+from transformer.ids import PAD_ID
+from transformer.search.loop import Generative, State, advance
+from transformer.search.rules import rules_of
+from transformer.search.searcher import strategy_for
+from transformer.system.graphs import Graph, compiled
+
+
+class Continuable(Generative, Protocol):
+    """What continuing asks of a network."""
+
+    def read(self, inputs: tf.Tensor, capacity: tf.Tensor | int) -> tuple[Any, Any]:
+        """Read prompts as `start` does, but into the places of one hypothesis: the last tokens are at position P - 1.
+
+        So the shapes that `step` meets depend on the capacity alone, and not on the prompts.
+        """
+
+
+@dataclasses.dataclass(frozen=True)
+class Reading:
+    """Texts of which all tokens but the last are in the cache, and what `Continuer.go_on` makes of them.
+
+    Attributes:
+        memory: what the network needs of the prompts.
+        state: of the search, one hypothesis a text; token t + 1 of a row is in place t.
+        begun: places of the prompts, without the last tokens.
+    """
+
+    memory: Any
+    state: State
+    begun: int
+
+    @property
+    def new(self) -> np.ndarray:
+        """The tokens that were chosen so far, (B, new) int32, the end token included and pad id 0 after it."""
+        return self.state.ids[:, 0, self.begun : int(self.state.position)].numpy()
+
+    @property
+    def log_probabilities(self) -> np.ndarray:
+        """Of each token of `new`, in nats."""
+        return self.state.token_log_probabilities[:, 0, self.begun : int(self.state.position)].numpy()
+
+    @property
+    def finished(self) -> np.ndarray:
+        """(B,) bool, whether a text has come to its end or its limit."""
+        return self.state.finished[:, 0].numpy()
+
+    def stopped(self, rows: np.ndarray) -> "Reading":
+        """Return the same with texts (B,) bool finished, whatever they say."""
+        return dataclasses.replace(self, state=self.state._replace(finished=self.state.finished | rows[:, np.newaxis]))
+
+
+class Continuer:
+    """Continues texts for one config, greedily or sampling.
+
+    Args:
+        model: the network.
+        search: with a beam of 1.
+
+    Attributes:
+        steps: tokens chosen without XLA, by B and T; whoever counts them here may decide by them what is compiled.
+    """
+
+    def __init__(self, model: Continuable, search: SearchConfig) -> None:
+        self.model, self.search = model, search
+        ids = tf.TensorSpec((None, None), tf.int32)
+        self._begin = Graph(self._read, ids, tf.TensorSpec((), tf.int32))
+        self.steps: collections.Counter = collections.Counter()
+        self._graphs: dict[bool, Graph] = {}  # by whether compiled
+
+    @property
+    def traces(self) -> int:
+        """Number of graphs made so far."""
+        return self._begin.traces + sum(graph.traces for graph in self._graphs.values())
+
+    def begin(self, prompts: np.ndarray, capacity: int) -> Reading:
+        """Read prompts.
+
+        Args:
+            prompts: (B, P) int32, at least one token each, padded with 0 on the left.
+            capacity: T, more than P.
+        """
+        memory, state = self._begin(np.pad(prompts, ((0, 0), (1, 0)), constant_values=PAD_ID), capacity)
+        return Reading(memory, State(*state), prompts.shape[1])
+
+    def go_on(
+        self,
+        reading: Reading,
+        count: int,
+        limits: np.ndarray,
+        least: np.ndarray,
+        chances: np.ndarray,
+        with_xla: bool = False,
+    ) -> Reading:
+        """Choose up to `count` tokens more of each text, as long as there are places.
+
+        Args:
+            reading: from `begin` or the last call.
+            count: of tokens.
+            limits: (B,) int32, most tokens of each that `begin` did not read.
+            least: (B,) int32, so many of them before the end.
+            chances: (B, T) float32 for sampling, at the tokens' places.
+            with_xla: whether XLA compiles the loop, once for each B and T.
+        """
+        graph = self._graph(with_xla, reading)
+        until = int(reading.state.position) + count
+        least = least + reading.begun  # rules count the places
+        return dataclasses.replace(
+            reading, state=State(*graph(reading.memory, reading.state, limits, least, until, chances))
+        )
+
+    def _read(self, prompts: tf.Tensor, capacity: tf.Tensor) -> tuple[Any, State]:
+        memory, cache = self.model.read(prompts, capacity)
+        batch, places = tf.unstack(tf.shape(prompts))
+        ids = tf.pad(prompts[:, tf.newaxis, 1:], [[0, 0], [0, 0], [0, capacity - places + 1]])  # (B, 1, T)
+        state = State(
+            places - 1,
+            ids,
+            tf.zeros((batch, 1)),
+            tf.zeros_like(ids, tf.float32),
+            tf.zeros((batch, 1), tf.int32),
+            tf.zeros((batch, 1), tf.bool),
+            tf.zeros((batch, 1, 0)),
+            tf.zeros_like(ids),
+            [cache],
+        )
+        return memory, state
+
+    def _graph(self, with_xla: bool, reading: Reading) -> Graph:
+        def go_on(
+            memory: Any, state: State, limits: tf.Tensor, least: tf.Tensor, until: tf.Tensor, chances: tf.Tensor
+        ) -> State:
+            state = State(*state)
+            strategy = strategy_for(self.search, 1, chances=chances[:, tf.newaxis])
+            rules = rules_of(self.search, least)
+            penalty = self.search.repetition_penalty
+            return advance([self.model], state.ids[:, 0], [memory], limits, strategy, rules, 0.0, state, penalty, until)
+
+        if with_xla not in self._graphs:
+            given = tf.nest.map_structure(_open_shape, (reading.memory, reading.state))
+            numbers, chances = tf.TensorSpec((None,), tf.int32), tf.TensorSpec((None, None), tf.float32)
+            function = compiled(go_on) if with_xla else go_on
+            self._graphs[with_xla] = Graph(function, *given, numbers, numbers, tf.TensorSpec((), tf.int32), chances)
+        return self._graphs[with_xla]
+
+
+def _open_shape(part: tf.Tensor) -> tf.TensorSpec:
+    """Return what describes a tensor of any B and T; a tensor of two axes is of the network, or (B, 1)."""
+    open_axes = (0, 2) if part.shape.rank > 2 else (0,)
+    return tf.TensorSpec([None if axis in open_axes else size for axis, size in enumerate(part.shape)], part.dtype)
