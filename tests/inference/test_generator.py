@@ -22,7 +22,7 @@ PROMPTS = ["one", "", "a prompt that is longer than the context", "seven seas"]
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    """Return a task, its network of random weights, the folder of its run, and whole calls of the network as a graph."""
+    """Return a task, its network of random weights, the folder of its run, and the network as a graph."""
     folder = tmp_path_factory.mktemp("generator")
     model = {"positions": "learned", "norm_first": True, "max_positions": CONTEXT}
     config = language_model(folder, model=model, search={"max_length": LIMIT})

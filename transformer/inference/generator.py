@@ -31,7 +31,7 @@ DEFAULT_TOKENS = 256  # that follow a prompt, where `search.max_length` is 0
 TOGETHER = 32  # texts that are continued together
 FIRST_CAPACITY = 128  # places of the shortest cache; they double when they are used up, which takes a new compilation
 STEPS_BEFORE_COMPILING = 2048  # tokens of a shape after which the two seconds that XLA takes for it are earned back
-STEPS_UNSEEN = 64  # tokens that are chosen before anybody looks for stop strings
+STEPS_UNSEEN = 256  # tokens that are chosen before anybody looks for stop strings; a call takes as long as four tokens
 STEPS_STREAMED = 8  # the same where texts are streamed
 
 Stream = Callable[[int, int, str], object]

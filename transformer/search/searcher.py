@@ -157,7 +157,7 @@ class Searchers:
         return self._made[key]
 
 
-def padded(rows: Sequence[Sequence[int]]) -> np.ndarray:
+def padded(rows: Sequence[Sequence[int] | np.ndarray]) -> np.ndarray:
     """Return rows of ids as an array (B, longest), padded with 0."""
     ids = np.full((len(rows), max(map(len, rows))), PAD_ID, np.int32)
     for row, values in zip(ids, rows, strict=True):
@@ -165,7 +165,7 @@ def padded(rows: Sequence[Sequence[int]]) -> np.ndarray:
     return ids
 
 
-def left_padded(rows: Sequence[Sequence[int]]) -> np.ndarray:
+def left_padded(rows: Sequence[Sequence[int] | np.ndarray]) -> np.ndarray:
     """Return prompts as an array (B, longest), padded with 0 on the left."""
     return padded([row[::-1] for row in rows])[:, ::-1]
 
