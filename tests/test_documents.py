@@ -1,6 +1,6 @@
 """The code of document 000, section 5, runs as it stands once its class bodies are replaced by one import.
 
-Of document 001, the loss of language models.
+Of document 001, the loss of language models; of document 004, the generation of text.
 """
 
 import re
@@ -14,10 +14,10 @@ from document_snippets import ADAPTED, IMPORT, INSIDE, SNIPPETS
 from hypothesis import given
 from hypothesis import strategies as st
 from reference import randomised, softmax
-from tiny_run import tiny_config
+from tiny_run import tiny_config, write_run
 
 import transformer
-from transformer import create_masks, positional_encoding, preprocess_text
+from transformer import Generator, create_masks, positional_encoding, preprocess_text
 from transformer.data.tokenizers.exact import Bytes
 from transformer.data.tokenizers.vocabularies import TextVocabulary
 from transformer.ids import END_ID, START_ID
@@ -158,7 +158,7 @@ def test_lines_inside_the_classes(names):
 def test_every_promised_name_is_importable():
     promised = """positional_encoding scaled_dot_product_attention MultiHeadAttention point_wise_feed_forward_network
         EncoderLayer DecoderLayer Encoder Decoder Transformer create_masks masked_loss masked_accuracy preprocess_text
-        evaluate translate"""
+        evaluate translate Generator"""
     for name in promised.split():
         assert callable(getattr(transformer, name)), name
 
@@ -248,3 +248,21 @@ def test_the_language_model_loss_of_001(document, tmp_path):
     assert count == len(x) and nats / count == pytest.approx(l_lm, rel=1e-5)
     assert np.exp(-nats) == pytest.approx(np.prod(probabilities), rel=1e-3)
     assert float(transformer.masked_loss(batch["labels"], gpt(batch["ids"]))) == pytest.approx(l_lm, rel=1e-5)
+
+
+def test_the_text_generation_of_004(document, tmp_path):
+    """Document 004, section 5.2: the likeliest tokens behind a prompt, by a loop over whole calls of a GPT."""
+    for line in ('pipeline("text-generation", model="gpt2")', 'generator("The cat sat on the", max_length=50)'):
+        assert line in document("004")
+    search = {"max_length": 5}
+    config = tiny_config(tmp_path, task={"name": "language-model"}, text={"tokenizer": "bytes"}, search=search)
+    task = LanguageModel(config, TextVocabulary(Bytes()), {})
+    gpt = randomised(task.network("float32"))
+    generator = Generator.load(write_run(tmp_path / "run", config, task.vocabularies, gpt))
+    prompt = "The cat sat on the"
+    output = generator.generate([prompt])[0]
+    ids = [START_ID, *task.tokenizer.encode([prompt])[0].tolist()]
+    for _ in range(5):
+        logits = gpt(tf.constant([ids]))[0, -1].numpy()
+        ids.append(int(END_ID + np.argmax(logits[END_ID:])))
+    assert ids[-1] != END_ID and output[0].text == task.tokenizer.decode(ids)[len(prompt) :]

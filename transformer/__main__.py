@@ -12,6 +12,7 @@ from typing import NoReturn
 COMMANDS = {  # modules of transformer.commands, and what they do
     "train": "learn from examples, or continue an interrupted run",
     "translate": "translate sentences with a trained run",
+    "generate": "continue texts with a trained language model",
     "evaluate": "score translations against references: BLEU and chrF",
     "export": "write a run for other programs: SavedModel or CTranslate2",
     "serve": "answer requests over HTTP",
@@ -58,7 +59,7 @@ def script() -> NoReturn:
     """Be the command: the entry point of an installed package."""
     quiet_start()
     code = main()
-    if sys.argv[1:2] == ["translate"]:  # a sentence need not wait for TensorFlow to be taken down
+    if sys.argv[1:2] in (["translate"], ["generate"]):  # a sentence need not wait for TensorFlow to be taken down
         from transformer.system.process import leave
 
         leave(code)

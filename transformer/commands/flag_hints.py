@@ -26,7 +26,8 @@ data.batch_tokens: --batch-size --mini-batch --batch
 --source-language: --src-lang --source-lang -s
 --target-language: --tgt-lang --target-lang -t --language
 --beam-size: --beam --num-beams -b
---n-best: --nbest --num-return-sequences
+--n-best --samples: --nbest --num-return-sequences --num-samples
+--max-tokens --max-length: --max-new-tokens
 --length-penalty: --lenpen --alpha --normalize
 --precision: --fp16 --bf16 --amp --mixed-precision
 model.num_layers: --layers --num-hidden-layers --enc-layers

@@ -44,14 +44,13 @@ def groups(lines: Iterable[str], most: int, idle: Callable[[], bool] | None = No
         yield group
 
 
-def arguments(sentences: Iterable[str]) -> Iterator[str]:
-    """Yield sentences of the command line, each on one line; one that is not UTF-8 is a UserError."""
-    for number, sentence in enumerate(sentences, start=1):
+def arguments(texts: Iterable[str], what: str = "sentence") -> Iterator[str]:
+    """Yield texts of the command line; `what` they are is named where one is not UTF-8, which is a UserError."""
+    for number, text in enumerate(texts, start=1):
         try:
-            text = utf8(sentence)
+            yield utf8(text)
         except UnicodeError:
-            raise UserError(f"sentence {number} is not UTF-8; convert it first") from None
-        yield text.replace("\n", " ")
+            raise UserError(f"{what} {number} is not UTF-8; convert it first") from None
 
 
 @contextlib.contextmanager
@@ -129,16 +128,16 @@ def render(source: str, hypotheses: list[Translation], wanted: Wanted, number: i
     return [f"{hypotheses[0].score:.4f}\t" * wanted.scores + hypotheses[0].text]
 
 
-def prompted(prompt: str) -> Iterator[str]:
-    """Yield what is typed after a prompt, with the line editing and history of `readline`, until Ctrl-D."""
+def prompted(prompt: str, what: str = "sentence") -> Iterator[str]:
+    """Yield the lines typed after a prompt, with the line editing and history of `readline`, until Ctrl-D."""
     with contextlib.suppress(ImportError):
         import readline  # noqa: F401 - gives `input` arrow keys and history
     if isinstance(sys.stdin, io.TextIOWrapper):
         sys.stdin.reconfigure(encoding="utf-8", errors="surrogateescape")  # as the command line does
-    say("Type a sentence and press Enter; Ctrl-D ends.")
+    say(f"Type a {what} and press Enter; Ctrl-D ends.")
     with contextlib.suppress(EOFError):
         while True:
-            yield from arguments([input(prompt)])
+            yield from arguments([input(prompt)], what)
     say("")  # the shell's own prompt on a line of its own
 
 
@@ -187,7 +186,7 @@ def translate_lines(
     idle = None
     typed = not (sentences or input_path) and sys.stdin.isatty()
     if sentences:
-        lines = arguments(sentences)
+        lines = (sentence.replace("\n", " ") for sentence in arguments(sentences))
         _warn_of_arguments(sentences)
     elif input_path:
         lines = text_files.lines(Path(input_path))
