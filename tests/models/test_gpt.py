@@ -269,6 +269,15 @@ def test_first_weights_of_unscaled_embeddings():
     )
 
 
+def test_unused_ids_have_no_probability():
+    whole, model = build("gpt2"), build("gpt2", unused_ids=(0, 2))
+    logits = model(tf.constant(IDS)).numpy()
+    used = [i for i in range(VOCABULARY) if i not in (0, 2)]
+    np.testing.assert_array_equal(logits[..., used], whole(tf.constant(IDS)).numpy()[..., used])
+    assert (tf.nn.softmax(logits)[..., 0:3:2].numpy() == 0).all()
+    assert model.get_config()["unused_ids"] == [0, 2]
+
+
 def test_it_is_saved_and_loaded_whole(tmp_path):
     model = build("llama")
     model.save(tmp_path / "gpt.keras")

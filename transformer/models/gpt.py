@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from transformer.config.checks import require_choice
@@ -23,6 +24,7 @@ from transformer.layers.masks import create_look_ahead_mask
 from transformer.layers.options import LayerOptions
 from transformer.layers.positions import KINDS, positions_of
 
+UNUSED_LOGIT = -1e4  # of ids that stand for nothing: far below any other, and within float16
 FIRST_STDDEV = 0.02  # of unscaled embeddings and the positions beside them (Radford et al. 2018, section 4.1)
 
 
@@ -54,6 +56,7 @@ class GPT(PositionalCallMixin, keras.Model):
         embeddings: 'shared': the embedding is also the output projection; 'separate': that is a matrix of its own.
         positions: name of what tells positions, one of `layers.positions.KINDS`.
         scale_embeddings: whether the vectors are multiplied by sqrt(d_model), as in Vaswani et al.; GPT-2's are not.
+        unused_ids: ids that stand for nothing: they have rows in the tables, and no probability.
 
     Call: `gpt(ids, training, mask)` with ids (B, T) and a boolean mask broadcastable to (B, 1, T, T), which hides more
     than what comes later; None: nothing. Returns logits (B, T, V), float32 under every dtype policy. Padding behind a
@@ -83,6 +86,7 @@ class GPT(PositionalCallMixin, keras.Model):
         embeddings: str = "shared",
         positions: str = "learned",
         scale_embeddings: bool = True,
+        unused_ids: Sequence[int] = (),
         **options: Any,
     ) -> None:
         layer_options, others = LayerOptions.split(d_model, num_heads, dff, rate, options)
@@ -98,8 +102,13 @@ class GPT(PositionalCallMixin, keras.Model):
             "embeddings": embeddings,
             "positions": positions,
             "scale_embeddings": scale_embeddings,
+            "unused_ids": list(unused_ids),
         }
         self.options, self.vocab_size, self.longest = layer_options, vocab_size, maximum_position_encoding
+        self.output_bias: np.ndarray | None = None  # (V,) float32, no weight; an array that is at home in any graph
+        if unused_ids:
+            self.output_bias = np.zeros(vocab_size, np.float32)
+            self.output_bias[list(unused_ids)] = UNUSED_LOGIT
         policy = self.dtype_policy
         self.embedding = TokenEmbedding(vocab_size, d_model, scale=scale_embeddings, dtype=policy, name="embedding")
         start = {"stddev": FIRST_STDDEV} if positions == "learned" and not scale_embeddings else {}
@@ -157,7 +166,8 @@ class GPT(PositionalCallMixin, keras.Model):
     def project(self, x: tf.Tensor) -> tf.Tensor:
         """Return the logits of states: (..., D) -> (..., V), float32."""
         logits = self.final_layer(x) if self.final_layer else self.embedding.project(x)
-        return tf.cast(logits, tf.float32)
+        logits = tf.cast(logits, tf.float32)
+        return logits if self.output_bias is None else logits + self.output_bias
 
     def call(self, ids: tf.Tensor, training: bool | None = None, mask: tf.Tensor | None = None) -> tf.Tensor:
         return self.project(self.states(ids, training, mask))

@@ -150,6 +150,7 @@ class LanguageModel(Task):
             embeddings="separate" if model.embeddings == "separate" else "shared",
             positions=model.positions,
             scale_embeddings=model.scale_embeddings,
+            unused_ids=self.tokenizer.unused_ids,
             activation=model.activation,
             attention_rate=model.attention_dropout_rate,
             feed_forward_rate=model.feed_forward_dropout_rate,
@@ -173,16 +174,19 @@ class LanguageModel(Task):
         return self.summed_losses(network, [batch], training)
 
     def summed_losses(self, network: keras.Model, micro_batches: Sequence[Batch], training: bool) -> Parts:
-        table = network.output_table()
+        table, bias = network.output_table(), network.output_bias
+        bias = None if bias is None else tf.constant(bias)
         smoothing = self.config.training.label_smoothing if training else 0.0
 
         def loss(batch: Batch) -> tf.Tensor:
             mask = None if self.config.task.cross_documents else same_document(batch["ids"])
             states, labels = network.states(batch["ids"], training, mask), batch["labels"]
             real = tf.not_equal(labels, PAD_ID)
-            return linear_cross_entropy(
-                tf.boolean_mask(states, real), table, None, tf.boolean_mask(labels, real), smoothing
-            )
+            states, labels = tf.boolean_mask(states, real), tf.boolean_mask(labels, real)
+            total = linear_cross_entropy(states, table, bias, labels, smoothing)
+            if bias is not None and smoothing:  # which asks for no probability of ids that stand for nothing
+                total += smoothing * tf.cast(tf.size(labels), tf.float32) * tf.reduce_mean(bias)
+            return total
 
         return {"token": tf.add_n([loss(batch) for batch in micro_batches])}
 

@@ -29,6 +29,7 @@ class ExactTokenizer(abc.ABC):
     kind: str  # the name in `TextConfig.tokenizer`
     suffix: str  # of the asset's file name
     vocabulary_size: int  # number of ids, special ids included
+    unused_ids: tuple[int, ...] = ()  # that stand for nothing, not even for what is special
 
     def __init__(self, asset: bytes) -> None:
         self.asset = asset
