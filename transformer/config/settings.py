@@ -9,7 +9,7 @@ DEFAULT_DATASET = "phrasebook/pt_to_en"
 FILES = ("train", "valid", "test")  # fields of DataConfig
 POSITIONS = ("sinusoidal", "rotary", "learned")  # each is a class of `layers/positions.py`
 DECAYS = ("inverse_sqrt", "cosine", "linear")  # of the learning rate after its warm-up, see `training/schedules.py`
-TOKENIZERS = ("sentencepiece", "wordpiece", "bytepair", "characters", "bytes")
+TOKENIZERS = ("sentencepiece", "wordpiece", "bytepair", "characters", "bytes", "huggingface")
 PENALTIES = ("gnmt", "length")
 PRECISIONS = ("float32", "bfloat16", "float16")
 FINISHED = ("compete", "leave")
@@ -77,7 +77,8 @@ class ModelConfig:
 class TextConfig:
     """Subword vocabulary, learned from the training corpus."""
 
-    tokenizer: str = "sentencepiece"  # or 'wordpiece'; of a language model 'bytepair', 'characters' or 'bytes' too
+    tokenizer: str = "sentencepiece"  # or 'wordpiece'; of a language model 'bytepair', 'characters' or 'bytes' too;
+    # 'huggingface' is that of an imported model, which `training.init_from` names
     model_type: str = "unigram"  # SentencePiece's algorithm: 'unigram' or 'bpe'
     vocabulary_size: int = 8000  # upper bound; a small corpus may hold fewer pieces. 'bytes' are always 260
     joint: bool = True  # one vocabulary for both languages, or one for each

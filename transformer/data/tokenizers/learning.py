@@ -155,6 +155,8 @@ def train_exact(texts: Iterable[str], config: TextConfig) -> ExactTokenizer:
         return Pieces(train_sentencepiece(lines, config, space_before=False).asset)
     if config.tokenizer == "bytepair":
         return train_bytepair(reservoir(lines, config.sample_size), config.vocabulary_size)
+    if config.tokenizer == "huggingface":
+        raise UserError("text.tokenizer 'huggingface' is that of an imported model; give --init-from with its run")
     raise UserError(
         f"text.tokenizer '{config.tokenizer}' does not give back a text as it was, which a language model needs; take "
         "'sentencepiece', 'bytepair', 'characters' or 'bytes'"

@@ -9,6 +9,7 @@ from typing import Any, Self, TypeVar
 
 from transformer.data.tokenizers import exact
 from transformer.data.tokenizers.base import Tokenizer
+from transformer.data.tokenizers.imported import Imported
 from transformer.data.tokenizers.sentencepiece import SentencePieceTokenizer
 from transformer.data.tokenizers.wordpiece import WordPieceTokenizer
 from transformer.system.errors import UserError
@@ -18,6 +19,7 @@ DESCRIPTION = "tokenizer.json"
 T = TypeVar("T")
 Kind = type[SentencePieceTokenizer | WordPieceTokenizer]
 KINDS: dict[str, Kind] = {kind.kind: kind for kind in (SentencePieceTokenizer, WordPieceTokenizer)}
+TEXT_KINDS: dict[str, type[exact.ExactTokenizer]] = {**exact.KINDS, Imported.kind: Imported}
 MOST_ASSET = 2**24  # bytes of a vocabulary: a million pieces and more
 _RESTORE = "restore it or train the run again"
 
@@ -96,8 +98,8 @@ class TextVocabulary:
         folder = Path(folder)
         description = _read_json(folder / DESCRIPTION)
         match description:
-            case {"kind": str(kind), "sha256": str(digest)} if kind in exact.KINDS:
-                known = exact.KINDS[kind]
+            case {"kind": str(kind), "sha256": str(digest)} if kind in TEXT_KINDS:
+                known = TEXT_KINDS[kind]
                 return cls(_read_tokenizer(known, folder / ("text" + known.suffix), digest))
         raise UserError(f"tokenizer file {folder / DESCRIPTION} describes no tokenizer of a language model; {_RESTORE}")
 
