@@ -15,6 +15,7 @@ COMMANDS = {  # modules of transformer.commands, and what they do
     "generate": "continue texts with a trained language model",
     "evaluate": "score translations against references: BLEU and chrF",
     "export": "write a run for other programs: SavedModel or CTranslate2",
+    "convert": "make a run of a GPT-2, a Llama or a GGUF file, or write a folder for transformers",
     "serve": "answer requests over HTTP",
     "selfcheck": "compare ways to compute the same thing with a run",
     "plot": "draw training curves or an attention map",

@@ -30,11 +30,11 @@ class DamagedError(UserError):
 
 def save_arrays(
     path: Path,
-    variables: Mapping[str, keras.Variable],
+    variables: Mapping[str, keras.Variable | np.ndarray],
     metadata: Mapping[str, object] | None = None,
     keep: Path | None = None,
 ) -> None:
-    """Save variables by name, and a little JSON metadata with them, as one safetensors file (it holds no code).
+    """Save variables or arrays by name, and a little JSON metadata with them, as one safetensors file: no code.
 
     A digest of each array goes with it: safetensors notices a missing end, but not a page that never reached the disk.
 
@@ -47,7 +47,7 @@ def save_arrays(
     Raises:
         UserError: the file cannot be written.
     """
-    arrays = {name: np.asarray(v.numpy(), order="C") for name, v in variables.items()}
+    arrays = {name: np.asarray(v, order="C") for name, v in variables.items()}
     digests = {name: _digest(array) for name, array in arrays.items()}
     # One entry: safetensors writes several in no fixed order, and equal states should be equal files.
     header = {"saved": json.dumps({"metadata": metadata or {}, "digests": digests})}

@@ -133,6 +133,13 @@ class RunDirectory:
             self.lock()
             if (self.path / "config.json").exists():
                 raise UserError(f"another process has just begun {self.path}; choose another --run")
+        except OSError as error:
+            raise UserError(f"cannot write run directory {self.path}: {error.strerror}; choose another --run") from None
+        self.write(config, vocabularies, corpus)
+
+    def write(self, config: Config, vocabularies: Savable, corpus: Mapping[str, str]) -> None:
+        """Write what stays the same into the directory, which exists and nobody else writes; errors as of `create`."""
+        try:
             vocabularies.save(self.vocabularies)
         except OSError as error:
             raise UserError(f"cannot write run directory {self.path}: {error.strerror}; choose another --run") from None

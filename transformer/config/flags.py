@@ -32,7 +32,12 @@ def resolve(args: Namespace) -> tuple[Config, Path]:
     embedded = "train" not in corpus and str(corpus.get("dataset", DEFAULT_DATASET)).startswith("phrasebook/")
     if args.init_from and not (args.config or args.preset):  # the sizes must fit the weights
         stored = stored_config(args.init_from).to_dict()
-        config = Config().override({"model": stored["model"], "text": stored["text"]})
+        usual, most = Config().data, int(str(stored["model"]["max_positions"]))
+        fitting = {"max_tokens": min(usual.max_tokens, max(1, most - most % usual.length_step))}
+        config = Config().override({"model": stored["model"], "text": stored["text"], "data": fitting})
+        if args.task in (None, stored["task"]["name"]):  # but not what flags say of a corpus
+            task = {name: value for name, value in stored["task"].items() if name not in TASK_FLAGS}
+            config = config.override({"task": task})
     elif args.config or (embedded and not args.preset):
         config = read_config(args.config or DEFAULT_CONFIG, args.data)
     else:

@@ -45,6 +45,12 @@ def check_target(target: Path, overwrite: bool) -> None:
         raise UserError(f"{target} is an export already; replace it with --overwrite or name another directory")
 
 
+def check_new(target: Path) -> None:
+    """Raise a UserError where there is already something at a path."""
+    if target.is_symlink() or target.exists() and not (target.is_dir() and not any(target.iterdir())):
+        raise UserError(f"{target} is there already; name a new directory")
+
+
 @contextlib.contextmanager
 def draft_export(target: Path, overwrite: bool) -> Iterator[Path]:
     """Yield a directory to write an export into; it gets its name when all is written.
