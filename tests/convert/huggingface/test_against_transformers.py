@@ -104,9 +104,6 @@ def test_logits_and_texts_are_those_of_transformers(kind, changes, tmp_path, rec
     assert back < 1e-5
     record_property("logits", float(difference))
     record_property("exported", float(back))
-    print(
-        f"{kind} {changes}: {difference:.1e} imported, {back:.1e} exported, largest logit {np.abs(expected).max():.1f}"
-    )
     read = transformers.AutoTokenizer.from_pretrained(tmp_path / "back")
     for text, ids in zip(TEXTS, task.tokenizer.encode(TEXTS), strict=True):
         assert read(text)["input_ids"] == theirs[ids].tolist()

@@ -6,6 +6,7 @@ import shutil
 import numpy as np
 import pytest
 import tensorflow as tf
+import tokenizers
 from hand_written_folder import (
     END,
     GPT2,
@@ -20,12 +21,17 @@ from hand_written_folder import (
 )
 from safetensors.numpy import load_file, save_file
 
+from transformer.checkpoints.arrays import model_variables, save_arrays
 from transformer.checkpoints.loading import load
 from transformer.checkpoints.run_directory import RunDirectory
 from transformer.commands import convert
+from transformer.config.run import Config
 from transformer.convert.huggingface.runs import export_run, import_folder
+from transformer.data.tokenizers.learning import train_exact
+from transformer.data.tokenizers.vocabularies import TextVocabulary
 from transformer.ids import END_ID, START_ID
 from transformer.system.errors import UserError
+from transformer.tasks.language_model import LanguageModel
 
 IDS = np.array([5, 40, 256, 257, 3, 99, 261, 4, 0, 1])
 
@@ -358,3 +364,61 @@ def test_byte_pairs_in_two_files(tmp_path):
         (folder / "merges.txt").write_text(merges)
         with pytest.raises(UserError, match="vocab.json and merges.txt of .* are damaged"):
             import_folder(folder, tmp_path / "run")
+
+
+def trained_here(folder, tokenizer="bytepair", **model):
+    """Write a run of a language model as if it had been trained here; returns the run and its task."""
+    sizes = {"num_layers": 1, "d_model": 16, "num_heads": 2, "dff": 20, "max_positions": 24}
+    model = {
+        **sizes,
+        "norm_first": True,
+        "positions": "learned",
+        "scale_embeddings": False,
+        "activation": "gelu",
+        **model,
+    }
+    sections = {"task": {"name": "language-model"}, "model": model, "data": {"max_tokens": 24}}
+    config = Config().override({**sections, "text": {"tokenizer": tokenizer, "vocabulary_size": 300}})
+    vocabulary = TextVocabulary(train_exact(TEXTS * 3, config.text))
+    task = LanguageModel(config, vocabulary, {"name": "texts", "fingerprint": "0"})
+    folder.mkdir()
+    run = RunDirectory(folder)
+    run.write(config, vocabulary, task.corpus)
+    save_arrays(run.weights(), model_variables(task.network("float32")))
+    return run, task
+
+
+def test_a_model_trained_here_is_written(tmp_path):
+    """Its ids stay, its start token is put before texts there too, and what is read again computes the same."""
+    run, task = trained_here(tmp_path / "run")
+    export_run(run, "best", tmp_path / "model")
+    config = json.loads((tmp_path / "model" / "config.json").read_text())
+    assert (config["bos_token_id"], config["eos_token_id"], config["pad_token_id"]) == (START_ID, END_ID, 0)
+    written = tokenizers.Tokenizer.from_file(str(tmp_path / "model" / "tokenizer.json"))
+    assert written.encode("the cat").ids == task.prompt("the cat").tolist()
+    tensors = load_file(tmp_path / "model" / "model.safetensors")
+    ids = task.prompt("the cat")
+    _, network = load(run)
+    expected = LOGITS["gpt2"](config, tensors, ids)
+    np.testing.assert_allclose(network(ids[np.newaxis])[0], expected, rtol=1e-4, atol=1e-4)
+    again = import_folder(tmp_path / "model", tmp_path / "again")
+    assert again.config.task.start_token
+    found = load(RunDirectory(tmp_path / "again"))[1](again.prompt("the cat")[np.newaxis])[0].numpy()
+    theirs = again.tokenizer.theirs
+    np.testing.assert_allclose(found[:, theirs >= 0], expected[:, theirs[theirs >= 0]], rtol=1e-4, atol=1e-4)
+
+
+def test_what_no_layout_has_is_refused_by_name(tmp_path):
+    for number, (kind, change, told) in enumerate(
+        (
+            ("bytepair", {"norm_first": False}, "model.norm_first is False, and there it is True"),
+            ("bytepair", {"positions": "sinusoidal"}, "model.positions is 'sinusoidal', and there it is 'learned'"),
+            ("bytepair", {"norm": "rms", "positions": "rotary"}, "model.gated is False, and there it is True"),
+            ("bytepair", {"activation": "elu"}, "it has no activation 'elu'"),
+            ("characters", {}, "a tokenizer of the kind 'characters' has no place in such a folder"),
+        )
+    ):
+        run, _ = trained_here(tmp_path / str(number), kind, **change)
+        with pytest.raises(UserError, match=told):
+            export_run(run, "best", tmp_path / "model")
+    assert not (tmp_path / "model").exists()
