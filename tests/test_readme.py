@@ -7,9 +7,10 @@ import shlex
 import pytest
 from conftest import ROOT
 
-from transformer.commands import evaluate, export, plot, selfcheck, serve, train, translate
+from transformer.commands import evaluate, evaluate_texts, export, plot, selfcheck, serve, train, translate
 from transformer.config import presets
 from transformer.config.run import Config
+from transformer.config.tasks import SETTINGS
 
 PATHS = {path.name: path for folder in (ROOT, ROOT / "docs") for path in sorted(folder.glob("*.md"))}
 PAGES = {name: path.read_text(encoding="utf-8") for name, path in PATHS.items()}
@@ -53,7 +54,9 @@ def test_commands_parse(script):
     found = [arguments for page in PAGES for arguments in calls(page, script)]
     assert any(found)
     for arguments in filter(None, found):  # the text names commands without what they need
-        PARSERS[script].parse_args(arguments)  # leaves the process where a flag is unknown
+        texts = script == "transformer evaluate" and "--task" in arguments
+        parser = evaluate_texts.parser() if texts else PARSERS[script]
+        parser.parse_args(arguments)  # leaves the process where a flag is unknown
 
 
 @pytest.mark.parametrize("page", ["own_corpus.md", "adapting.md"])
@@ -97,7 +100,9 @@ def test_named_settings_exist(page):
     config = Config()
     sections = "|".join(config.to_dict())
     for section, key in re.findall(rf"(?:`|--set )({sections})\.(\w+)(?=[`= ])", PAGES[page]):
-        assert hasattr(getattr(config, section), key), f"{section}.{key}"
+        if key != "safetensors":  # `model.safetensors` is a file
+            kinds = SETTINGS.values() if section == "task" else [type(getattr(config, section))]
+            assert any(hasattr(kind(), key) for kind in kinds), f"{section}.{key}"
 
 
 @pytest.mark.parametrize("page", ["README.md", "own_corpus.md", "adapting.md"])
