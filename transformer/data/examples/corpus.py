@@ -1,7 +1,6 @@
 """Parallel corpora: one interface, and a user's own files behind it."""
 
 import abc
-import contextlib
 import hashlib
 import itertools
 from collections.abc import Iterable, Iterator
@@ -9,7 +8,6 @@ from pathlib import Path
 
 from transformer.data.examples import corpus_warnings, text_files
 from transformer.data.examples.held_out import Pair, hold_out, pair_hash
-from transformer.system.errors import EnvironmentFailure, UserError
 
 
 class Corpus(abc.ABC):
@@ -101,15 +99,7 @@ class FileCorpus(Corpus):
         self._files = files
         self._digests: list[str] = []
         self._stamps: dict[Path, text_files.Stamp] = {}  # when the files were read through
-        for path in itertools.chain(*files.values()):
-            if path.is_dir():
-                raise UserError(f"{path} is a directory, not a text file; name a file inside it")
-            if not path.exists():
-                raise UserError(f"there is no file {path}; check the path")
-            if not path.is_file():
-                raise UserError(
-                    f"{path} is a pipe or a device, and text is read more than once; save it to a file first"
-                )
+        text_files.check_paths(itertools.chain(*files.values()))
 
     def check(self) -> None:
         """Read every file through once: encoding, columns, equal line counts, any text at all."""
@@ -129,14 +119,7 @@ class FileCorpus(Corpus):
         return digests
 
     def _check_unchanged(self) -> None:
-        """Refuse files that hold other text than at `check`: a part of the run would be on one, a part on the other."""
-        changed = [str(path) for path, stamp in self._stamps.items() if text_files.stamp(path) != stamp]
-        with contextlib.suppress(UserError):
-            if not changed or self._inspect() == self._digests:
-                return
-        raise EnvironmentFailure(
-            f"{' and '.join(changed)} changed while in use; put back what was there, or begin another --run"
-        )
+        text_files.check_unchanged(self._stamps, lambda: self._inspect() == self._digests)
 
     def warnings(self) -> Iterator[str]:
         languages = self.source_language, self.target_language

@@ -64,6 +64,16 @@ def _unusable_folder(name: str, error: Exception) -> UserError:
     )
 
 
+def check_format(builder: DatasetBuilder, name: str) -> None:
+    """Refuse, with a UserError, a dataset that is prepared in another file format than TFRecord."""
+    file_format = builder.info.file_format.value
+    if file_format != "tfrecord":
+        raise UserError(
+            f"dataset {name} is prepared as {file_format} in {builder.data_dir}, not as TFRecord; "
+            "move that folder away and it is prepared again"
+        )
+
+
 def directions(builder: DatasetBuilder, name: str, source: str, target: str) -> tuple[str, str]:
     """Return the source and target language: those that the user gave, else the dataset's own direction."""
     languages = list(builder.info.supervised_keys or builder.info.features.languages)

@@ -6,9 +6,9 @@ A text comes in parts of bounded size, so that no document has to fit into memor
 from __future__ import annotations
 
 import abc
-import contextlib
 import functools
 import hashlib
+import itertools
 import typing
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -20,7 +20,7 @@ from transformer.config.run import Config
 from transformer.config.tasks import LanguageModelSettings
 from transformer.data.cleaning import SPACES
 from transformer.data.examples import text_files
-from transformer.data.examples.downloads import prepare
+from transformer.data.examples.downloads import check_format, prepare
 from transformer.system.errors import EnvironmentFailure, UserError
 from transformer.system.files import parse_json
 
@@ -154,15 +154,7 @@ class FileTexts(TextCorpus):
         self._files = files
         self._digest = ""
         self._stamps: dict[Path, text_files.Stamp] = {}  # when the files were read through
-        for path in [path for paths in files.values() for path in paths]:
-            if path.is_dir():
-                raise UserError(f"{path} is a directory, not a text file; name a file inside it")
-            if not path.exists():
-                raise UserError(f"there is no file {path}; check the path")
-            if not path.is_file():
-                raise UserError(
-                    f"{path} is a pipe or a device, and text is read more than once; save it to a file first"
-                )
+        text_files.check_paths(itertools.chain(*files.values()))
 
     def check(self) -> None:
         """Read every file through once: whether it can be read, and holds any text."""
@@ -183,14 +175,7 @@ class FileTexts(TextCorpus):
         return digest.hexdigest()
 
     def _check_unchanged(self) -> None:
-        """Refuse files that hold other text than at `check`: a part of the run would be on one, a part on the other."""
-        changed = [str(path) for path, stamp in self._stamps.items() if text_files.stamp(path) != stamp]
-        with contextlib.suppress(UserError):
-            if not changed or self._inspect() == self._digest:
-                return
-        raise EnvironmentFailure(
-            f"{' and '.join(changed)} changed while in use; put back what was there, or begin another --run"
-        )
+        text_files.check_unchanged(self._stamps, lambda: self._inspect() == self._digest)
 
     def documents(self, tell: Callable[[str], object]) -> Iterator[list[Part]]:
         """Start a pass over the whole documents of the training files; `tell` is called with how each begins."""
@@ -301,12 +286,7 @@ class TfdsTexts(TextCorpus):
         super().__init__(name, splits, settings)
         if "train" not in splits:
             raise UserError(f"dataset {name} has no split 'train', only {', '.join(builder.info.splits)}")
-        file_format = builder.info.file_format.value
-        if file_format != "tfrecord":
-            raise UserError(
-                f"dataset {name} is prepared as {file_format} in {builder.data_dir}, not as TFRecord; "
-                "move that folder away and it is prepared again"
-            )
+        check_format(builder, name)
         self._builder = builder
 
     def _identity(self) -> Iterator[str]:

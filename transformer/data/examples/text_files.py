@@ -1,20 +1,21 @@
 """Text files as streams of lines: UTF-8, plain or compressed, lines that end at U+000A only."""
 
 import bz2
+import contextlib
 import gzip
 import hashlib
 import io
 import itertools
 import lzma
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import BinaryIO
 
 from backports import zstd
 
 from transformer.data.cleaning import SPACES
-from transformer.system.errors import UserError
+from transformer.system.errors import EnvironmentFailure, UserError
 
 Stamp = tuple[int, int] | None
 Stream = BinaryIO | io.BufferedIOBase | io.RawIOBase
@@ -47,6 +48,36 @@ def stamp(path: Path) -> Stamp:
     except OSError:
         return None
     return state.st_size, state.st_mtime_ns
+
+
+def check_paths(paths: Iterable[Path]) -> None:
+    """Refuse, with a UserError, paths that are missing or no files."""
+    for path in paths:
+        if path.is_dir():
+            raise UserError(f"{path} is a directory, not a text file; name a file inside it")
+        if not path.exists():
+            raise UserError(f"there is no file {path}; check the path")
+        if not path.is_file():
+            raise UserError(f"{path} is a pipe or a device, and text is read more than once; save it to a file first")
+
+
+def check_unchanged(stamps: Mapping[Path, Stamp], same: Callable[[], bool]) -> None:
+    """Refuse files that hold other text than when they were read through: one part of the run would be on each.
+
+    Args:
+        stamps: of the files, taken then.
+        same: reads them through again and returns whether they hold the same; called where a stamp differs.
+
+    Raises:
+        EnvironmentFailure: they do not, or cannot be read.
+    """
+    changed = [str(path) for path, before in stamps.items() if stamp(path) != before]
+    with contextlib.suppress(UserError):
+        if not changed or same():
+            return
+    raise EnvironmentFailure(
+        f"{' and '.join(changed)} changed while in use; put back what was there, or begin another --run"
+    )
 
 
 def lines(path: Path) -> Iterator[str]:

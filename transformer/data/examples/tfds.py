@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import tensorflow as tf
 
 from transformer.data.examples.corpus import Corpus
-from transformer.data.examples.downloads import ALTERNATIVES, directions
+from transformer.data.examples.downloads import ALTERNATIVES, check_format, directions
 from transformer.data.examples.held_out import Pair
 from transformer.system.errors import EnvironmentFailure, UserError
 
@@ -43,12 +43,7 @@ class TfdsCorpus(Corpus):
         super().__init__(name, *languages, builder.info.splits, validation_pairs)
         if "train" not in self.own_splits:
             raise UserError(f"dataset {name} has no split 'train', only {', '.join(self.own_splits)}; {ALTERNATIVES}")
-        file_format = builder.info.file_format.value
-        if file_format != "tfrecord":
-            raise UserError(
-                f"dataset {name} is prepared as {file_format} in {builder.data_dir}, not as TFRecord; "
-                "move that folder away and it is prepared again"
-            )
+        check_format(builder, name)
         self._builder = builder
 
     def check(self) -> None:
