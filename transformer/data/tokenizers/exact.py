@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from transformer.data.tokenizers.base import RESERVED_TOKENS
-from transformer.ids import END_ID, UNKNOWN_ID
+from transformer.data.tokenizers.base import MASK_TOKEN, RESERVED_TOKENS
+from transformer.ids import END_ID, MASK_ID, UNKNOWN_ID
 from transformer.system.errors import panics_as_errors
 from transformer.system.files import parse_json
 
@@ -30,6 +30,8 @@ class ExactTokenizer(abc.ABC):
     suffix: str  # of the asset's file name
     vocabulary_size: int  # number of ids, special ids included
     unused_ids: tuple[int, ...] = ()  # that stand for nothing, not even for what is special
+    masks = False  # whether MASK_ID is that of a mask
+    spaced = False  # whether the space before a word is part of its first token
 
     def __init__(self, asset: bytes) -> None:
         self.asset = asset
@@ -41,6 +43,10 @@ class ExactTokenizer(abc.ABC):
     @abc.abstractmethod
     def _decode(self, ids: list[int]) -> str:
         """Join ids that stand for text; bytes that are no UTF-8 become U+FFFD."""
+
+    def continuations(self) -> np.ndarray | None:
+        """Return which ids go on with a word that another began, (V,) bool; None where ids do not tell."""
+        return None
 
     def decode(self, ids: Sequence[int] | np.ndarray) -> str:
         """Join ids (T,) to a text."""
@@ -116,6 +122,7 @@ class Pieces(ExactTokenizer):
     """
 
     kind, suffix = "sentencepiece", ".model"
+    spaced = True
 
     def __init__(self, asset: bytes) -> None:
         import sentencepiece
@@ -125,6 +132,11 @@ class Pieces(ExactTokenizer):
         super().__init__(asset)
         self.vocabulary_size = SentencePieceTokenizer(asset).vocabulary_size
         self._model = sentencepiece.SentencePieceProcessor(model_proto=asset)
+        self.masks = self._model.is_control(MASK_ID) and self._model.id_to_piece(MASK_ID) == MASK_TOKEN
+
+    def continuations(self) -> np.ndarray | None:
+        pieces = [self._model.id_to_piece(i) for i in range(self.vocabulary_size)]
+        return np.array([i > END_ID and not piece.startswith("▁") for i, piece in enumerate(pieces)])
 
     def encode(self, texts: Sequence[str]) -> list[np.ndarray]:
         return [np.array(ids, np.int32) for ids in self._model.encode(list(texts), out_type=int, num_threads=1)]
@@ -143,6 +155,7 @@ class BytePairs(ExactTokenizer):
     """
 
     kind, suffix = "bytepair", ".json"
+    spaced = True
 
     def __init__(self, asset: bytes) -> None:
         import tokenizers
@@ -162,6 +175,11 @@ class BytePairs(ExactTokenizer):
         if [vocabulary.get(token) for token in RESERVED_TOKENS] != list(range(FIRST_ID)):
             raise ValueError(f"asset must hold {RESERVED_TOKENS} as its first tokens")
         self.vocabulary_size = len(vocabulary)
+        self.masks = vocabulary.get(MASK_TOKEN) == MASK_ID
+
+    def continuations(self) -> np.ndarray | None:
+        tokens = [str(self._model.id_to_token(i)) for i in range(self.vocabulary_size)]
+        return np.array([i > END_ID and not token.startswith("Ġ") for i, token in enumerate(tokens)])
 
     def encode(self, texts: Sequence[str]) -> list[np.ndarray]:
         with panics_as_errors():
