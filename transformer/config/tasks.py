@@ -35,9 +35,44 @@ class LanguageModelSettings:
         require_choice("language", self.language, ("pt", "en", "zh"))
 
 
+SENTENCES = ("line", "paragraph")  # what a sentence of a document is; a paragraph ends at a blank line
+
+
+@dataclass(frozen=True)
+class MaskedLMSettings:
+    """From a text with masked tokens to these tokens, and from two sentences to whether one follows the other."""
+
+    name: str = "masked-lm"
+    documents: str = "line"  # one is a 'file', ends at a 'blank_line', or is a 'line'; of JSON lines, always a line
+    sentences: str = "line"  # of a document: its lines or, of a 'file', each 'paragraph'
+    document_sentences: int = 0  # a document ends after so many sentences at the latest; 0: it may have any number
+    validation_share: float = 0.1  # of the characters, the last ones, where the source has no validation split
+    language: str = "en"  # of the phrasebook's sentences
+    lower_case: bool = False  # a vocabulary that is learned leaves out case and accents; WordPiece alone can
+    mask_rate: float = 0.15  # of the tokens (Devlin et al. 2019, section 3.1, Task 1)
+    whole_words: bool = False  # all pieces of a word are masked, or none
+    next_sentence: bool = True  # learned too, where there are documents with several sentences
+    segments: int = 2  # kinds of segment; the first and second sentence of a pair are 0 and 1
+    pooler: bool = False  # kept where no next sentence trains it, as imported models have it
+
+    def __post_init__(self) -> None:
+        require_choice("documents", self.documents, DOCUMENTS)
+        require_choice("sentences", self.sentences, SENTENCES)
+        lines = self.sentences == "line" or self.documents == "file"
+        require(lines, "sentences", "'line' unless documents = 'file': blank lines end the others", self.sentences)
+        require(self.document_sentences >= 0, "document_sentences", "at least 0", self.document_sentences)
+        require(self.document_sentences != 1, "document_sentences", "0 or at least 2", self.document_sentences)
+        require(0 < self.validation_share < 1, "validation_share", "above 0 and below 1", self.validation_share)
+        require_choice("language", self.language, ("pt", "en", "zh"))
+        require(0 < self.mask_rate < 1, "mask_rate", "above 0 and below 1", self.mask_rate)
+        require(1 <= self.segments <= 64, "segments", "from 1 to 64", self.segments)
+        require(self.segments > 1 or not self.next_sentence, "segments", "at least 2 with next_sentence", self.segments)
+
+
 SETTINGS: dict[str, type] = {  # by the task's name
     "translation": TranslationSettings,
     "language-model": LanguageModelSettings,
+    "masked-lm": MaskedLMSettings,
 }
 
 

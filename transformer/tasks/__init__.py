@@ -20,6 +20,7 @@ if typing.TYPE_CHECKING:
 BUILT_IN = {
     "translation": "transformer.tasks.translation:Translation",
     "language-model": "transformer.tasks.language_model:LanguageModel",
+    "masked-lm": "transformer.tasks.masked_lm:MaskedLM",
 }
 COMMANDS = {"translation": "translate", "language-model": "generate"}  # which work with a run of a task
 _LOADED: dict[str, type[Task]] = {}

@@ -86,7 +86,7 @@ class Task(abc.ABC):
     columns: ClassVar[tuple[str, ...]]  # lists of integers in a stored record
     features: ClassVar[dict[str, tf.TensorSpec]]  # of a batch; open axes behind the first are padded with 0
     rows_stand_alone: ClassVar[bool] = True  # a row's loss depends on it alone, so that a batch may be cut
-    figures: ClassVar[dict[str, str]] = {}  # what `score` returns, and the format in which the log tells it
+    figures: Mapping[str, str] = {}  # what `score` returns, and the format in which the log tells it
     loss_figures: ClassVar[dict[str, str]] = {}  # what `from_losses` returns, likewise; these decide nothing
     examples_together: ClassVar[int] = EXAMPLES_PER_CALL  # that `encode` is given in one call
     chance: ClassVar[float] = 0.0  # below this the first figure tells less than the loss, and counts as 0
