@@ -21,8 +21,8 @@ def parser() -> Parser:
     """Return the command line."""
     p = Parser(
         prog=called("convert"),
-        description="Make a run of a GPT-2 or a Llama: of the folder that transformers writes, or of a GGUF file; or "
-        "write such a folder from a run. Nothing in it is executed, and pickles are refused.",
+        description="Make a run of a BERT, a GPT-2 or a Llama: of the folder that transformers writes, or of a GGUF "
+        "file; or write such a folder from a run. Nothing in it is executed, and pickles are refused.",
     )
     p.add_argument("format", metavar="FORMAT", choices=("huggingface", "gguf"), help="huggingface or gguf")
     p.add_argument("source", metavar="FROM", type=Path, help="folder or file of the model; with --export, a run")
@@ -56,14 +56,14 @@ def convert(args: argparse.Namespace) -> None:
 
     say(f"converting {args.source} to {args.target}")
     if args.export:
-        layout = runs.export_run(RunDirectory(args.source), args.weights or "best", args.target)
-        print(one_line(f"{args.target}: {layout.architectures[0]}"))
+        architecture = runs.export_run(RunDirectory(args.source), args.weights or "best", args.target)
+        print(one_line(f"{args.target}: {architecture}"))
         return
     task = (gguf.import_file if args.format == "gguf" else runs.import_folder)(args.source, args.target)
     model = task.config.model
     print(
         one_line(
             f"{args.target}: {model.num_layers} layers, {model.d_model} wide, {task.tokenizer.vocabulary_size:,} "
-            f"tokens, context {task.window:,}"
+            f"tokens, context {task.config.data.max_tokens:,}"
         )
     )

@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -67,16 +67,22 @@ class WordPieces(ExactTokenizer):
 
 
 def wordpiece_json(
-    vocabulary: Sequence[str], unknown: str, lower_case: bool, strip_accents: bool | None, chinese: bool = True
+    vocabulary: Mapping[str, int],
+    unknown: str,
+    lower_case: bool,
+    strip_accents: bool | None,
+    chinese: bool = True,
+    special: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Return the JSON of BERT's tokenizer.
 
     Args:
-        vocabulary: tokens in the order of their ids.
+        vocabulary: ids of the tokens.
         unknown: which of them stands for a word that has no pieces.
         lower_case: whether text is lower-cased.
         strip_accents: whether it loses its accents; None: as `lower_case`.
         chinese: whether each Chinese character is a word.
+        special: tokens that no text is split into, unless it spells them.
 
     Raises:
         ValueError: the library refuses them.
@@ -86,12 +92,13 @@ def wordpiece_json(
 
     try:
         with panics_as_errors():
-            pieces = models.WordPiece({token: i for i, token in enumerate(vocabulary)}, unk_token=unknown)
+            pieces = models.WordPiece(dict(vocabulary), unk_token=unknown)
             made = tokenizers.Tokenizer(pieces)
             made.normalizer = normalizers.BertNormalizer(
                 clean_text=True, handle_chinese_chars=chinese, strip_accents=strip_accents, lowercase=lower_case
             )
             made.pre_tokenizer, made.decoder = pre_tokenizers.BertPreTokenizer(), decoders.WordPiece(PREFIX)
+            made.add_special_tokens(list(special))
             found = json.loads(made.to_str())
     except Exception as error:  # whatever the library raises of a forged file
         raise ValueError(str(error)) from None
@@ -114,7 +121,8 @@ def train_wordpieces(texts: Iterable[str], vocabulary_size: int, lower_case: boo
     import tokenizers
     from tokenizers import trainers
 
-    learned = tokenizers.Tokenizer.from_str(json.dumps(wordpiece_json(SPECIAL, SPECIAL[UNKNOWN_ID], lower_case, None)))
+    unknown, ids = SPECIAL[UNKNOWN_ID], {token: i for i, token in enumerate(SPECIAL)}
+    learned = tokenizers.Tokenizer.from_str(json.dumps(wordpiece_json(ids, unknown, lower_case, None)))
     words: Counter = Counter()
     for text in texts:
         words.update(word for word, _ in learned.pre_tokenizer.pre_tokenize_str(learned.normalizer.normalize_str(text)))
@@ -135,7 +143,6 @@ def train_wordpieces(texts: Iterable[str], vocabulary_size: int, lower_case: boo
         show_progress=False,
     )
     learned.train_from_iterator((word for word in kept for _ in range(words[word])), trainer)
-    vocabulary = learned.get_vocab(with_added_tokens=True)
-    tokens = sorted(vocabulary, key=vocabulary.__getitem__)
+    vocabulary = sorted(learned.get_vocab(with_added_tokens=True).items(), key=lambda item: item[1])
     # Made anew: the trainer leaves its special tokens as words that a text can spell.
-    return WordPieces(json.dumps(wordpiece_json(tokens, SPECIAL[UNKNOWN_ID], lower_case, None)).encode())
+    return WordPieces(json.dumps(wordpiece_json(dict(vocabulary), unknown, lower_case, None)).encode())
