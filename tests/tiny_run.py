@@ -72,6 +72,16 @@ def language_model(folder, **changes):
     )
 
 
+def masked_model(folder, **changes):
+    """Return the config of a masked language model of the corpus's English sentences, five of them a document."""
+    lines = [english for _, english in pairs(120)]
+    texts = ["\n".join(lines[i : i + 5]) for i in range(0, len(lines), 5)]
+    (folder / "documents.txt").write_text("\n\n".join(texts) + "\n", encoding="utf-8")
+    data = {"train": [str(folder / "documents.txt")], "max_tokens": 16}
+    task = {"name": "masked-lm", "documents": "blank_line"}
+    return tiny_config(folder, text={"tokenizer": "wordpiece"}).override({"task": task, "data": data}).override(changes)
+
+
 def spread_parts(text=None, **model):
     """Return an untrained model whose logits are spread enough to tell hypotheses apart, and its tokenizers.
 

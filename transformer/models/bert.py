@@ -185,7 +185,7 @@ class MaskedLMHead(PositionalCallMixin, keras.layers.Layer):
     def build(self, states_shape: Shape | None = None, table_shape: Shape | None = None) -> None:
         for part in (self.dense, self.norm):
             part.build((None, self.options.d_model))
-        self.bias = self.add_weight(shape=(self.vocab_size,), initializer="zeros", dtype="float32", name="bias")
+        self.bias = self.add_weight(shape=(self.vocab_size,), initializer="zeros", autocast=False, name="bias")
         self.built = True
 
     def transform(self, states: tf.Tensor) -> tf.Tensor:
