@@ -108,8 +108,8 @@ def main(argv: list[str] | None = None) -> int:
             corpus = RunDirectory(args.runs[0]).corpus()
             about = {
                 "run": [Path(run).resolve().name for run in args.runs],
-                "source_language": corpus["source_language"],
-                "target_language": corpus["target_language"],
+                "source_language": corpus.get("source_language", ""),
+                "target_language": corpus.get("target_language", ""),
             }
             batcher = Batcher(service.answer, limits.max_waiting, limits.max_together, limits.timeout)
             app = make_app(batcher, service.default.beam_size, about, limits, hosts)
