@@ -3,12 +3,14 @@
 Axes: B sentences, W hypotheses per sentence, T output tokens, N candidates, V vocabulary.
 """
 
+from typing import TypeAlias
+
 import tensorflow as tf
 
 from transformer.ids import PAD_ID
 from transformer.search.strategy import IMPOSSIBLE, Choice, Step, Strategy, is_given
 
-Number = float | tf.Tensor
+Number: TypeAlias = float | tf.Tensor
 
 
 class Sample(Strategy):
