@@ -20,6 +20,7 @@ from transformer.convert.huggingface.tables import Layout, Named
 from transformer.convert.huggingface.vocabulary import Vocabulary, original, renumbered
 from transformer.data.tokenizers.vocabularies import TextVocabulary
 from transformer.system.errors import UserError, shortened
+from transformer.system.messages import say
 from transformer.tasks.language_model import LanguageModel
 
 LAYOUTS = {layout.name: layout for layout in (gpt2.LAYOUT, llama.LAYOUT)}
@@ -84,6 +85,8 @@ def import_model(
         directory = RunDirectory(draft)
         save_arrays(directory.weights(), arrays)
         directory.write(config, task.vocabularies, task.corpus)
+    for told in given.warnings:
+        say(f"warning: {given.place}: {told}")
     return task
 
 
