@@ -5,7 +5,14 @@ from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
 
-from transformer.config.presets import DEFAULT_CONFIG, preset, read_config
+from transformer.config.presets import (
+    DEFAULT_CONFIG,
+    DEFAULT_CONFIGS,
+    FINE_TUNED,
+    FINE_TUNING,
+    preset,
+    read_config,
+)
 from transformer.config.run import Config
 from transformer.config.settings import DEFAULT_DATASET, FILES
 from transformer.config.stored_run import stored_config
@@ -14,6 +21,7 @@ from transformer.system.errors import UserError, shortened
 CORPUS = ("dataset", "train")  # keys of [data] of which one names the whole corpus
 TASK_FLAGS = ("source_language", "target_language")
 TRAINING_FLAGS = ("seed", "max_steps", "max_minutes", "precision", "init_from")
+LONG_TEXTS = {"question-answering": 384}  # tokens that are read together, unless the weights read fewer
 PAIRED = (("source", "target"), ("valid_source", "valid_target"))  # flags that go together
 
 
@@ -30,16 +38,12 @@ def resolve(args: Namespace) -> tuple[Config, Path]:
             raise UserError(f"--set {section}.{both[0]} and a flag of its own give one setting twice; leave one out")
     corpus = {key: value for key, value in (settings.get("data", {}) | flags["data"]).items() if key in CORPUS}
     embedded = "train" not in corpus and str(corpus.get("dataset", DEFAULT_DATASET)).startswith("phrasebook/")
-    if args.init_from and not (args.config or args.preset):  # the sizes must fit the weights
-        stored = stored_config(args.init_from).to_dict()
-        usual, most = Config().data, int(str(stored["model"]["max_positions"]))
-        fitting = {"max_tokens": min(usual.max_tokens, max(1, most - most % usual.length_step))}
-        config = Config().override({"model": stored["model"], "text": stored["text"], "data": fitting})
-        if args.task in (None, stored["task"]["name"]):  # but not what flags say of a corpus
-            task = {name: value for name, value in stored["task"].items() if name not in TASK_FLAGS}
-            config = config.override({"task": task})
-    elif args.config or (embedded and not args.preset):
-        config = read_config(args.config or DEFAULT_CONFIG, args.data)
+    if args.init_from and not args.preset:  # the sizes must fit the weights
+        config = _config_like(args)
+        if args.config:
+            config = read_config(args.config, args.data, config)
+    elif args.config or ((embedded or args.task in FINE_TUNED) and not args.preset):
+        config = read_config(args.config or DEFAULT_CONFIGS.get(args.task, DEFAULT_CONFIG), args.data)
     else:
         config = preset(args.preset) if args.preset else Config()
     if corpus:  # the flags name another corpus than the config, wholly
@@ -50,6 +54,21 @@ def resolve(args: Namespace) -> tuple[Config, Path]:
     corpus_name = config.data.dataset.replace("/", "_") or Path((*config.data.train, "run")[0]).name.split(".")[0]
     name = Path(args.config).stem if args.config else corpus_name
     return config, Path(args.run or Path("runs") / name)
+
+
+def _config_like(args: Namespace) -> Config:
+    """Return a config with the sizes of the run that `--init-from` names, and what fine-tuning or its task need."""
+    stored = stored_config(args.init_from).to_dict()
+    usual, most = Config().data, int(str(stored["model"]["max_positions"]))
+    wanted = LONG_TEXTS.get(args.task, usual.max_tokens)
+    fitting = {"max_tokens": min(wanted, max(1, most - most % usual.length_step))}
+    config = Config().override({"model": stored["model"], "text": stored["text"], "data": fitting})
+    if args.task in FINE_TUNED and not args.config:
+        config = read_config(FINE_TUNING, base=config)
+    if args.task in (None, stored["task"]["name"]) and not args.config:  # but not what flags say of a corpus
+        task = {name: value for name, value in stored["task"].items() if name not in TASK_FLAGS}
+        config = config.override({"task": task})
+    return config
 
 
 def _corpus(args: Namespace) -> dict[str, object]:

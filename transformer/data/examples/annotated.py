@@ -146,6 +146,11 @@ class AnnotatedCorpus(abc.ABC):
             if (_hash(example) in own if own is not None else _hash(example) not in others)
         )
 
+    def learned_from(self) -> Iterator[Any]:
+        """Start a pass over the examples whose labels are learned: the training's, with those taken for validation."""
+        for split in ("train",) if "validation" in self.own_splits else ("train", "validation"):
+            yield from self.examples(split)
+
     @functools.cached_property
     def _held_out(self) -> dict[str, frozenset[int]]:
         """The hashes of the training examples that are in other splits, by the split."""
