@@ -247,6 +247,12 @@ class Classification(FineTuning):
             return []
         return metrics.by_class(self.gold(examples), self.found_classes(found), self.classes)
 
+    def confusion(self, examples: Sequence[Labelled], found: Sequence[Prediction]) -> tuple[list[str], np.ndarray]:
+        """Return the classes, and how often each (rows) was taken for each; nothing but of single labels."""
+        if self.kind != "single":
+            return [], np.zeros((0, 0))
+        return [*self.classes], metrics.confusion(self.gold(examples), self.found_classes(found), len(self.classes))
+
     def scores(self, examples: Sequence[Labelled], found: Sequence[Prediction]) -> dict[str, float]:
         """Return all scores of predictions."""
         if self.kind == "number":
@@ -263,6 +269,10 @@ class Classification(FineTuning):
             "macro_f1": macro,
             "calibration_error": metrics.calibration_error(gold_classes == classes, sure),
         }
+
+    @staticmethod
+    def inputs_of(examples: Sequence[Labelled]) -> list[Any]:
+        return [example.texts for example in examples]
 
     def predict(self, network: keras.Model, inputs: Sequence[str | tuple[str, ...]]) -> list[Prediction]:
         """Return what the network says of texts or pairs."""

@@ -22,6 +22,7 @@ from transformer.data.tokenizers.labels import Labels
 from transformer.data.tokenizers.learning import train_exact, train_masking
 from transformer.data.tokenizers.vocabularies import TextVocabulary
 from transformer.ids import END_ID, PAD_ID, START_ID
+from transformer.metrics.labels import ClassScore
 from transformer.models.bert import BertEncoder
 from transformer.system.errors import UserError
 from transformer.system.graphs import Graph
@@ -87,6 +88,23 @@ class FineTuning(Task):
     @abc.abstractmethod
     def learn_labels(cls, corpus: Any, config: Config) -> Labels:
         """Learn the labels from the training examples."""
+
+    @abc.abstractmethod
+    def scores(self, examples: Sequence[Any], found: Sequence[Any]) -> dict[str, float]:
+        """Return all scores of what `predict` found for examples."""
+
+    @abc.abstractmethod
+    def by_class(self, examples: Sequence[Any], found: Sequence[Any]) -> list[ClassScore]:
+        """Return the scores of each class; none where there are no classes."""
+
+    @abc.abstractmethod
+    def confusion(self, examples: Sequence[Any], found: Sequence[Any]) -> tuple[list[str], np.ndarray]:
+        """Return the names of classes, and how often each (rows) was taken for each (columns); none as above."""
+
+    @staticmethod
+    @abc.abstractmethod
+    def inputs_of(examples: Sequence[Any]) -> list[Any]:
+        """Return the inputs of `predict` of examples."""
 
     def encoder(self, dtype: str) -> BertEncoder:
         """Return an encoder of the configured sizes."""

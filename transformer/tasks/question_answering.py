@@ -28,6 +28,7 @@ from transformer.tasks.base import Parts
 from transformer.tasks.fine_tuning import INPUTS, FineTuning, Row, columns_of, framed
 
 IDS = tf.TensorSpec((None,), tf.int32)
+ANSWERED = ("no answer", "answer")
 
 
 class Window(NamedTuple):
@@ -183,12 +184,23 @@ class QuestionAnswering(FineTuning):
         calibration = metrics.calibration_error(np.array(exact) > 0, [answer.probability for answer in found])
         return {"exact_match": float(np.mean(exact)), "f1": float(np.mean(f1)), "calibration_error": calibration}
 
+    def confusion(self, examples: Sequence[Question], found: Sequence[FoundAnswer]) -> tuple[list[str], np.ndarray]:
+        """Return how often questions with and without an answer were taken for each; nothing where all have one."""
+        if not self.may_have_none:
+            return [], np.zeros((0, 0))
+        gold, predicted = np.array([bool(e.answers) for e in examples]), np.array([bool(a.text) for a in found])
+        return [*ANSWERED], metrics.confusion(gold.astype(int), predicted.astype(int), 2)
+
     def by_class(self, examples: Sequence[Question], found: Sequence[FoundAnswer]) -> list[metrics.ClassScore]:
         """Return how well it was found which questions have an answer; nothing where all have one."""
         if not self.may_have_none:
             return []
         gold, predicted = np.array([bool(e.answers) for e in examples]), np.array([bool(a.text) for a in found])
-        return metrics.by_class(gold.astype(int), predicted.astype(int), ["no answer", "answer"])
+        return metrics.by_class(gold.astype(int), predicted.astype(int), ANSWERED)
+
+    @staticmethod
+    def inputs_of(examples: Sequence[Question]) -> list[Any]:
+        return list(examples)
 
     def predict(self, network: keras.Model, inputs: Sequence[Any]) -> list[FoundAnswer]:
         """Return the answers to questions about texts."""

@@ -6,6 +6,7 @@ Axes: B rows of a batch, T tokens of a row, C tags.
 import collections
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import keras
 import numpy as np
@@ -18,7 +19,7 @@ from transformer.data.examples.annotated import AnnotatedCorpus, Tagged, open_ex
 from transformer.data.examples.iob2 import tagged, tfds_tags
 from transformer.data.examples.phrasebook_examples import PhrasebookExamples
 from transformer.data.records import Rows
-from transformer.data.tag_schemes import EDGE, entities, follows
+from transformer.data.tag_schemes import EDGE, entities, follows, parts
 from transformer.data.tokenizers.labelled import LabelledVocabulary
 from transformer.data.tokenizers.labels import Labels
 from transformer.data.words import words_of
@@ -212,6 +213,17 @@ class Tagging(FineTuning):
         one, other = (np.array([self.ids[tag] for tags in every for tag in tags]) for every in (gold, predicted))
         return metrics.by_class(one, other, self.tags)
 
+    def confusion(self, examples: Sequence[Tagged], found: Sequence[Tags]) -> tuple[list[str], np.ndarray]:
+        """Return the types of entities, or the tags, and how often a word of each (rows) was taken for each."""
+
+        def kind(tag: str) -> str:
+            return tag if self.scheme == "plain" else parts(tag)[1] or tag
+
+        names = sorted({kind(tag) for tag in self.tags})
+        every = ([example.tags for example in examples], [tags.tags for tags in found])
+        gold, predicted = (np.array([names.index(kind(tag)) for tags in some for tag in tags]) for some in every)
+        return names, metrics.confusion(gold, predicted, len(names))
+
     def scores(self, examples: Sequence[Tagged], found: Sequence[Tags]) -> dict[str, float]:
         """Return all scores of predictions, which are of the examples' own words."""
         for example in examples:
@@ -227,6 +239,10 @@ class Tagging(FineTuning):
             scores |= {"f1": every.f1, "precision": every.precision, "recall": every.recall}
         sure = [p for tags in found for p in tags.probabilities]
         return {**scores, "calibration_error": metrics.calibration_error(right, sure)}
+
+    @staticmethod
+    def inputs_of(examples: Sequence[Tagged]) -> list[Any]:
+        return list(examples)
 
     def predict(self, network: keras.Model, inputs: Sequence[str | Tagged]) -> list[Tags]:
         """Return the tags of texts."""
