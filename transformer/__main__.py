@@ -61,11 +61,7 @@ def script() -> NoReturn:
     """Be the command: the entry point of an installed package."""
     quiet_start()
     code = main()
-    if sys.argv[1:2] in (
-        ["translate"],
-        ["generate"],
-        ["predict"],
-    ):  # a sentence need not wait for TensorFlow to be taken down
+    if {*sys.argv[1:2]} & {"translate", "generate", "predict"}:  # a text need not wait for TensorFlow to be taken down
         from transformer.system.process import leave
 
         leave(code)

@@ -9,7 +9,6 @@ from transformer.checkpoints.run_directory import BEST, LAST, RunDirectory
 from transformer.commands.parser import Parser
 from transformer.config.presets import FINE_TUNED
 from transformer.config.run import Config
-from transformer.plots.style import need_matplotlib
 from transformer.system.errors import UserError
 from transformer.system.interrupts import starting
 from transformer.system.messages import called, say
@@ -48,6 +47,8 @@ def _evaluate(options: argparse.Namespace) -> None:
     if config.task.name != options.task:
         raise UserError(f"{options.run} is a run of the task {config.task.name}, not of {options.task}")
     if options.confusion:
+        from transformer.plots.style import need_matplotlib
+
         need_matplotlib()
     with starting():
         import_tensorflow()

@@ -78,15 +78,18 @@ def _corpus(args: Namespace) -> dict[str, object]:
             given, missing = (one, other) if getattr(args, one) else (other, one)
             flags = [f"--{name.replace('_', '-')}" for name in (given, missing)]
             raise UserError(f"{flags[0]} {getattr(args, given)} needs {flags[1]} beside it")
-    if bool(args.dataset) + bool(args.source) + bool(args.tsv) > 1:
-        raise UserError("give one source only: --dataset NAME, or --source F --target F, or --tsv F")
+    if bool(args.dataset) + bool(args.source) + bool(args.tsv) + bool(args.train) > 1:
+        raise UserError("give one source only: --dataset NAME, or --source F --target F, or --tsv F, or --train F")
+    if (args.valid or args.test) and not args.train:
+        raise UserError("--valid and --test go with --train; of translations give --valid-source and --valid-target")
     if args.valid_source and not (args.source or args.tsv):
         raise UserError(
             "--valid-source and --valid-target go with --source and --target or --tsv, not with --dataset or a config"
         )
-    train = [args.tsv] if args.tsv else [args.source, args.target]
-    valid = [args.valid_source, args.valid_target]
+    train = args.train or ([args.tsv] if args.tsv else [args.source, args.target])
+    valid = args.valid or [args.valid_source, args.valid_target]
     corpus = {"dataset": args.dataset, "train": list(filter(None, train)), "valid": list(filter(None, valid))}
+    corpus["test"] = args.test
     return {name: value for name, value in corpus.items() if value}
 
 
