@@ -97,11 +97,8 @@ def described(texts: Sequence[str], result: Result) -> dict[str, Any]:
         }
     if isinstance(result, FoundAnswer):
         numbers = {"score": round(result.score, 6), "probability": round(result.probability, 6)}
-        return {
-            "question": texts[0],
-            "answer": {**dataclasses.asdict(result), **numbers} if result.text else None,
-            **numbers,
-        }
+        place = {"text": result.text, "start": result.start, "end": result.end}
+        return {"question": texts[0], "answer": place if result.text else None, **numbers}
     told: dict[str, Any] = {"texts": list(texts)} if len(texts) > 1 else {"text": texts[0]}
     if result.value is not None:
         told["value"] = round(result.value, 6)

@@ -33,9 +33,7 @@ def confusion_map(counts: np.ndarray, names: Sequence[str], path: str | Path | N
     if counts.shape != (len(names), len(names)) or not len(names):
         raise ValueError(f"counts must be ({len(names)}, {len(names)}) and not empty, got {counts.shape}")
     if len(names) > MOST_CLASSES:
-        raise UserError(
-            f"a confusion matrix of {len(names):,} classes cannot be read; at most {MOST_CLASSES} are drawn"
-        )
+        raise UserError(f"{len(names):,} classes are too many for a confusion matrix; at most {MOST_CLASSES} are drawn")
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     side = 2.5 + 0.5 * len(names)
     figure = new_figure(side + 1.0, side)
