@@ -127,7 +127,7 @@ def test_answers_are_written_with_score_and_place(run, runs, tmp_path):
             1,
             "text 1: this run reads two texts together, and no TAB divides them",
         ),
-        ("classification", ["a", "--context", "b"], 1, "this run reads one text at a time; leave --context out"),
+        ("classification", ["a", "--context", "b"], 1, "this run reads one text at a time; leave the context out"),
         ("classification", ["a", "--input", "f"], 2, "give texts or --input, not both"),
         ("classification", ["--input", "missing.txt"], 1, "cannot read missing.txt"),
         ("tagging", ["a", "--context", "b", "--context-file", "c"], 2, "not allowed with"),

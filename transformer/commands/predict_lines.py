@@ -8,13 +8,11 @@ from pathlib import Path
 from transformer.commands.translate_lines import arguments, groups, output, prompted, standard_input
 from transformer.data.examples import text_files
 from transformer.inference.predictor import Predictor, Result, described, warnings
-from transformer.system.errors import UserError
 from transformer.system.messages import escaped, for_terminal, say
 from transformer.tasks.question_answering import FoundAnswer
 from transformer.tasks.tagging import Tags
 
 COLOURS = (36, 33, 32, 35, 34, 31)  # of the kinds of entities on a terminal, in the order of their names
-SEPARATOR = "\t"  # between the texts of a pair
 TOGETHER = 1024  # lines
 
 
@@ -38,15 +36,13 @@ def predict_lines(
     Texts typed at a terminal are answered one by one; others together, those of a pipe when no more are at hand. What
     cannot be read or written is a UserError.
     """
-    if context is not None and predictor.inputs == 1:
-        raise UserError("this run reads one text at a time; leave --context out")
     lines, idle = _source(texts, input_path)
     kinds = sorted({label.partition("-")[2] or label for label in predictor.task.labels["label"]} - {"O"})
     done = 0
     with output(output_path) as file:
         colours = dict(zip(kinds, COLOURS * len(kinds), strict=False)) if file.isatty() else {}
         for group in groups(lines, TOGETHER, idle):
-            inputs = [_texts(line, predictor.inputs, context, done + i) for i, line in enumerate(group, start=1)]
+            inputs = [predictor.input_of(line, context, done + i) for i, line in enumerate(group, start=1)]
             found = predictor.predict([one[0] if len(one) == 1 else one for one in inputs])
             for number, (one, result) in enumerate(zip(inputs, found, strict=True), start=done + 1):
                 if told := warnings(result):
@@ -72,21 +68,6 @@ def _source(texts: Sequence[str], input_path: str | None) -> tuple[Iterable[str]
     if sys.stdin.isatty() and sys.stdout.isatty():
         return prompted("> ", "text"), lambda: True
     return standard_input()
-
-
-def _texts(line: str, wanted: int, context: str | None, number: int) -> tuple[str, ...]:
-    """Return the texts of a line."""
-    if wanted == 1:
-        return (line,)
-    if context is not None:
-        return line, context
-    first, tab, second = line.partition(SEPARATOR)
-    if not tab:
-        raise UserError(
-            f"text {number}: this run reads two texts together, and no TAB divides them; write one, or give the "
-            "second text with --context"
-        )
-    return first, second
 
 
 def render(texts: Sequence[str], result: Result, colours: dict[str, int]) -> list[str]:

@@ -17,6 +17,7 @@ from transformer.tasks.fine_tuning import FineTuning
 from transformer.tasks.question_answering import FoundAnswer, QuestionAnswering
 from transformer.tasks.tagging import Tags
 
+SEPARATOR = "\t"  # between the texts of a pair
 TOGETHER = 4096  # inputs that are sorted by their lengths together, which bounds the memory
 Result = Prediction | Tags | FoundAnswer
 
@@ -62,6 +63,31 @@ class Predictor:
         if isinstance(self.task, QuestionAnswering):
             return 2
         return self.task.texts if isinstance(self.task, Classification) else 1
+
+    def input_of(self, line: str, context: str | None, number: int) -> tuple[str, ...]:
+        """Return the texts of an input that is given as a line, and perhaps with the second text of all inputs.
+
+        Args:
+            line: of a pair without a context, both texts with a TAB between.
+            context: the second text.
+            number: of the line, for messages.
+
+        Raises:
+            UserError: there is one text too few or too many.
+        """
+        if self.inputs == 1:
+            if context is not None:
+                raise UserError("this run reads one text at a time; leave the context out")
+            return (line,)
+        if context is not None:
+            return line, context
+        first, tab, second = line.partition(SEPARATOR)
+        if not tab:
+            raise UserError(
+                f"text {number}: this run reads two texts together, and no TAB divides them; write one, or give the "
+                "second text as the context"
+            )
+        return first, second
 
     def predict(self, inputs: Sequence[str | tuple[str, ...]]) -> list[Result]:
         """Return what the run says of inputs, one result each.
