@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from conftest import ROOT
-from tiny_run import language_model, tiny_config
+from tiny_run import language_model, masked_model, tiny_config
 
 from transformer.checkpoints.loading import load
 from transformer.checkpoints.run_directory import RunDirectory
@@ -41,7 +41,12 @@ def text_config(folder, model=None, **training):
     return config.override({"data": {"batch_tokens": 64}, "training": {**RECIPE, **training}})
 
 
-CONFIGS = {"toy": toy_config, "language-model": text_config}
+def pairs_config(folder, model=None, **training):
+    config = masked_model(folder, model={"dropout_rate": 0.0, "use_bias": False, **(model or {})})
+    return config.override({"data": {"batch_tokens": 64}, "training": {**RECIPE, **training}})
+
+
+CONFIGS = {"toy": toy_config, "language-model": text_config, "masked-lm": pairs_config}
 
 
 @pytest.fixture
@@ -129,12 +134,12 @@ def test_rows_that_do_not_stand_alone_are_not_cut(make, monkeypatch):
 
 
 # What holds for the toy holds for any task; this shows that the task keeps its side.
-SLOW = pytest.param("language-model", marks=pytest.mark.slow)
+SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("language-model", "masked-lm")]
 LENGTH = {"max_steps": 9, "validate_every": 4, "averaging": 0.8, "average_checkpoints": 2, "score_examples": 4}
 DROPOUT = {"dropout_rate": 0.2}
 
 
-@pytest.mark.parametrize("make", ["toy", SLOW], indirect=True)
+@pytest.mark.parametrize("make", ["toy", *SLOW], indirect=True)
 def test_a_killed_run_goes_on_bit_by_bit(make):
     whole = make("whole", model=DROPOUT, **LENGTH)
     whole.train()
@@ -163,6 +168,9 @@ def test_a_killed_run_goes_on_bit_by_bit(make):
     if task.name == "language-model":
         assert {"loss", "perplexity", "byte_perplexity", "bits_per_byte"} <= set(theirs[-1])
         return
+    if task.name == "masked-lm":
+        assert {"loss_token", "loss_sentence", "masked_accuracy", "sentence_accuracy"} <= set(theirs[-1])
+        return
     assert {"loss", "loss_token", "loss_row", "accuracy"} <= set(theirs[-1])
     assert task.name == "toy" and len(task.predict(network, [[2, 4], [3]])) == 2
 
@@ -190,7 +198,7 @@ train(Config.from_json(open(sys.argv[2]).read()), sys.argv[3], tf.distribute.Mir
 """
 
 
-@pytest.mark.parametrize("make", ["toy", SLOW], indirect=True)
+@pytest.mark.parametrize("make", ["toy", *SLOW], indirect=True)
 def test_two_devices_give_the_curve_of_one(make, tmp_path):
     alone = make("alone", max_steps=6, validate_every=3)
     alone.train()

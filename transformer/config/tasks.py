@@ -3,7 +3,7 @@
 import dataclasses
 from dataclasses import dataclass
 
-from transformer.config.checks import require, require_choice
+from transformer.config.checks import require, require_choice, require_positive
 
 
 @dataclass(frozen=True)
@@ -35,9 +35,112 @@ class LanguageModelSettings:
         require_choice("language", self.language, ("pt", "en", "zh"))
 
 
+SENTENCES = ("line", "paragraph")  # what a sentence of a document is; a paragraph ends at a blank line
+
+
+@dataclass(frozen=True)
+class MaskedLMSettings:
+    """From a text with masked tokens to these tokens, and from two sentences to whether one follows the other."""
+
+    name: str = "masked-lm"
+    documents: str = "line"  # one is a 'file', ends at a 'blank_line', or is a 'line'; of JSON lines, always a line
+    sentences: str = "line"  # of a document: its lines or, of a 'file', each 'paragraph'
+    document_sentences: int = 0  # a document ends after so many sentences at the latest; 0: it may have any number
+    validation_share: float = 0.1  # of the characters, the last ones, where the source has no validation split
+    language: str = "en"  # of the phrasebook's sentences
+    lower_case: bool = False  # a vocabulary that is learned leaves out case and accents; WordPiece alone can
+    mask_rate: float = 0.15  # of the tokens (Devlin et al. 2019, section 3.1, Task 1)
+    whole_words: bool = False  # all pieces of a word are masked, or none
+    next_sentence: bool = True  # learned too, where there are documents with several sentences
+    segments: int = 2  # kinds of segment; the first and second sentence of a pair are 0 and 1
+    pooler: bool = False  # kept where no next sentence trains it, as imported models have it
+
+    def __post_init__(self) -> None:
+        require_choice("documents", self.documents, DOCUMENTS)
+        require_choice("sentences", self.sentences, SENTENCES)
+        lines = self.sentences == "line" or self.documents == "file"
+        require(lines, "sentences", "'line' unless documents = 'file': blank lines end the others", self.sentences)
+        require(self.document_sentences >= 0, "document_sentences", "at least 0", self.document_sentences)
+        require(self.document_sentences != 1, "document_sentences", "0 or at least 2", self.document_sentences)
+        require(0 < self.validation_share < 1, "validation_share", "above 0 and below 1", self.validation_share)
+        require_choice("language", self.language, ("pt", "en", "zh"))
+        require(0 < self.mask_rate < 1, "mask_rate", "above 0 and below 1", self.mask_rate)
+        require(1 <= self.segments <= 64, "segments", "from 1 to 64", self.segments)
+        require(self.segments > 1 or not self.next_sentence, "segments", "at least 2 with next_sentence", self.segments)
+
+
+PHRASEBOOK_LANGUAGES = ("all", "pt", "en", "zh")
+CLASS_WEIGHTS = ("none", "balanced")
+
+
+@dataclass(frozen=True)
+class ClassificationSettings:
+    """From a text, or a pair of texts, to its label."""
+
+    name: str = "classification"
+    kind: str = "single"  # a text has a 'single' label, 'several' or none, or a 'number'
+    text: tuple[str, ...] = ()  # columns or keys of the text, or of both; empty: column 1, or the key 'text'
+    label: str = ""  # of the label; empty: column 2, or the key 'label'
+    skip_header: bool = False  # whether the first line of a table names its columns, where numbers are given
+    separator: str = ","  # between several labels
+    pooling: str = "first"  # what the head reads: the pooled 'first' token, or the 'mean' of all states
+    class_weights: str = "none"  # 'balanced': every class counts as much as any other, however rare it is
+    metric: str = ""  # that chooses the best weights; empty: accuracy, micro_f1 of several labels, or spearman
+    language: str = "all"  # of the phrasebook's sentences
+
+    def __post_init__(self) -> None:
+        require_choice("kind", self.kind, ("single", "several", "number"))
+        require(len(self.text) <= 2, "text", "one column or two", self.text)
+        require(bool(self.separator.strip()), "separator", "a sign that is no space", self.separator)
+        require_choice("pooling", self.pooling, ("first", "mean"))
+        require_choice("class_weights", self.class_weights, CLASS_WEIGHTS)
+        require_choice("language", self.language, PHRASEBOOK_LANGUAGES)
+
+
+@dataclass(frozen=True)
+class TaggingSettings:
+    """From the words of a text to a tag of each."""
+
+    name: str = "tagging"
+    word: str = ""  # column of the word, by number or name; empty: the first
+    tag: str = ""  # of its tag; empty: the last
+    scheme: str = "iob2"  # how tags mark entities: 'iob2', 'bioes', or 'plain' (each tag for itself)
+    class_weights: str = "none"  # 'balanced': every tag counts as much as any other, however rare it is
+    metric: str = ""  # that chooses the best weights; empty: f1 of entities, or accuracy of plain tags
+    language: str = "all"  # of the phrasebook's sentences
+
+    def __post_init__(self) -> None:
+        require_choice("scheme", self.scheme, ("iob2", "bioes", "plain"))
+        require_choice("class_weights", self.class_weights, CLASS_WEIGHTS)
+        require_choice("language", self.language, PHRASEBOOK_LANGUAGES)
+
+
+@dataclass(frozen=True)
+class QuestionAnsweringSettings:
+    """From a question and a text to the part of the text that answers it."""
+
+    name: str = "question-answering"
+    stride: int = 128  # tokens that two windows of a long text have in common
+    longest_question: int = 64  # tokens, of which the last are cut off
+    longest_answer: int = 30  # tokens
+    test_share: float = 0.0  # of the training texts, taken away as a test split
+    split_seed: int = 1  # chooses them
+    metric: str = ""  # that chooses the best weights; empty: f1
+
+    def __post_init__(self) -> None:
+        for name in ("longest_question", "longest_answer"):
+            require_positive(name, getattr(self, name))
+        require(self.stride >= 0, "stride", "at least 0", self.stride)
+        require(0 <= self.test_share < 1, "test_share", "at least 0 and below 1", self.test_share)
+
+
 SETTINGS: dict[str, type] = {  # by the task's name
     "translation": TranslationSettings,
     "language-model": LanguageModelSettings,
+    "masked-lm": MaskedLMSettings,
+    "classification": ClassificationSettings,
+    "tagging": TaggingSettings,
+    "question-answering": QuestionAnsweringSettings,
 }
 
 

@@ -21,8 +21,17 @@ from transformer.serving.offer import Offer
 from transformer.serving.request_bodies import RETRY_LATER, BodyParser, BodyReader, short
 from transformer.serving.schemas import Problem, limits_of
 
-SCRIPTS = ("page.js", "generate.js", "elements.js", "attention.js", "languages.js", "problems.js", "docs.js")
-FILES = {"/docs": "docs.html"} | {f"/{name}": name for name in ("page.css", "icon.svg", *SCRIPTS)}
+SCRIPTS = (
+    "page.js",
+    "generate.js",
+    "predict.js",
+    "elements.js",
+    "attention.js",
+    "languages.js",
+    "problems.js",
+    "docs.js",
+)
+FILES = {"/docs": "docs.html"} | {f"/{name}": name for name in ("page.css", "predict.css", "icon.svg", *SCRIPTS)}
 LINES = "application/x-ndjson"  # JSON, an object a line
 MEDIA_TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 PROBLEMS = {

@@ -6,11 +6,14 @@ from typing import Any
 
 from transformer.checkpoints.run_directory import RunDirectory
 from transformer.inference.generator import Generator
+from transformer.inference.predictor import PREDICTING, Predictor
 from transformer.inference.translator import Translator
 from transformer.serving.config import ServeConfig
 from transformer.serving.generation_schemas import generation_offer
 from transformer.serving.generation_service import GenerationService
 from transformer.serving.offer import Offer
+from transformer.serving.prediction_schemas import prediction_offer
+from transformer.serving.prediction_service import PredictionService
 from transformer.serving.translation_schemas import translation_offer
 from transformer.serving.translation_service import TranslationService
 from transformer.system.errors import UserError
@@ -34,6 +37,13 @@ def open_service(
         UserError: a run that cannot be loaded, or not be served.
     """
     names = [Path(run).resolve().name for run in runs]
+    if RunDirectory(runs[0]).config().task.name in PREDICTING:
+        if len(runs) > 1 or search:
+            raise UserError(f"{runs[0]} labels texts, and is served alone, without --beam-size; give one run")
+        predictor = Predictor.load(runs[0], which)
+        prediction = PredictionService(predictor)
+        prediction.warm_up()
+        return prediction.answer, prediction_offer(limits, predictor, {"run": names})
     if RunDirectory(runs[0]).config().task.name == LanguageModel.name:
         if len(runs) > 1:
             raise UserError(f"{runs[0]} is a language model, which is served alone; give one run")

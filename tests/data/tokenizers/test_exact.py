@@ -117,7 +117,7 @@ def test_a_forged_asset_is_refused(kind, make, words, tmp_path):
 def test_a_damaged_folder_is_named(tmp_path):
     with pytest.raises(UserError, match="cannot read tokenizer file"):
         TextVocabulary.load(tmp_path)
-    (tmp_path / "tokenizer.json").write_text('{"kind": "wordpiece", "sha256": ""}')
+    (tmp_path / "tokenizer.json").write_text('{"kind": "words", "sha256": ""}')
     with pytest.raises(UserError, match="describes no tokenizer of a language model"):
         TextVocabulary.load(tmp_path)
     TextVocabulary(exact.Characters.of("ab")).save(tmp_path)

@@ -52,7 +52,12 @@ def test_it_is_saved_and_loaded(tmp_path):
 @pytest.mark.parametrize(
     ("change", "rule"),
     [
-        ({"reserved": [None] * 4}, "asset must have 4 reserved ids, of which the last is one"),
+        ({"reserved": [None] * 4}, "asset must have an id for the end and, where there is a fifth, for the mask"),
+        (
+            {"reserved": [0, 1, 2, 3, None]},
+            "asset must have an id for the end and, where there is a fifth, for the mask",
+        ),
+        ({"reserved": [0, 1, 2, 3, 4, 5]}, "asset must have 4 or 5 reserved ids"),
         ({"reserved": [None, 5, 5, 7]}, "asset's reserved ids must be different ids"),
         ({"reserved": [None, None, None, SIZE]}, "asset's reserved ids must be different ids"),
         ({"reserved": [None, None, None, "7"]}, "asset's reserved ids must be different ids"),

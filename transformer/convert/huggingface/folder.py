@@ -4,7 +4,8 @@ FOLDER/config.json                    architecture and sizes
 FOLDER/model.safetensors              weights, or
 FOLDER/model.safetensors.index.json   in which of several files each of them is
 FOLDER/tokenizer.json                 tokenizer, or
-FOLDER/vocab.json, merges.txt         the byte pairs of GPT-2
+FOLDER/vocab.json, merges.txt         the byte pairs of GPT-2, or
+FOLDER/vocab.txt                      the word pieces of BERT
 FOLDER/tokenizer_config.json          special tokens and chat template; may be missing, as may special_tokens_map.json
 """
 
@@ -128,7 +129,7 @@ def _weight_files(folder: Path) -> list[str]:
     raise UserError(f"{folder} has no weights: {WEIGHTS} is missing; name the folder of a whole model")
 
 
-def _read_text(folder: Path, name: str) -> str:
+def read_text(folder: Path, name: str) -> str:
     """Return the text of a file of a folder; a UserError where it is missing or damaged."""
     try:
         return read_bounded(path_in(folder, name), MOST_TEXT).decode()
@@ -140,7 +141,7 @@ def _read_text(folder: Path, name: str) -> str:
 
 def read_json(folder: Path, name: str) -> dict[str, Any]:
     """Return the object in a JSON file of a folder; a UserError where it is missing or damaged."""
-    text = _read_text(folder, name)
+    text = read_text(folder, name)
     try:
         values = parse_json(text)
         if not isinstance(values, dict):
@@ -150,19 +151,25 @@ def read_json(folder: Path, name: str) -> dict[str, Any]:
     return values
 
 
-def read_tokenizer(folder: Path, architecture: str) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return the JSON of the `tokenizers` library, and what `tokenizer_config.json` says, with the special tokens.
-
-    Raises:
-        UserError: there is no tokenizer, or it is damaged.
-    """
+def read_extras(folder: Path) -> dict[str, Any]:
+    """Return what tokenizer_config.json and the files beside it say; a UserError where one of them is damaged."""
     settings: dict[str, Any] = {}
     for name in (SPECIAL_TOKENS, TOKENIZER_CONFIG):
         if (folder / name).exists():
             settings |= read_json(folder, name)
     settings.pop("auto_map", None)  # it names code
     if (folder / CHAT_TEMPLATE).exists():
-        settings["chat_template"] = _read_text(folder, CHAT_TEMPLATE)
+        settings["chat_template"] = read_text(folder, CHAT_TEMPLATE)
+    return settings
+
+
+def read_tokenizer(folder: Path, architecture: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the JSON of the `tokenizers` library, and what `tokenizer_config.json` says, with the special tokens.
+
+    Raises:
+        UserError: there is no tokenizer, or it is damaged.
+    """
+    settings = read_extras(folder)
     if (folder / TOKENIZER).exists():
         return read_json(folder, TOKENIZER), settings
     if (folder / VOCABULARY).exists() and (folder / MERGES).exists():
@@ -204,7 +211,7 @@ def byte_pair_json(
 
 
 def _byte_pairs(folder: Path, settings: Mapping[str, Any]) -> dict[str, Any]:
-    vocabulary, lines = read_json(folder, VOCABULARY), _read_text(folder, MERGES).split("\n")
+    vocabulary, lines = read_json(folder, VOCABULARY), read_text(folder, MERGES).split("\n")
     try:
         pairs = [line.split(" ") for line in lines if line and not line.startswith("#version")]
         if not all(type(i) is int and 0 <= i < 2**31 for i in vocabulary.values()):

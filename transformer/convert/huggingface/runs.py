@@ -11,19 +11,19 @@ from transformer.checkpoints.arrays import PREFIX, model_variables, save_arrays
 from transformer.checkpoints.loading import load, weight_shapes
 from transformer.checkpoints.run_directory import RunDirectory
 from transformer.config.run import Config
-from transformer.config.settings import ModelConfig
 from transformer.convert.directory import check_new, draft_export
-from transformer.convert.huggingface import gpt2, llama, tables
+from transformer.convert.huggingface import bert, encoder_vocabulary, encoders, gpt2, llama, tables
 from transformer.convert.huggingface.folder import CONFIG, SafeTensors, Tensors, read_json, read_tokenizer, write_folder
 from transformer.convert.huggingface.settings import Settings
-from transformer.convert.huggingface.tables import Layout, Named
+from transformer.convert.huggingface.tables import Layout, Named, check_fitting
 from transformer.convert.huggingface.vocabulary import Vocabulary, original, renumbered
 from transformer.data.tokenizers.vocabularies import TextVocabulary
 from transformer.system.errors import UserError, shortened
 from transformer.system.messages import say
 from transformer.tasks.language_model import LanguageModel
+from transformer.tasks.masked_lm import MaskedLM
 
-LAYOUTS = {layout.name: layout for layout in (gpt2.LAYOUT, llama.LAYOUT)}
+LAYOUTS = {layout.name: layout for layout in (gpt2.LAYOUT, llama.LAYOUT, bert.LAYOUT)}
 
 
 def layout_of(given: Settings) -> Layout:
@@ -41,7 +41,7 @@ def layout_of(given: Settings) -> Layout:
     return layout
 
 
-def import_folder(folder: Path, run: Path) -> LanguageModel:
+def import_folder(folder: Path, run: Path) -> LanguageModel | MaskedLM:
     """Make a run of a folder, see `folder.py`, and return its task.
 
     Raises:
@@ -51,8 +51,10 @@ def import_folder(folder: Path, run: Path) -> LanguageModel:
         raise UserError(f"there is no folder {folder}; name the folder of a model, which holds {CONFIG}")
     given = Settings(read_json(folder, CONFIG), folder / CONFIG)
     layout = layout_of(given)
-    tokenizer, extras = read_tokenizer(folder, layout.name)
-    return import_model(given, SafeTensors(folder), tokenizer, extras, run, folder.resolve().name)
+    tensors, name = SafeTensors(folder), folder.resolve().name
+    if layout is bert.LAYOUT:
+        return encoders.import_encoder(given, tensors, *encoder_vocabulary.read_tokenizer(folder), run, name)
+    return import_model(given, tensors, *read_tokenizer(folder, layout.name), run, name)
 
 
 def import_model(
@@ -132,8 +134,8 @@ def read_weights(
     return arrays
 
 
-def export_run(run: RunDirectory, which: str, folder: Path) -> Layout:
-    """Write a run of a language model as a folder that transformers loads, whole or not at all; returns its layout.
+def export_run(run: RunDirectory, which: str, folder: Path) -> str:
+    """Write a run as a folder that transformers loads, whole or not at all; returns the class that loads it.
 
     Args:
         run: the run.
@@ -145,10 +147,14 @@ def export_run(run: RunDirectory, which: str, folder: Path) -> Layout:
     """
     check_new(folder)
     task, network = load(run, which)
+    if isinstance(task, MaskedLM):
+        return encoders.export_encoder(task, network, run.path, folder)
     if not isinstance(task, LanguageModel):
-        raise UserError(f"{run.path} is a run of the task {task.name}, not of {LanguageModel.name}")
+        known = f"{LanguageModel.name} or {MaskedLM.name}"
+        raise UserError(f"{run.path} is a run of the task {task.name}, not of {known}, so no folder is made of it")
     model = task.config.model
-    layout = _fitting(model, run.path)
+    layout = LAYOUTS["llama" if model.norm == "rms" else "gpt2"]
+    check_fitting(layout, model, run.path)
     their = original(task.tokenizer, task.config.task.start_token)
     arrays = {name: variable.numpy() for name, variable in model_variables(network).items()}
     groups = layout.groups({name: array.shape for name, array in arrays.items()}, model.num_layers)
@@ -164,18 +170,4 @@ def export_run(run: RunDirectory, which: str, folder: Path) -> Layout:
     }
     with draft_export(folder, overwrite=False) as draft:
         write_folder(draft, dict(sorted(config.items())), tensors, their.tokenizer, their.extras)
-    return layout
-
-
-def _fitting(model: ModelConfig, run: Path) -> Layout:
-    """Return the layout of a model, or raise a UserError that names the setting which has no place in it."""
-    layout = LAYOUTS["llama" if model.norm == "rms" else "gpt2"]
-    for key, value in layout.fixed.items():
-        if getattr(model, key) != value:
-            raise UserError(
-                f"{run} cannot be written in {layout.name}'s layout: model.{key} is {getattr(model, key)!r}, and there "
-                f"it is {value!r}"
-            )
-    if model.activation not in layout.activations:
-        raise UserError(f"{run} cannot be written in {layout.name}'s layout: it has no activation '{model.activation}'")
-    return layout
+    return layout.architectures[0]

@@ -6,6 +6,7 @@ Names are templates: `{}` is the number of a layer, from 1 in ours and from 0 in
 import dataclasses
 import re
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -35,7 +36,8 @@ class Transform:
     def to_ours(self, array: np.ndarray, ids: np.ndarray) -> np.ndarray:
         """Return our array of theirs; `ids` (V,) are theirs of each of ours, where -1 gets a row of zeros."""
         if self.tokens:
-            array = np.where((ids >= 0)[:, np.newaxis], array[ids], np.float32(0))
+            known = (ids >= 0).reshape(-1, *[1] * (array.ndim - 1))
+            array = np.where(known, array[ids], np.float32(0))
         array = np.split(array, self.parts, axis=-1)[self.part]
         return array.T if self.transposed else array
 
@@ -75,8 +77,8 @@ class Layout:
 
     Attributes:
         name: `model_type` in config.json.
-        architectures: classes whose weights these are: the language model, and what it stands on.
-        prefix: that names of weights have in the former and not in the latter, but for those in `bare`.
+        architectures: classes whose weights these are: the language model first, what it stands on last.
+        prefix: that names of weights have in the former and not in the last, but for those in `bare`.
         bare: names that never have it.
         rows: the table.
         passed_over: a regular expression of tensors that hold no weights.
@@ -86,10 +88,11 @@ class Layout:
         fixed: settings that all its models have.
         query_scale: from config.json and a layer's number from 0 to what its queries are multiplied by.
         absent: from config.json to a regular expression of weights that are not there, and stand for zeros.
+        renamed: ends of names that older files have, and what they are now.
     """
 
     name: str
-    architectures: tuple[str, str]
+    architectures: tuple[str, ...]
     prefix: str
     bare: tuple[str, ...]
     rows: tuple[Row, ...]
@@ -100,10 +103,19 @@ class Layout:
     fixed: Mapping[str, object]
     query_scale: Callable[[Settings, int], float] = lambda given, layer: 1.0
     absent: Callable[[Settings], str] = lambda given: "(?!)"
+    renamed: tuple[tuple[str, str], ...] = ()
 
     def full(self, name: str) -> str:
         """Return a name of the table as the language model's weights have it."""
         return name if name in self.bare else self.prefix + name
+
+    def known(self, name: str) -> str:
+        """Return the name in the table of weights that a file calls so."""
+        name = name.removeprefix(self.prefix)
+        for old, new in self.renamed:
+            if name.endswith(old):
+                return name.removesuffix(old) + new
+        return name
 
     def groups(self, wanted: Mapping[str, Shape], layers: int) -> dict[str, list[Row]]:
         """Return the table's rows of the weights that a network has, a row for each layer, by the names of theirs."""
@@ -121,10 +133,11 @@ class Named:
 
     def __init__(self, tensors: Tensors, layout: Layout) -> None:
         self.place, self._tensors = tensors.place, tensors
-        names = {name.removeprefix(layout.prefix): name for name in tensors.shapes}
+        names = {layout.known(name): name for name in tensors.shapes}
         if len(names) != len(tensors.shapes):
+            twice = " or under old and new names" if layout.renamed else ""
             raise UserError(
-                f"{self.place} has weights with and without the prefix '{layout.prefix}'; take a whole model"
+                f"{self.place} has weights with and without the prefix '{layout.prefix}'{twice}; take a whole model"
             )
         self._names = {ours: name for ours, name in names.items() if not re.fullmatch(layout.passed_over, ours)}
         self.shapes = {ours: tensors.shapes[name] for ours, name in self._names.items()}
@@ -142,6 +155,18 @@ class Named:
                 "to false there, if the model has both"
             )
         del self.shapes[other]
+
+
+def check_fitting(layout: Layout, model: ModelConfig, run: Path) -> None:
+    """Raise a UserError that names the setting of a run's model which has no place in a layout."""
+    for key, value in layout.fixed.items():
+        if getattr(model, key) != value:
+            raise UserError(
+                f"{run} cannot be written in {layout.name}'s layout: model.{key} is {getattr(model, key)!r}, and there "
+                f"it is {value!r}"
+            )
+    if model.activation not in layout.activations:
+        raise UserError(f"{run} cannot be written in {layout.name}'s layout: it has no activation '{model.activation}'")
 
 
 def check_tensors(

@@ -17,6 +17,27 @@ IDS = ("bos_token_id", "eos_token_id", "pad_token_id")
 MOST_EMPTY = 0.1  # share of the embedding's rows that no token may have: widths are padded to round numbers
 
 
+def fitting(given: Settings, tokenizer: Mapping[str, Any]) -> tuple[Any, dict[str, int]]:
+    """Return a tokenizer of the `tokenizers` library, and its ids by token.
+
+    Raises:
+        UserError: it is damaged, or has more ids than config.json's vocab_size, or far fewer.
+    """
+    size = given.size("vocab_size", None)
+    try:
+        model = opened(tokenizer)
+    except ValueError as error:
+        raise UserError(f"the tokenizer of {given.place} is damaged: {error}; copy it again") from None
+    tokens = model.get_vocab(with_added_tokens=True)
+    most = max(tokens.values(), default=-1) + 1
+    if not size * (1 - MOST_EMPTY) <= most <= size:
+        raise UserError(
+            f"the tokenizer of {given.place} does not fit the weights: it has {most:,} ids, and vocab_size is "
+            f"{size:,}; one of them is of another model"
+        )
+    return model, tokens
+
+
 class Vocabulary(NamedTuple):
     """A tokenizer, and whether it puts a start token before a text."""
 
@@ -38,18 +59,8 @@ def renumbered(given: Settings, tokenizer: Mapping[str, Any], extras: Mapping[st
     Raises:
         UserError: the tokenizer is damaged, does not fit the weights, or has no end token.
     """
+    model, tokens = fitting(given, tokenizer)
     size = given.size("vocab_size", None)
-    try:
-        model = opened(tokenizer)
-    except ValueError as error:
-        raise UserError(f"the tokenizer of {given.place} is damaged: {error}; copy it again") from None
-    tokens = model.get_vocab(with_added_tokens=True)
-    most = max(tokens.values(), default=-1) + 1
-    if not size * (1 - MOST_EMPTY) <= most <= size:
-        raise UserError(
-            f"the tokenizer of {given.place} does not fit the weights: it has {most:,} ids, and vocab_size is "
-            f"{size:,}; one of them is of another model"
-        )
     ids = {key: _special(given, key, tokens, extras) for key in IDS}
     end, start = ids["eos_token_id"], ids["bos_token_id"]
     if end is None:

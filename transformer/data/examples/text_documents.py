@@ -12,12 +12,11 @@ import itertools
 import typing
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import tensorflow as tf
 
 from transformer.config.run import Config
-from transformer.config.tasks import LanguageModelSettings
 from transformer.data.cleaning import SPACES
 from transformer.data.examples import text_files
 from transformer.data.examples.downloads import check_format, prepare
@@ -32,6 +31,19 @@ CHUNK = 2**20  # characters of an example of the task, more or less a part
 BEGINNING = 60  # characters of a document by which it is recognised
 JSON_LINES = (".jsonl", ".ndjson", ".json")
 _TOGETHER = 256  # examples of TFDS that are fetched in one go
+
+
+class TextSettings(Protocol):
+    """What the settings of a task say of its texts."""
+
+    @property
+    def documents(self) -> str: ...  # one of `config.tasks.DOCUMENTS`
+
+    @property
+    def validation_share(self) -> float: ...
+
+    @property
+    def language(self) -> str: ...
 
 
 class Part(NamedTuple):
@@ -63,7 +75,7 @@ class TextCorpus(abc.ABC):
         settings: of the task.
     """
 
-    def __init__(self, name: str, own_splits: Iterable[str], settings: LanguageModelSettings) -> None:
+    def __init__(self, name: str, own_splits: Iterable[str], settings: TextSettings) -> None:
         self.name, self.own_splits, self.settings = name, tuple(own_splits), settings
 
     @abc.abstractmethod
@@ -149,7 +161,7 @@ class FileTexts(TextCorpus):
         UserError: a path that is missing or no file.
     """
 
-    def __init__(self, files: dict[str, tuple[Path, ...]], settings: LanguageModelSettings) -> None:
+    def __init__(self, files: dict[str, tuple[Path, ...]], settings: TextSettings) -> None:
         super().__init__(" + ".join(path.name for path in files["train"]), files, settings)
         self._files = files
         self._digest = ""
@@ -254,7 +266,7 @@ def _json_documents(path: Path) -> Iterator[Part]:
 class PhrasebookTexts(TextCorpus):
     """The embedded phrasebook's sentences of one language, each a document."""
 
-    def __init__(self, settings: LanguageModelSettings) -> None:
+    def __init__(self, settings: TextSettings) -> None:
         super().__init__(f"phrasebook/{settings.language}", ("train", "validation"), settings)
 
     def _identity(self) -> Iterator[str]:
@@ -280,7 +292,7 @@ class TfdsTexts(TextCorpus):
         UserError: a dataset without a split 'train', or in another file format than TFRecord.
     """
 
-    def __init__(self, builder: DatasetBuilder, settings: LanguageModelSettings) -> None:
+    def __init__(self, builder: DatasetBuilder, settings: TextSettings) -> None:
         name = "/".join(builder.info.full_name.split("/")[:-1])
         splits = [split for split in ("train", "validation") if split in builder.info.splits]
         super().__init__(name, splits, settings)
@@ -311,7 +323,7 @@ class TfdsTexts(TextCorpus):
 
 
 def open_texts(config: Config) -> TextCorpus:
-    """Open the one source that the config of a language model names; the embedded phrasebook where it names none.
+    """Open the one source that the config of a task names; the embedded phrasebook where it names none.
 
     Raises:
         UserError: two sources, or validation text alone; an unknown dataset, or one that cannot be downloaded; a file

@@ -129,8 +129,8 @@ def build_splits() -> dict[str, list[Sentence]]:
     for pattern in patterns:
         collect(pattern, "train", TRAIN_PAIRS, None)
     vocabulary = [
-        set(words(language, " ".join(sentence[index] for sentence in splits["train"])))
-        for index, language in enumerate(LANGUAGES)
+        set(words(language, " ".join(getattr(sentence, language) for sentence in splits["train"])))
+        for language in LANGUAGES
     ]
     for split, number in (("test", TEST_PAIRS), ("validation", VALIDATION_PAIRS)):
         for pattern in patterns:
@@ -163,5 +163,5 @@ def read_free() -> list[Sentence]:
         columns = line.split("\t")
         if len(columns) != 3 or not all(columns):
             raise ValueError(f"free.tsv, line {number}: must have three columns (pt, en, zh), has {len(columns)}")
-        sentences.append(Sentence._make([*columns, "free"]))
+        sentences.append(Sentence(columns[0], columns[1], columns[2], "free"))
     return sentences

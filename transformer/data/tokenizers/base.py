@@ -12,6 +12,7 @@ from transformer.system.graphs import Graph
 
 # At PAD_ID, UNKNOWN_ID, START_ID, END_ID.
 RESERVED_TOKENS = ["[PAD]", "[UNK]", "[START]", "[END]"]
+MASK_TOKEN = "[MASK]"  # at MASK_ID, in vocabularies that have a mask
 _TEXTS = tf.TensorSpec([None], tf.string)
 _RAGGED_IDS = tf.RaggedTensorSpec([None, None], tf.int32)
 

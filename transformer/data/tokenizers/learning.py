@@ -12,21 +12,22 @@ import tensorflow as tf
 
 from transformer.config.settings import TextConfig
 from transformer.data.cleaning import META_SPACE, normalise_text
-from transformer.data.tokenizers.base import RESERVED_TOKENS, Tokenizer
+from transformer.data.tokenizers.base import MASK_TOKEN, RESERVED_TOKENS, Tokenizer
 from transformer.data.tokenizers.exact import FIRST_ID, BytePairs, Bytes, Characters, ExactTokenizer, Pieces
 from transformer.data.tokenizers.sentencepiece import SentencePieceTokenizer
 from transformer.data.tokenizers.vocabularies import TokenizerPair
 from transformer.data.tokenizers.wordpiece import WordPieceTokenizer
+from transformer.data.tokenizers.wordpieces import train_wordpieces
 from transformer.ids import END_ID, PAD_ID, START_ID, UNKNOWN_ID
 from transformer.system.errors import UserError
 
 
 def train_sentencepiece(
-    sentences: Iterable[str], config: TextConfig, space_before: bool = True
+    sentences: Iterable[str], config: TextConfig, space_before: bool = True, mask: bool = False
 ) -> SentencePieceTokenizer:
     """Learn a SentencePiece model; the same sentences give the same bytes.
 
-    A text begins as if there were a space before it, unless `space_before` is False.
+    A text begins as if there were a space before it, unless `space_before` is False. With `mask`, MASK_ID is reserved.
 
     At most half of the pieces that are no bytes are single characters, the most frequent ones; rarer characters are
     written as bytes. `vocabulary_size` is an upper bound that a small corpus may not reach.
@@ -66,6 +67,7 @@ def train_sentencepiece(
                 unk_id=UNKNOWN_ID,
                 bos_id=START_ID,
                 eos_id=END_ID,
+                control_symbols=[MASK_TOKEN] if mask else [],
                 num_threads=4,  # part of the result: sums of floats are taken thread by thread
                 minloglevel=2,
             )
@@ -156,28 +158,64 @@ def train_exact(texts: Iterable[str], config: TextConfig) -> ExactTokenizer:
     if config.tokenizer == "bytepair":
         return train_bytepair(reservoir(lines, config.sample_size), config.vocabulary_size)
     if config.tokenizer == "huggingface":
-        raise UserError("text.tokenizer 'huggingface' is that of an imported model; give --init-from with its run")
+        raise _not_learned()
     raise UserError(
         f"text.tokenizer '{config.tokenizer}' does not give back a text as it was, which a language model needs; take "
         "'sentencepiece', 'bytepair', 'characters' or 'bytes'"
     )
 
 
-def train_bytepair(texts: Iterable[str], vocabulary_size: int) -> BytePairs:
-    """Learn byte-level byte pairs, GPT-2's words apart."""
+def _not_learned() -> UserError:
+    return UserError("text.tokenizer 'huggingface' is that of an imported model; give --init-from with its run")
+
+
+def train_masking(texts: Iterable[str], config: TextConfig, lower_case: bool = False) -> ExactTokenizer:
+    """Learn the tokenizer of an encoder, with a mask.
+
+    Args:
+        texts: read once; at most `config.sample_size` lines of them are learned from.
+        config: kind and size.
+        lower_case: whether case and accents are left out, which WordPiece alone can do.
+
+    Raises:
+        UserError: there is no text, or the kind has no mask or cannot do what is asked.
+    """
+    if config.tokenizer == "huggingface":
+        raise _not_learned()
+    if config.tokenizer not in ("wordpiece", "sentencepiece", "bytepair"):
+        raise UserError(
+            f"text.tokenizer '{config.tokenizer}' has no mask, which an encoder needs; take 'wordpiece', "
+            "'sentencepiece' or 'bytepair'"
+        )
+    if lower_case and config.tokenizer != "wordpiece":
+        raise UserError(f"text.tokenizer '{config.tokenizer}' keeps case; take 'wordpiece' or task.lower_case = false")
+    lines = reservoir((line for text in texts for line in text.splitlines() if line.strip()), config.sample_size)
+    if not lines:
+        raise UserError("there is no text to learn a vocabulary from; give a corpus with at least one sentence")
+    if config.tokenizer == "wordpiece":
+        return train_wordpieces(lines, config.vocabulary_size, lower_case)
+    lines = [f" {line}" for line in lines]
+    if config.tokenizer == "sentencepiece":
+        return Pieces(train_sentencepiece(lines, config, space_before=False, mask=True).asset)
+    return train_bytepair(lines, config.vocabulary_size, mask=True)
+
+
+def train_bytepair(texts: Iterable[str], vocabulary_size: int, mask: bool = False) -> BytePairs:
+    """Learn byte-level byte pairs, GPT-2's words apart; with `mask`, MASK_ID is reserved."""
     import tokenizers
 
     bytes_of_words = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
     learned = tokenizers.Tokenizer(tokenizers.models.BPE())
     learned.pre_tokenizer = bytes_of_words
+    special = [*RESERVED_TOKENS, MASK_TOKEN] if mask else RESERVED_TOKENS
     trainer = tokenizers.trainers.BpeTrainer(
-        vocab_size=vocabulary_size - FIRST_ID, initial_alphabet=bytes_of_words.alphabet(), show_progress=False
+        vocab_size=vocabulary_size - len(special), initial_alphabet=bytes_of_words.alphabet(), show_progress=False
     )
     learned.train_from_iterator(texts, trainer)
     model = json.loads(learned.to_str())["model"]
     # They are no words of the text: whoever writes "[END]" means these five characters.
-    vocabulary = {token: i for i, token in enumerate(RESERVED_TOKENS)}
-    vocabulary |= {token: i + FIRST_ID for token, i in model["vocab"].items()}
+    vocabulary = {token: i for i, token in enumerate(special)}
+    vocabulary |= {token: i + len(special) for token, i in model["vocab"].items()}
     exact = tokenizers.Tokenizer(tokenizers.models.BPE(vocabulary, [tuple(pair) for pair in model["merges"]]))
     exact.pre_tokenizer, exact.decoder = bytes_of_words, tokenizers.decoders.ByteLevel()
     return BytePairs(exact.to_str().encode())

@@ -12,6 +12,7 @@ from transformer.data.tokenizers.base import Tokenizer
 from transformer.data.tokenizers.imported import Imported
 from transformer.data.tokenizers.sentencepiece import SentencePieceTokenizer
 from transformer.data.tokenizers.wordpiece import WordPieceTokenizer
+from transformer.data.tokenizers.wordpieces import WordPieces
 from transformer.system.errors import UserError
 from transformer.system.files import MOST_JSON, parse_json, path_inside, read_inside, write_atomically
 
@@ -19,7 +20,11 @@ DESCRIPTION = "tokenizer.json"
 T = TypeVar("T")
 Kind = type[SentencePieceTokenizer | WordPieceTokenizer]
 KINDS: dict[str, Kind] = {kind.kind: kind for kind in (SentencePieceTokenizer, WordPieceTokenizer)}
-TEXT_KINDS: dict[str, type[exact.ExactTokenizer]] = {**exact.KINDS, Imported.kind: Imported}
+TEXT_KINDS: dict[str, type[exact.ExactTokenizer]] = {
+    **exact.KINDS,
+    WordPieces.kind: WordPieces,
+    Imported.kind: Imported,
+}
 MOST_ASSET = 2**24  # bytes of a vocabulary: a million pieces and more
 _RESTORE = "restore it or train the run again"
 
@@ -77,7 +82,7 @@ class TokenizerPair:
 
 @dataclass(frozen=True)
 class TextVocabulary:
-    """The tokenizer of a language model."""
+    """The tokenizer of a language model or an encoder."""
 
     tokenizer: exact.ExactTokenizer
 

@@ -1,0 +1,254 @@
+"""Masked language models: which tokens are hidden in a text, and does one sentence follow another?
+
+Axes: N rows of a buffer, B rows of a batch, T tokens of a row, S sentences of a row.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from transformer.config.run import Config
+from transformer.config.tasks import MaskedLMSettings
+from transformer.data.batches import Batch, Record
+from transformer.data.examples.passages import Passage, Passages, open_passages
+from transformer.data.masking import FIRST_WORD_ID, masked
+from transformer.data.records import Rows
+from transformer.data.sentence_pairs import NEXT, paired, rows_of
+from transformer.data.tokenizers.base import MASK_TOKEN
+from transformer.data.tokenizers.exact import ExactTokenizer
+from transformer.data.tokenizers.learning import train_masking
+from transformer.data.tokenizers.vocabularies import TextVocabulary
+from transformer.ids import END_ID, MASK_ID, PAD_ID, START_ID, UNKNOWN_ID
+from transformer.losses.cross_entropy import token_losses
+from transformer.losses.linear_cross_entropy import linear_cross_entropy
+from transformer.models.bert import BERT
+from transformer.system.errors import UserError
+from transformer.tasks.base import Parts, Task
+from transformer.tasks.sequence_to_sequence import IDS, check_activation
+
+CANDIDATES = 5  # that `predict` returns for each mask
+
+
+class Candidate(NamedTuple):
+    """What may stand at a mask."""
+
+    text: str
+    probability: float
+
+
+class MaskedLM(Task):
+    """A `BERT` that finds out what stands at masked places, and whether the second sentence of a pair is the next.
+
+    Of a row's tokens `mask_rate` are chosen, anew in each epoch; 80 % of them become the mask, 10 % any token, and 10 %
+    stay. Where the corpus has documents of several sentences, and the settings want it, a row is a pair: consecutive
+    sentences of a document, cut somewhere, whose second half is in half of the rows sentences of another document. The
+    loss has two parts, each the mean over its own units:
+
+        L = 1/n sum over chosen i of -log P(x_i | masked x)  +  1/m sum over pairs of -log P(next or not | masked x).
+
+    An example is a `Passage`; an input of `predict` is a text in which '[MASK]' stands for one token, and its result
+    the `Candidate`s of each mask.
+
+    Features: ids (B, T) with START before the first sentence and END behind each; segments (B, T), 1 in the second;
+    labels (B, T), what stood at the chosen places, 0 elsewhere; sentence (B,): `NEXT`, `OTHER`, or 0 where it does not
+    count.
+
+    Source: Devlin et al. 2019, section 3.1 and appendix A.1; document 001, section 5.2.2.
+    Deviation: masks, cuts and negatives are chosen anew whenever a batch is made, not ten times beforehand. A row is a
+        pair in full length always. START is the paper's [CLS] and END its [SEP].
+    """
+
+    name = "masked-lm"
+    Settings = MaskedLMSettings
+    Vocabularies = TextVocabulary
+    vocabularies: TextVocabulary
+    columns = ("tokens", "sentences", "other", "other_sentences")
+    features = {"ids": IDS, "segments": IDS, "labels": IDS, "sentence": tf.TensorSpec((None,), tf.int32)}
+
+    def __init__(self, config: Config, vocabularies: TextVocabulary, corpus: Mapping[str, str]) -> None:
+        super().__init__(config, vocabularies, corpus)
+        self.settings, self.tokenizer = config.task, vocabularies.tokenizer
+        check_activation(config.model.activation)
+        check_masking(self.tokenizer)
+        self.pairs = self.settings.next_sentence and corpus.get("successors", "yes") == "yes"
+        self.figures = {"masked_accuracy": "masked accuracy {:.2%}"}
+        if self.pairs:
+            self.figures["sentence_accuracy"] = "next sentence {:.2%}"
+        self.continues = self.tokenizer.continuations() if self.settings.whole_words else None
+        if self.settings.whole_words and self.continues is None:
+            raise UserError(
+                f"the ids of this tokenizer ('{self.tokenizer.kind}') do not tell where a word begins; take "
+                "task.whole_words = false"
+            )
+        shortest = 8 if self.pairs else 3
+        if config.data.max_tokens < shortest:
+            raise UserError(f"data.max_tokens must be at least {shortest} here, got {config.data.max_tokens}")
+        self._correct = tf.function(_correct, reduce_retracing=True, autograph=False)
+
+    @classmethod
+    def read(cls, config: Config) -> Passages:
+        return open_passages(config)
+
+    @classmethod
+    def learn(cls, corpus: Passages, config: Config) -> TextVocabulary:
+        return TextVocabulary(train_masking(corpus.texts.texts("train"), config.text, config.task.lower_case))
+
+    def describe(self) -> str:
+        pairs = "next sentences" if self.pairs else "no next sentences"
+        return f"vocabulary of {self.tokenizer.vocabulary_size:,} tokens ({self.tokenizer.kind}), {pairs}"
+
+    def encode(self, examples: Sequence[Passage]) -> Rows:
+        sentences = [sentence for passage in examples for sentence in passage.sentences]
+        ids = iter(encoded(self.tokenizer, sentences))
+        passages = [(passage.document, [next(ids) for _ in passage.sentences]) for passage in examples]
+        seed = examples[0].number if examples else 0
+        columns = rows_of(passages, self.config.data.max_tokens, self.pairs, np.random.default_rng(seed))
+        unknown = int(np.sum(columns["tokens"][0] == UNKNOWN_ID))
+        return Rows(columns, {"unknown words": unknown} if unknown else {})
+
+    def lengths(self, record: Record) -> Sequence[tf.Tensor]:
+        lengths = record["tokens"].row_lengths()
+        if not self.pairs:
+            return [lengths + 2]
+        full = tf.cast(self.config.data.max_tokens, lengths.dtype)  # as long as a pair of two documents may get
+        several = (record["sentences"].row_lengths() > 1) & (record["other"].row_lengths() > 0)
+        return [tf.where(several, full, lengths + 3)]
+
+    def batch(self, record: Record, seed: tf.Tensor) -> Batch:
+        pair_seed, mask_seed = tf.unstack(tf.random.experimental.stateless_split(seed, 2))
+        pair = paired(record, self.config.data.max_tokens, pair_seed if self.pairs else None)
+        size = self.tokenizer.vocabulary_size
+        ids, labels = masked(pair.ids, mask_seed, self.settings.mask_rate, size, self.continues)
+        return {"ids": ids, "segments": pair.segments, "labels": labels, "sentence": pair.sentence}
+
+    def network(self, dtype: str) -> BERT:
+        model = self.config.model
+        network = BERT(
+            num_layers=model.num_layers,
+            d_model=model.d_model,
+            num_heads=model.num_heads,
+            dff=model.dff,
+            vocab_size=self.tokenizer.vocabulary_size,
+            maximum_position_encoding=model.max_positions,
+            rate=model.dropout_rate,
+            num_segments=self.settings.segments,
+            positions=model.positions,
+            pooler=self.pairs or self.settings.pooler,
+            next_sentence=self.pairs,
+            activation=model.activation,
+            attention_rate=model.attention_dropout_rate,
+            feed_forward_rate=model.feed_forward_dropout_rate,
+            norm_first=model.norm_first,
+            norm=model.norm,
+            norm_epsilon=model.norm_epsilon,
+            gated=model.gated,
+            use_bias=model.use_bias,
+            num_kv_heads=model.num_kv_heads,
+            rotary_base=model.rotary_base,
+            dtype=dtype,
+            name="bert",
+        )
+        network.build()
+        return network
+
+    def counts(self, batch: Batch) -> Parts:
+        token = tf.reduce_sum(tf.cast(batch["labels"] != PAD_ID, tf.float32))
+        if not self.pairs:
+            return {"token": token}
+        return {"token": token, "sentence": tf.reduce_sum(tf.cast(batch["sentence"] > 0, tf.float32))}
+
+    def losses(self, network: keras.Model, batch: Batch, training: bool) -> Parts:
+        states = network.encoder(batch["ids"], batch["segments"], training=training)
+        chosen = batch["labels"] != PAD_ID
+        smoothing = self.config.training.label_smoothing if training else 0.0
+        hidden = network.masked_lm.transform(tf.boolean_mask(states, chosen))
+        table = tf.convert_to_tensor(network.encoder.embedding.embeddings)
+        bias = tf.convert_to_tensor(network.masked_lm.bias)
+        parts = {
+            "token": linear_cross_entropy(hidden, table, bias, tf.boolean_mask(batch["labels"], chosen), smoothing)
+        }
+        if self.pairs:
+            real = tf.cast(batch["sentence"] > 0, tf.float32)
+            labels = tf.maximum(batch["sentence"] - NEXT, 0)
+            parts["sentence"] = tf.reduce_sum(token_losses(labels, network.next_sentence_logits(states)) * real)
+        return parts
+
+    def uniform(self) -> dict[str, float]:
+        nats = {"token": math.log(self.tokenizer.vocabulary_size)}
+        return {**nats, "sentence": math.log(2)} if self.pairs else nats
+
+    def score(self, network: keras.Model, examples: Sequence[Passage]) -> dict[str, float]:
+        """Return the share of the chosen tokens that are found, and of pairs; masks are the same at every call."""
+        columns = self.encode(examples).columns
+        record = {name: tf.RaggedTensor.from_row_lengths(*column) for name, column in columns.items()}
+        rows = max(1, self.config.data.batch_tokens // self.config.data.max_tokens)
+        sums = np.zeros(4)
+        for i in range(0, len(columns["tokens"][1]), rows):
+            part = {name: column[i : i + rows] for name, column in record.items()}
+            batch = self.batch(part, tf.constant([0, i], tf.int64))
+            sums += [float(value) for value in self._correct(network, batch)]
+        figures = {"masked_accuracy": sums[0] / max(1.0, sums[1])}
+        return {**figures, "sentence_accuracy": sums[2] / max(1.0, sums[3])} if self.pairs else figures
+
+    def predict(self, network: keras.Model, inputs: Sequence[str]) -> list[list[list[Candidate]]]:
+        """Return the `CANDIDATES` likeliest tokens of each '[MASK]' of each text."""
+        return [self._fill(network, text) for text in inputs]
+
+    def _fill(self, network: keras.Model, text: str) -> list[list[Candidate]]:
+        ids = self.masked_ids(text)
+        if len(ids) > self.config.model.max_positions:
+            most = self.config.model.max_positions
+            raise UserError(f"a text has {len(ids)} tokens, and the model reads {most}; give a shorter one")
+        places = np.flatnonzero(ids == MASK_ID)
+        if not len(places):
+            return []
+        states = network.encoder(tf.constant(ids[np.newaxis]), training=False)
+        logits = network.masked_logits(tf.gather(states[0], places))
+        words = tf.nn.softmax(logits)[:, FIRST_WORD_ID:]
+        best = tf.math.top_k(words, min(CANDIDATES, words.shape[1]))
+        return [
+            [Candidate(self.tokenizer.decode([FIRST_WORD_ID + i]).strip(), float(p)) for i, p in zip(*row, strict=True)]
+            for row in zip(best.indices.numpy().tolist(), best.values.numpy(), strict=True)
+        ]
+
+    def masked_ids(self, text: str) -> np.ndarray:
+        """Return the ids of a text with its ends, (T,) int32, in which '[MASK]' is the mask."""
+        pieces = text.split(MASK_TOKEN)
+        if self.tokenizer.spaced:  # the space before a word is part of what the mask stands for
+            pieces = [f" {pieces[0]}", *pieces[1:]]
+            pieces = [*(piece.removesuffix(" ") for piece in pieces[:-1]), pieces[-1]]
+        first, *others = self.tokenizer.encode(pieces)
+        rest = [part for ids in others for part in ([MASK_ID], ids)]
+        return np.concatenate([[START_ID], first, *rest, [END_ID]]).astype(np.int32)
+
+
+def encoded(tokenizer: ExactTokenizer, sentences: Sequence[str]) -> list[np.ndarray]:
+    """Return the ids of sentences, (T,) int32 each, whose first word is like those behind a space."""
+    return tokenizer.encode([f" {sentence}" for sentence in sentences] if tokenizer.spaced else sentences)
+
+
+def check_masking(tokenizer: ExactTokenizer) -> None:
+    """Refuse a tokenizer without a mask with a UserError."""
+    if not tokenizer.masks:
+        raise UserError(
+            f"this run's tokenizer ('{tokenizer.kind}') has no mask, which an encoder needs; start from a run of the "
+            "task masked-lm, or without --init-from"
+        )
+
+
+def _correct(network: keras.Model, batch: Batch) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
+    """Return how many chosen tokens of a batch are found, of how many, and how many pairs, of how many."""
+    states = network.encoder(batch["ids"], batch["segments"], training=False)
+    chosen = batch["labels"] != PAD_ID
+    labels = tf.boolean_mask(batch["labels"], chosen)
+    best = tf.argmax(network.masked_logits(tf.boolean_mask(states, chosen)), axis=-1, output_type=tf.int32)
+    found = [tf.reduce_sum(tf.cast(best == labels, tf.float32)), tf.cast(tf.size(labels), tf.float32)]
+    if not network.next_sentence:
+        return *found, tf.constant(0.0), tf.constant(0.0)
+    real = tf.cast(batch["sentence"] > 0, tf.float32)
+    answers = tf.argmax(network.next_sentence_logits(states), axis=-1, output_type=tf.int32) + NEXT
+    return *found, tf.reduce_sum(tf.cast(answers == batch["sentence"], tf.float32) * real), tf.reduce_sum(real)
