@@ -10,13 +10,14 @@ from transformer.serving.app import make_app
 from transformer.serving.batcher import Batcher
 from transformer.serving.config import ServeConfig
 from transformer.serving.server import Server, listen
+from transformer.serving.translation_schemas import translation_offer
 
 ABOUT = {"run": ["tiny"], "source_language": "pt", "target_language": "en"}
 JSON = {"Content-Type": "application/json"}
 
 
 def echo(kind, requests, deadline):
-    """Answer each sentence with itself; a `Service.answer` without a model."""
+    """Answer each sentence with itself; a `TranslationService.answer` without a model."""
     return [json.dumps({"translations": list(sentences)}).encode() for sentences in requests]
 
 
@@ -65,13 +66,15 @@ class Live:
 
 
 @contextlib.contextmanager
-def serving(answer, beam_size=2, hosts=(), about=ABOUT, **limits):
-    """Serve the results of `answer`, as `Service.answer` gives them."""
+def serving(answer, beam_size=2, hosts=(), about=ABOUT, offer=None, **limits):
+    """Serve the results of `answer`, as a service gives them; without an offer, those of a translator."""
     limits = ServeConfig(**limits)
     batcher = Batcher(answer, limits.max_waiting, limits.max_together, limits.timeout)
     with listen("127.0.0.1", 0) as listener:
         port = listener.getsockname()[1]
-        server = Server(make_app(batcher, beam_size, about, limits, hosts), batcher, limits)
+        server = Server(
+            make_app(batcher, offer or translation_offer(limits, beam_size, about), limits, hosts), batcher, limits
+        )
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()
         try:

@@ -3,6 +3,8 @@
 Of document 001, the loss of language models; of document 004, the generation of text.
 """
 
+import contextlib
+import io
 import re
 import textwrap
 
@@ -14,14 +16,16 @@ from document_snippets import ADAPTED, IMPORT, INSIDE, SNIPPETS
 from hypothesis import given
 from hypothesis import strategies as st
 from reference import randomised, softmax
-from tiny_run import tiny_config, write_run
+from tiny_run import fine_tuning, tiny_config, write_run
 
 import transformer
-from transformer import Generator, create_masks, positional_encoding, preprocess_text
+from transformer import Generator, Predictor, create_masks, positional_encoding, preprocess_text
+from transformer.commands import export
 from transformer.data.tokenizers.exact import Bytes
 from transformer.data.tokenizers.vocabularies import TextVocabulary
 from transformer.ids import END_ID, MASK_ID, START_ID
 from transformer.losses.cross_entropy import token_losses
+from transformer.tasks import task_class
 from transformer.tasks.language_model import LanguageModel
 
 PAIRS = [
@@ -159,7 +163,7 @@ def test_lines_inside_the_classes(names):
 def test_every_promised_name_is_importable():
     promised = """positional_encoding scaled_dot_product_attention MultiHeadAttention point_wise_feed_forward_network
         EncoderLayer DecoderLayer Encoder Decoder Transformer create_masks masked_loss masked_accuracy preprocess_text
-        evaluate translate Generator BERT BertEncoder"""
+        evaluate translate Generator Predictor BERT BertEncoder"""
     for name in promised.split():
         assert callable(getattr(transformer, name)), name
 
@@ -249,6 +253,39 @@ def test_the_language_model_loss_of_001(document, tmp_path):
     assert count == len(x) and nats / count == pytest.approx(l_lm, rel=1e-5)
     assert np.exp(-nats) == pytest.approx(np.prod(probabilities), rel=1e-3)
     assert float(transformer.masked_loss(batch["labels"], gpt(batch["ids"]))) == pytest.approx(l_lm, rel=1e-5)
+
+
+@pytest.mark.slow  # `fit` traces a training step
+def test_the_fine_tuning_of_004(document, tmp_path, monkeypatch):
+    """Document 004, section 5.1, as it stands, on the export of a classifier: it learns from probabilities."""
+    (snippet,) = re.findall(r"```python\n(# 导入 TensorFlow 库\n.*?)```", document("004"), re.DOTALL)
+    config = fine_tuning(tmp_path, "classification", model={"dropout_rate": 0.0})
+    kind = task_class("classification")
+    corpus = kind.read(config)
+    task = kind(config, kind.learn(corpus, config), corpus.describe())
+    run = write_run(tmp_path / "run", config, task.vocabularies, randomised(task.network("float32")))
+    monkeypatch.chdir(tmp_path)
+    assert export.main([str(run), "bert_model", "--format", "keras"]) == 0
+    ids = keras.utils.pad_sequences(
+        [task.row(ids).ids for ids in task.encoded(["sun sea", "one two", "sea", "moon"])], padding="post"
+    )
+    labels = np.array([task.ids[label] for label in ("sea", "land", "sea", "land")])
+    names = {"...": None}
+    before, assignment = snippet.split("train_data = ...")
+    exec(before, names)  # up to the data, which the document leaves to its reader
+    names["train_data"] = tf.data.Dataset.from_tensor_slices((ids, labels)).batch(2)
+    chances = names["bert_model"].predict(ids, verbose=0)
+    (logits,) = task.read_rows(task.network("float32"), [task.row(task.encoded(["sea"])[0])])
+    assert chances.shape == (4, 2) and logits.shape == (2,)
+    np.testing.assert_allclose(chances.sum(axis=1), 1, rtol=1e-5)
+    for text, row in zip(["sun sea", "one two", "sea", "moon"], chances, strict=True):
+        (ours,) = Predictor.load(run).predict([text])
+        np.testing.assert_allclose([ours.probabilities[label] for label in task.classes], row, atol=1e-5)
+    expected = -np.mean(np.log(chances[np.arange(4), labels]))  # of probabilities, not of logits
+    with contextlib.redirect_stdout(io.StringIO()):
+        exec(assignment, names)
+    history = names["bert_model"].history.history["loss"]
+    assert history[0] == pytest.approx(expected, rel=0.01) and history[-1] < history[0]
 
 
 def test_the_pre_training_of_001(document):

@@ -1,5 +1,6 @@
 """What tests of whole runs share: a generated corpus and the smallest config that learns from it."""
 
+import json
 import random
 import re
 from pathlib import Path
@@ -80,6 +81,40 @@ def masked_model(folder, **changes):
     data = {"train": [str(folder / "documents.txt")], "max_tokens": 16}
     task = {"name": "masked-lm", "documents": "blank_line"}
     return tiny_config(folder, text={"tokenizer": "wordpiece"}).override({"task": task, "data": data}).override(changes)
+
+
+def fine_tuning(folder, name, **changes):
+    """Return the config of a task with a head on an encoder, of made-up examples that can be learned.
+
+    A text is about the sea where it says so; "sea" and "sun" are tagged; and one is asked where they are.
+    """
+    lines = [english for _, english in pairs(120)]
+    if name == "classification":
+        content = "".join(f"{line}\t{'sea' if 'sea' in line else 'land'}\n" for line in lines)
+    elif name == "tagging":
+        tags = {"sea": "B-WATER", "sun": "B-SKY"}
+        content = "\n".join("".join(f"{word} {tags.get(word, 'O')}\n" for word in line.split()) for line in lines)
+    else:
+        asked = [(line, word) for line in lines for word in ("sea", "sun", "moon") if word in line]
+        questions = [
+            {
+                "id": str(i),
+                "question": f"where is {word}",
+                "answers": [{"text": word, "answer_start": line.index(word)}],
+            }
+            for i, (line, word) in enumerate(asked)
+        ]
+        paragraphs = [{"context": line, "qas": [q]} for (line, _), q in zip(asked, questions, strict=True)]
+        content = json.dumps({"data": [{"paragraphs": paragraphs}]})
+    (folder / "examples").write_text(content, encoding="utf-8")
+    task = {"name": name, **({"longest_question": 6, "stride": 2} if name == "question-answering" else {})}
+    data = {"train": [str(folder / "examples")]}
+    text = {"tokenizer": "wordpiece"}
+    return (
+        tiny_config(folder, text=text, model={"positions": "learned"})
+        .override({"task": task, "data": data})
+        .override(changes)
+    )
 
 
 def spread_parts(text=None, **model):

@@ -3,6 +3,7 @@ from transformer.data.document_text import preprocess_text as preprocess_text
 from transformer.inference.document_functions import evaluate as evaluate
 from transformer.inference.document_functions import translate as translate
 from transformer.inference.generator import Generator as Generator
+from transformer.inference.predictor import Predictor as Predictor
 from transformer.inference.translator import Translator as Translator
 from transformer.layers.attention import MultiHeadAttention as MultiHeadAttention
 from transformer.layers.attention import scaled_dot_product_attention as scaled_dot_product_attention

@@ -13,7 +13,8 @@ COMMANDS = {  # modules of transformer.commands, and what they do
     "train": "learn from examples, or continue an interrupted run",
     "translate": "translate sentences with a trained run",
     "generate": "continue texts with a trained language model",
-    "evaluate": "score translations against references: BLEU and chrF",
+    "predict": "label texts, tag their words, or answer questions about them",
+    "evaluate": "score translations, or a run on texts with the right labels, tags or answers",
     "export": "write a run for other programs: SavedModel or CTranslate2",
     "convert": "make a run of a GPT-2, a Llama or a GGUF file, or write a folder for transformers",
     "serve": "answer requests over HTTP",
@@ -60,7 +61,7 @@ def script() -> NoReturn:
     """Be the command: the entry point of an installed package."""
     quiet_start()
     code = main()
-    if sys.argv[1:2] in (["translate"], ["generate"]):  # a sentence need not wait for TensorFlow to be taken down
+    if {*sys.argv[1:2]} & {"translate", "generate", "predict"}:  # a text need not wait for TensorFlow to be taken down
         from transformer.system.process import leave
 
         leave(code)

@@ -11,9 +11,11 @@ import pytest
 from conftest import ROOT
 
 from transformer.data import phrasebook
-from transformer.data.phrasebook import grammar, inflection, lexicon, numbers, splits
+from transformer.data.phrasebook import everyday, grammar, inflection, lexicon, numbers, splits
 
 HELD_OUT = ("test", "validation")
+OF_PATTERNS = ("train", *HELD_OUT, "free")  # and free.tsv
+EVERYDAY = ("everyday_train", "everyday_validation", "everyday")
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +30,7 @@ def patterns():
 
 @pytest.fixture(scope="module")
 def sentences(corpus):
-    return [sentence for split in phrasebook.SPLITS for sentence in corpus[split]]
+    return [sentence for split in OF_PATTERNS for sentence in corpus[split]]
 
 
 def written(kind: str, key: str) -> lexicon.Entry:
@@ -295,7 +297,7 @@ def test_splits_share_no_sentence(corpus, language):
     texts = {split: {getattr(sentence, language) for sentence in corpus[split]} for split in phrasebook.SPLITS}
     names = list(texts)
     for position, name in enumerate(names):
-        assert len(texts[name]) == len(corpus[name])
+        assert len(texts[name]) == len(corpus[name]) or name == "everyday_train"
         for other in names[position + 1 :]:
             assert texts[name].isdisjoint(texts[other])
 
@@ -355,6 +357,31 @@ def test_every_word_is_trained(corpus, language, split):
         if word not in trained
     }
     assert not unknown
+
+
+# Everyday sentences
+
+
+def test_a_fifth_of_the_everyday_sentences_is_never_trained_on(corpus):
+    sizes = [len(corpus[split]) for split in EVERYDAY]
+    assert sum(sizes) >= 4000 and sizes[2] == sum(sizes) // 5 and sizes[1] == sum(sizes) // 25
+    train, *held = (corpus[split] for split in EVERYDAY)
+    assert min(len(sentence.pt.split()) for split in held for sentence in split) >= 4
+    assert {"Obrigado.", "Quanto custa isso?", "Eu te amo."} <= {sentence.pt for sentence in train}
+    topics = {sentence.pattern for sentence in train}
+    assert len(topics) >= 20 and all(topic.startswith("everyday.") for topic in topics)
+
+
+def test_everyday_sentences_are_written_as_each_language_is():
+    sentences = everyday.read_everyday()
+    assert len({sentence.pt.lower() for sentence in sentences}) == len(sentences)  # so each has one translation
+    endings = {"pt": ".?!…", "en": ".?!…", "zh": "。？！…"}
+    for sentence in sentences:
+        for language, text in zip(phrasebook.LANGUAGES, sentence[:3], strict=True):
+            assert text == text.strip() and "  " not in text and text.rstrip('"”')[-1] in endings[language], sentence
+        assert not re.search(r"[^\x20-\x7e\u00a1-\u00ff]", sentence.pt + sentence.en), sentence
+        assert re.search(r"[\u4e00-\u9fff]", sentence.zh) and not re.search(r"[,?!;]|\.(?!\d)", sentence.zh), sentence
+        assert len(sentence.pt.split()) <= 25 and len(sentence.en.split()) <= 25, sentence
 
 
 def test_free_sentences_follow_no_pattern(corpus, patterns):
@@ -471,11 +498,24 @@ def test_builder_gives_the_generated_pairs(builder, corpus):
     import tensorflow_datasets as tfds
 
     assert builder.info.full_name.startswith("phrasebook/pt_to_en/")
-    for split in phrasebook.SPLITS:
+    for split in ("test", "free", "everyday"):
         assert builder.info.splits[split].num_examples == len(corpus[split])
         examples = tfds.as_numpy(builder.as_dataset(split=split).take(1500))
         pairs = [(example["pt"].decode(), example["en"].decode()) for example in examples]
         assert pairs == [(sentence.pt, sentence.en) for sentence in corpus[split][:1500]]
+
+
+def test_training_reads_everyday_sentences_more_often(builder, corpus):
+    import tensorflow_datasets as tfds
+
+    from transformer.data.phrasebook.phrasebook_dataset_builder import EVERYDAY_TIMES
+
+    examples = tfds.as_numpy(builder.as_dataset(split="train"))
+    times = collections.Counter((example["pt"].decode(), example["en"].decode()) for example in examples)
+    assert {times[sentence.pt, sentence.en] for sentence in corpus["train"]} == {1}
+    assert {times[sentence.pt, sentence.en] for sentence in corpus["everyday_train"]} == {EVERYDAY_TIMES}
+    validation = builder.info.splits["validation"].num_examples
+    assert validation == len(corpus["validation"]) + len(corpus["everyday_validation"])
 
 
 def test_builder_offers_all_directions(builder):
@@ -485,7 +525,7 @@ def test_builder_offers_all_directions(builder):
 SMALL = """
 import sys
 from transformer.data import phrasebook
-phrasebook.generate = lambda split: [phrasebook.Sentence("Oi.", "Hi.", "你好。", split)] * 8
+phrasebook.generate = lambda split: [phrasebook.Sentence("Oi.", "Hi.", f"你好{n}。", split) for n in range(8)]
 print(phrasebook.load_builder("zh_to_pt", sys.argv[1]).info.splits["train"].num_examples)
 """
 
@@ -506,10 +546,10 @@ def test_two_processes_prepare_at_once(tmp_path):
 
 def test_stale_data_are_replaced(tmp_path, monkeypatch):
     pytest.importorskip("tensorflow_datasets")
-    sentence = phrasebook.Sentence("Oi.", "Hi.", "你好。", "greeting")
+    sentences = [phrasebook.Sentence("Oi.", f"Hi {number}.", "你好。", "greeting") for number in range(7)]
     for digest, size in (("old", 3), ("old", 5), ("new", 7)):
         monkeypatch.setattr(phrasebook, "digest", lambda digest=digest: digest)
-        monkeypatch.setattr(phrasebook, "generate", lambda split, size=size: [sentence] * size)
+        monkeypatch.setattr(phrasebook, "generate", lambda split, size=size: sentences[:size])
         found = phrasebook.load_builder("en_to_zh", str(tmp_path)).info.splits["test"].num_examples
         # The second call finds the data of the first.
         assert found == {"old": 3, "new": 7}[digest]

@@ -20,11 +20,9 @@ CONTEXT, LIMIT = 16, 30
 PROMPTS = ["one", "", "a prompt that is longer than the context", "seven seas"]
 
 
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory):
+def untrained(folder, **model):
     """Return a task, its network of random weights, the folder of its run, and the network as a graph."""
-    folder = tmp_path_factory.mktemp("generator")
-    model = {"positions": "learned", "norm_first": True, "max_positions": CONTEXT}
+    model = {"norm_first": True, "max_positions": CONTEXT, **model}
     config = language_model(folder, model=model, search={"max_length": LIMIT})
     task = LanguageModel(config, TextVocabulary(Characters.of("abcdefghijklmnopqrstuvwxyz ")), {})
     network = randomised(task.network("float32"))
@@ -33,6 +31,11 @@ def trained(tmp_path_factory):
     network.embedding.embeddings.assign(table)
     whole = Graph(lambda ids: network(ids, training=False), tf.TensorSpec((1, None), tf.int32))
     return task, network, write_run(folder / "run", config, task.vocabularies, network), whole
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    return untrained(tmp_path_factory.mktemp("generator"), positions="learned")
 
 
 @pytest.fixture(scope="module")
@@ -85,6 +88,22 @@ def test_the_likeliest_tokens_follow_while_the_context_slides(trained, greedy):
         assert found.text == trained[0].tokenizer.decode(found.ids) == "".join(found.tokens)
     assert any(len(found.ids) == LIMIT for (found,) in results)
     assert greedy.traces == 2 and greedy.generate([]) == []
+
+
+def test_a_cache_that_grows_changes_nothing(trained, sampler, monkeypatch):
+    grown = Generator(trained[0], trained[1], sampler.search)
+    monkeypatch.setattr("transformer.inference.generator.FIRST_CAPACITY", 4)
+    for sample, each in enumerate(grown.generate([""], samples=2)[0]):
+        check(each, sampled_by_hand(trained, "", sample))
+    assert {capacity for _, capacity in grown._continuer.steps} == {4, 8, 16, 17}
+
+
+def test_a_network_as_llamas_goes_on_in_the_same_way(tmp_path):
+    """Rotary positions, heads that share keys, gates, and no biases."""
+    options = {"norm": "rms", "activation": "silu", "gated": True, "use_bias": False, "num_kv_heads": 1}
+    trained = untrained(tmp_path, positions="rotary", **options)
+    for prompt, (found,) in zip(PROMPTS, Generator.load(trained[2]).generate(PROMPTS), strict=True):
+        check(found, by_hand(trained, prompt, lambda logits, _: logits.argmax()))
 
 
 def chance(seed, sample, number):

@@ -10,7 +10,7 @@ from tiny_run import save_run, spread_parts
 
 from transformer.inference.translator import Translator
 from transformer.serving.config import ServeConfig
-from transformer.serving.service import Service
+from transformer.serving.translation_service import TranslationService
 
 SPACES = " \t\n\r\v\f\x1c\x85\u00a0\u1680\u2003\u2007\u2028\u2029\u202f\u205f\u3000\ufeff\u200b"
 CONTROLS = (
@@ -101,7 +101,7 @@ class Panic(BaseException):
 @pytest.fixture(scope="module")
 def service(tmp_path_factory):
     run = save_run(tmp_path_factory.mktemp("hostile") / "run", spread_parts())
-    return Service(Translator.load([run.path]), ServeConfig())
+    return TranslationService(Translator.load([run.path]), ServeConfig())
 
 
 @pytest.fixture(scope="module")
@@ -144,7 +144,7 @@ def test_whatever_the_translator_raises_ends_its_request_alone(live, service, mo
         return translate(sentences, *arguments)
 
     monkeypatch.setattr(translator, "translate", fragile)
-    told = {"error": "the translator failed; the server's log says why"}
+    told = {"error": "the model failed; the server's log says why"}
     for body in ({"sentences": "fatal"}, {"sentences": ["sol", "fatal"], "attention": True}):
         assert live.post(body) == (500, told)
         assert live.post({"sentences": "sol mar"})[0] == 200

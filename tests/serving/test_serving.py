@@ -27,9 +27,9 @@ from transformer.inference.translator import Translator
 from transformer.serving.app import FILES, make_app
 from transformer.serving.batcher import Batcher, TimedOut
 from transformer.serving.config import ServeConfig
-from transformer.serving.schemas import Kind
 from transformer.serving.server import listen, serve
-from transformer.serving.service import Service
+from transformer.serving.translation_schemas import Kind, translation_offer
+from transformer.serving.translation_service import TranslationService
 from transformer.system.errors import UserError
 
 SENTENCES = ["sol mar rio", "um", "", "lua mar dois três um"]
@@ -70,7 +70,7 @@ def translator(parts):
 
 @pytest.fixture(scope="module")
 def service(translator):
-    return Service(translator, ServeConfig())
+    return TranslationService(translator, ServeConfig())
 
 
 @pytest.fixture(scope="module")
@@ -135,7 +135,7 @@ def test_a_request_may_name_its_beam(live, translator):
 def test_the_warm_up_makes_all_graphs_of_the_default_and_of_greedy_search(monkeypatch, caplog):
     monkeypatch.setattr("transformer.search.loop.FIRST_CAPACITY", 2)  # so that outputs outgrow it
     translator = Translator(*spread_parts(), SearchConfig(beam_size=3, max_extra_length=4), 32)  # without a graph
-    service = Service(translator, ServeConfig())
+    service = TranslationService(translator, ServeConfig())
     service.warm_up()
     made = {beam_size: service.translator(beam_size).traces for beam_size in (1, 3)}
     for beam_size in (1, 3):
@@ -153,7 +153,7 @@ def test_attention_that_does_not_fit_is_left_out_with_a_warning(translator):
     # Source and translation of "sol mar": at most (s, s + 4) tokens, two hypotheses.
     length = len(translator.encode(["sol mar"])[0])
     room = 2 * length * (length + 4)
-    service = Service(translator, ServeConfig(max_attention=2 * room + room // 2))
+    service = TranslationService(translator, ServeConfig(max_attention=2 * room + room // 2))
     long = " ".join(["sol"] * 60)
     assert len(translator.encode([long])[0]) > 32  # would be translated in parts, which have their weights too
     requests = [["sol mar", long, "sol mar", "sol mar", ""], ["sol mar"]]
@@ -180,12 +180,12 @@ def test_attention_that_does_not_fit_is_left_out_with_a_warning(translator):
 
 def test_a_default_beam_above_the_limit_is_refused_at_the_start(translator):
     with pytest.raises(UserError, match="beam_size 2, above the limit of 1; raise --max-beam"):
-        Service(translator, ServeConfig(max_beam=1))
+        TranslationService(translator, ServeConfig(max_beam=1))
 
 
 def test_what_nobody_waits_for_is_given_up_between_batches(service, monkeypatch):
     clock = itertools.count()
-    monkeypatch.setattr("transformer.serving.service.monotonic", lambda: next(clock))
+    monkeypatch.setattr("transformer.serving.translation_service.monotonic", lambda: next(clock))
     small = dataclasses.replace(service.default, batch_tokens=1)  # each sentence is a batch
     translator = service.translator(2)
     monkeypatch.setattr(translator, "search", small)
@@ -362,7 +362,7 @@ def test_a_request_that_waits_too_long_is_told_so_and_never_begun():
         first = live.begin({"sentences": "first"})
         assert held.begun.wait(20)
         status, headers, answer = live.request("POST", "/translate", '{"sentences": "late"}', JSON)
-        assert status == 503 and "Retry-After" in headers and answer == {"error": "no translation within 0.3 s"}
+        assert status == 503 and "Retry-After" in headers and answer == {"error": "no answer within 0.3 s"}
         until(lambda: live.batcher.waiting == 0)
         assert first()[0] == 503
         held.released.set()
@@ -410,7 +410,7 @@ def test_a_sentence_that_the_translator_fails_at_fails_alone(caplog):
         assert [first()[0], *(result()[0] for result in results)] == [200, 200, 500, 200]
         assert live.post({"sentences": "poison"}) == (
             500,
-            {"error": "the translator failed; the server's log says why"},
+            {"error": "the model failed; the server's log says why"},
         )
 
 
@@ -433,7 +433,13 @@ def test_a_server_whose_thread_has_died_ends_with_an_error(monkeypatch, handlers
             batcher.submit(Kind(1, 1, False), ["wakes it"]).result(20)
         batcher.join()
         with pytest.raises(UserError, match="has died"):
-            serve(make_app(batcher, 1, ABOUT, limits), batcher, limits, listener, access_log=False)
+            serve(
+                make_app(batcher, translation_offer(limits, 1, ABOUT), limits),
+                batcher,
+                limits,
+                listener,
+                access_log=False,
+            )
 
 
 def test_stopping_finishes_what_was_begun_and_refuses_the_rest():

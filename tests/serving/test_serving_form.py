@@ -27,8 +27,7 @@ from selenium.webdriver.common.keys import Keys
 pytestmark = pytest.mark.slow  # a browser is started, and one page after the other loaded and drawn
 GONE = "The server does not answer. Your text stays here: press Translate when the server runs again."
 STRANGER = (
-    "What answered is not the translation server. Is the server running? "
-    "Your text stays here: press Translate to try again."
+    "What answered is not this server. Is the server running? Your text stays here: press the button to try again."
 )
 
 
@@ -261,9 +260,9 @@ def test_what_answers_in_the_servers_place_is_told(driver, address, body, status
 @pytest.mark.parametrize(
     "status_, error, told",
     [
-        (503, "the server is stopping", "The server is stopping. Start it again, then press Translate."),
-        (503, "no translation within 60 s", "The server is busy: no translation within 60 s. Try again in 5 seconds."),
-        (500, "the translator failed; the log says why", "The server says: the translator failed; the log says why"),
+        (503, "the server is stopping", "The server is stopping. Start it again, then press the button."),
+        (503, "no answer within 60 s", "The server is busy: no answer within 60 s. Try again in 5 seconds."),
+        (500, "the model failed; the log says why", "The server says: the model failed; the log says why"),
     ],
 )
 def test_a_failure_is_told_in_words(driver, address, status_, error, told):

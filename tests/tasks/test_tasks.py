@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from conftest import ROOT
-from tiny_run import language_model, masked_model, tiny_config, write_corpus
+from tiny_run import fine_tuning, language_model, masked_model, tiny_config, write_corpus
 
 from transformer.checkpoints.loading import load
 from transformer.checkpoints.run_directory import RunDirectory
+from transformer.config.presets import FINE_TUNED
 from transformer.data.batches import batches
 from transformer.system.errors import UserError
 from transformer.tasks import load_task, task_class
@@ -34,13 +35,18 @@ def config_of(name, folder):
         return language_model(folder, model={"dropout_rate": 0.0})
     if name == "masked-lm":
         return masked_model(folder, model={"dropout_rate": 0.0})
+    if name in FINE_TUNED:
+        return fine_tuning(folder, name, model={"dropout_rate": 0.0})
     kind = load_task({"toy": TOY, "language_identification": EXAMPLE}[name])
     data = texts(folder) if name == "language_identification" else {}
     config = tiny_config(folder, model={"dropout_rate": 0.0, "embeddings": "target"}, task={"name": kind.name})
     return config.override({"data": data})
 
 
-@pytest.fixture(scope="module", params=["translation", "language-model", "masked-lm", "toy", "language_identification"])
+@pytest.fixture(
+    scope="module",
+    params=["translation", "language-model", "masked-lm", *FINE_TUNED, "toy", "language_identification"],
+)
 def prepared(request, tmp_path_factory):
     """Return a task, the rows of its training split, and its network."""
     config = config_of(request.param, tmp_path_factory.mktemp(request.param))

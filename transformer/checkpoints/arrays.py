@@ -158,12 +158,16 @@ def _array(file: safetensors.safe_open, name: str, dtype: str, digest: object) -
     return array
 
 
-def load_fitting(path: Path, variables: Mapping[str, keras.Variable]) -> tuple[list[str], list[str]]:
-    """Assign the arrays that fit a variable in name and shape, as `load_arrays` does; returns names loaded and left."""
+def load_fitting(path: Path, variables: Mapping[str, keras.Variable]) -> tuple[list[str], list[str], list[str]]:
+    """Assign the arrays that fit a variable in name and shape, as `load_arrays` does.
+
+    Returns the names of the variables that were loaded, of those that were not, and of the arrays that were not used.
+    """
     stored = stored_shapes(path)
     fitting = {name: variable for name, variable in variables.items() if stored.get(name) == tuple(variable.shape)}
     load_arrays(path, fitting)
-    return list(fitting), [name for name in variables if name not in fitting]
+    unused = sorted(name for name in stored if name not in fitting)
+    return list(fitting), [name for name in variables if name not in fitting], unused
 
 
 def model_variables(model: keras.Model) -> dict[str, keras.Variable]:

@@ -2,6 +2,7 @@ r"""Export a trained run for other programs.
 
 transformer export RUN OUT --format savedmodel
 transformer export RUN OUT --format ctranslate2 --quantization int8
+transformer export RUN OUT --format keras
 """
 
 import argparse
@@ -23,7 +24,7 @@ def parser() -> Parser:
     p = Parser(
         prog=called("export"),
         description="Export a run as SavedModels or as a CTranslate2 model. The search settings go with it: the run's, "
-        "or those given here.",
+        "or those given here. A classifier is exported as a Keras model that outputs probabilities.",
     )
     p.add_argument("run", metavar="RUN", help="run directory")
     add_task_flag(p)
@@ -72,6 +73,9 @@ def export(p: Parser, args: argparse.Namespace, search: dict[str, Any]) -> None:
         from transformer.inference.translator import Translator
 
     check_target(args.out, args.overwrite)  # before all the work
+    if args.format == "keras":
+        _export_keras(args)
+        return
     if args.format == "ctranslate2":
         ctranslate2.library()
     config = RunDirectory(args.run).config().override({"search": search}, "command line")
@@ -90,3 +94,18 @@ def export(p: Parser, args: argparse.Namespace, search: dict[str, Any]) -> None:
         describe(draft, {"format": args.format, **origin, **metadata})
     size = sum(path.stat().st_size for path in args.out.rglob("*") if path.is_file())
     print(one_line(f"{args.out}: {args.format}, {size / 1e6:.1f} MB"))
+
+
+def _export_keras(args: argparse.Namespace) -> None:
+    """Do what `export` does, of a classifier."""
+    from transformer.checkpoints.loading import load
+    from transformer.checkpoints.run_directory import RunDirectory
+    from transformer.convert import keras_model
+    from transformer.convert.directory import describe, draft_export
+
+    task, network = load(RunDirectory(args.run), args.weights)
+    say(f"exporting {args.run} to {args.out}")
+    with draft_export(args.out, args.overwrite) as draft:
+        origin = {"format": args.format, "run": str(args.run), "weights": args.weights}
+        describe(draft, {**origin, **keras_model.write(task, network, draft)})
+    print(one_line(f"{args.out}: {args.format}, load it with keras.models.load_model"))

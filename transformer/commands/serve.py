@@ -1,8 +1,7 @@
-"""Serve translations over HTTP: `transformer serve RUN`. Needs the extra `[serve]`."""
+"""Serve a run over HTTP: `transformer serve RUN`. Needs the extra `[serve]`."""
 
 import dataclasses
 import gc
-from pathlib import Path
 
 from transformer.commands.parser import Parser
 from transformer.commands.task_flag import add_task_flag, load_own_task
@@ -17,16 +16,17 @@ from transformer.system.tensorflow import import_tensorflow
 FLAGS = {  # fields of `ServeConfig`: letter, help
     "host": ("ADDRESS", "address to listen at"),
     "port": ("N", "port to listen at; 0: any free one"),
-    "max_sentences": ("N", "sentences in a request"),
-    "max_characters": ("N", "characters of a sentence"),
+    "max_sentences": ("N", "sentences or prompts in a request"),
+    "max_characters": ("N", "characters of each"),
+    "max_tokens": ("N", "tokens of a text that follows a prompt"),
     "max_body": ("BYTES", "length of a request"),
     "max_beam": ("N", "largest beam size, and so the most hypotheses, that a request may ask for"),
     "max_attention": ("N", "attention weights in an answer"),
     "max_requests": ("N", "requests that are answered at one time; more are told to come back (503)"),
     "max_arriving": ("N", "more requests that are still coming; beyond them the slowest is given up (408)"),
     "max_chunks": ("N", "pieces of a body that is sent in pieces (Transfer-Encoding: chunked)"),
-    "max_waiting": ("N", "sentences that may wait; more are told to come back (503)"),
-    "max_together": ("N", "sentences of several requests that are translated together"),
+    "max_waiting": ("N", "sentences or prompts that may wait; more are told to come back (503)"),
+    "max_together": ("N", "sentences or prompts of several requests that are answered together"),
     "timeout": ("SECONDS", "longest time from a request to its answer"),
     "arrival_timeout": ("SECONDS", "longest time for a request to arrive"),
 }
@@ -41,8 +41,9 @@ def parser() -> Parser:
     """Return the command line."""
     p = Parser(
         prog=called("serve"),
-        description="Serve translations: POST /translate, a page at /, the documentation at /docs, GET /health. "
-        "It answers this machine alone unless --host says otherwise; there is neither encryption nor a password.",
+        description="Serve a translator (POST /translate) or a language model (POST /generate), with a page at /, the "
+        "documentation at /docs, and GET /health. It answers this machine alone unless --host says otherwise; there is "
+        "neither encryption nor a password.",
     )
     p.add_argument("runs", nargs="+", metavar="RUN", help="run directory; several, of one vocabulary, work together")
     add_task_flag(p)
@@ -95,24 +96,15 @@ def main(argv: list[str] | None = None) -> int:
                 import_tensorflow()
                 load_own_task(args.task)
 
-                from transformer.checkpoints.run_directory import RunDirectory
-                from transformer.inference.translator import Translator
                 from transformer.serving.app import make_app
                 from transformer.serving.batcher import Batcher
-                from transformer.serving.service import Service
+                from transformer.serving.services import open_service
                 from transformer.system.threads import share_cores
 
             share_cores()
-            service = Service(Translator.load(args.runs, args.weights, **search), limits)
-            service.warm_up()
-            corpus = RunDirectory(args.runs[0]).corpus()
-            about = {
-                "run": [Path(run).resolve().name for run in args.runs],
-                "source_language": corpus["source_language"],
-                "target_language": corpus["target_language"],
-            }
-            batcher = Batcher(service.answer, limits.max_waiting, limits.max_together, limits.timeout)
-            app = make_app(batcher, service.default.beam_size, about, limits, hosts)
+            answer, offer = open_service(args.runs, args.weights, search, limits)
+            batcher = Batcher(answer, limits.max_waiting, limits.max_together, limits.timeout)
+            app = make_app(batcher, offer, limits, hosts)
             gc.collect()
             gc.freeze()  # of what stays for good: later collections need not look at it, and are short
             serve(app, batcher, limits, listener, args.access_log)

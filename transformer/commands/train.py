@@ -13,6 +13,13 @@ from transformer.system.interrupts import starting
 from transformer.system.messages import called, one_line, say
 from transformer.system.process import exit_code
 from transformer.system.tensorflow import import_tensorflow
+from transformer.tasks import COMMANDS
+
+HOW = {  # to go on with a run, by the command that works with it
+    "translate": 'translate --run {} "..."',
+    "generate": 'generate {} "..."',
+    "predict": 'predict {} "..."',
+}
 
 
 def parser() -> Parser:
@@ -37,8 +44,13 @@ def parser() -> Parser:
     p.add_argument(
         "--task", metavar="TASK", help=f"{', '.join(SETTINGS)}, or FILE:CLASS, one of your own (default: the config's)"
     )
-    data = p.add_argument_group("data: one of --dataset, --source with --target, --tsv, or what the config names")
-    data.add_argument("--dataset", metavar="NAME", help="a TFDS translation dataset, such as wmt14_translate/de-en")
+    data = p.add_argument_group(
+        "data: one of --dataset, --source with --target, --tsv, --train, or what the config names"
+    )
+    data.add_argument("--dataset", metavar="NAME", help="a TFDS dataset of the task, such as wmt14_translate/de-en")
+    for split, what in (("train", "files of training examples"), ("valid", "validation"), ("test", "test")):
+        text = f"{what}, as the task reads them (translation: --source and --target, or --tsv)"
+        data.add_argument(f"--{split}", metavar="F", nargs="+", help=text if split == "train" else f"{what} files")
     data.add_argument("--source", metavar="F", help="source sentences, one a line, plain or compressed")
     data.add_argument("--target", metavar="F", help="their translations, line by line")
     data.add_argument("--tsv", metavar="F", help="source TAB translation, one pair a line, plain or compressed")
@@ -82,7 +94,8 @@ def main(argv: list[str] | None = None) -> int:
             from transformer.training.trainer import train
 
         state = train(config, run, open_strategy(args.strategy))
-        how = f' Translate: {called("translate")} --run {shlex.quote(str(run))} "..."'
-        print(one_line(f"{run}: best at step {state.best_step:,}.{how if config.task.name == 'translation' else ''}"))
+        words = HOW.get(COMMANDS.get(config.task.name, ""), "").format(shlex.quote(str(run)))
+        how = f" {words.split()[0].capitalize()}: {called(words)}" if words else ""
+        print(one_line(f"{run}: best at step {state.best_step:,}.{how}"))
 
     return exit_code(job, f"interrupted; the same command continues {run} from its last checkpoint")

@@ -109,7 +109,7 @@ def prompt_of(engine: str, runs: Sequence[str] | None) -> str:
     if engine != "tensorflow":  # an export does not say what it translates to
         return "> "
     corpus = RunDirectory((runs or [DEFAULT_RUN])[0]).corpus()
-    languages = [str(corpus[side]) for side in ("source_language", "target_language")]
+    languages = [str(corpus.get(side, "")) for side in ("source_language", "target_language")]
     return one_line(f"{' > '.join(languages)}: ") if all(languages) else "> "
 
 

@@ -5,7 +5,14 @@ from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
 
-from transformer.config.presets import DEFAULT_CONFIG, preset, read_config
+from transformer.config.presets import (
+    DEFAULT_CONFIG,
+    DEFAULT_CONFIGS,
+    FINE_TUNED,
+    FINE_TUNING,
+    preset,
+    read_config,
+)
 from transformer.config.run import Config
 from transformer.config.settings import DEFAULT_DATASET, FILES
 from transformer.config.stored_run import stored_config
@@ -14,6 +21,7 @@ from transformer.system.errors import UserError, shortened
 CORPUS = ("dataset", "train")  # keys of [data] of which one names the whole corpus
 TASK_FLAGS = ("source_language", "target_language")
 TRAINING_FLAGS = ("seed", "max_steps", "max_minutes", "precision", "init_from")
+LONG_TEXTS = {"question-answering": 384}  # tokens that are read together, unless the weights read fewer
 PAIRED = (("source", "target"), ("valid_source", "valid_target"))  # flags that go together
 
 
@@ -30,16 +38,12 @@ def resolve(args: Namespace) -> tuple[Config, Path]:
             raise UserError(f"--set {section}.{both[0]} and a flag of its own give one setting twice; leave one out")
     corpus = {key: value for key, value in (settings.get("data", {}) | flags["data"]).items() if key in CORPUS}
     embedded = "train" not in corpus and str(corpus.get("dataset", DEFAULT_DATASET)).startswith("phrasebook/")
-    if args.init_from and not (args.config or args.preset):  # the sizes must fit the weights
-        stored = stored_config(args.init_from).to_dict()
-        usual, most = Config().data, int(str(stored["model"]["max_positions"]))
-        fitting = {"max_tokens": min(usual.max_tokens, max(1, most - most % usual.length_step))}
-        config = Config().override({"model": stored["model"], "text": stored["text"], "data": fitting})
-        if args.task in (None, stored["task"]["name"]):  # but not what flags say of a corpus
-            task = {name: value for name, value in stored["task"].items() if name not in TASK_FLAGS}
-            config = config.override({"task": task})
-    elif args.config or (embedded and not args.preset):
-        config = read_config(args.config or DEFAULT_CONFIG, args.data)
+    if args.init_from and not args.preset:  # the sizes must fit the weights
+        config = _config_like(args)
+        if args.config:
+            config = read_config(args.config, args.data, config)
+    elif args.config or ((embedded or args.task in FINE_TUNED) and not args.preset):
+        config = read_config(args.config or DEFAULT_CONFIGS.get(args.task, DEFAULT_CONFIG), args.data)
     else:
         config = preset(args.preset) if args.preset else Config()
     if corpus:  # the flags name another corpus than the config, wholly
@@ -52,6 +56,21 @@ def resolve(args: Namespace) -> tuple[Config, Path]:
     return config, Path(args.run or Path("runs") / name)
 
 
+def _config_like(args: Namespace) -> Config:
+    """Return a config with the sizes of the run that `--init-from` names, and what fine-tuning or its task need."""
+    stored = stored_config(args.init_from).to_dict()
+    usual, most = Config().data, int(str(stored["model"]["max_positions"]))
+    wanted = LONG_TEXTS.get(args.task, usual.max_tokens)
+    fitting = {"max_tokens": min(wanted, max(1, most - most % usual.length_step))}
+    config = Config().override({"model": stored["model"], "text": stored["text"], "data": fitting})
+    if args.task in FINE_TUNED and not args.config:
+        config = read_config(FINE_TUNING, base=config)
+    if args.task in (None, stored["task"]["name"]) and not args.config:  # but not what flags say of a corpus
+        task = {name: value for name, value in stored["task"].items() if name not in TASK_FLAGS}
+        config = config.override({"task": task})
+    return config
+
+
 def _corpus(args: Namespace) -> dict[str, object]:
     """Return the keys of [data] that the flags of a corpus stand for; none where there are no such flags."""
     for one, other in PAIRED:
@@ -59,15 +78,18 @@ def _corpus(args: Namespace) -> dict[str, object]:
             given, missing = (one, other) if getattr(args, one) else (other, one)
             flags = [f"--{name.replace('_', '-')}" for name in (given, missing)]
             raise UserError(f"{flags[0]} {getattr(args, given)} needs {flags[1]} beside it")
-    if bool(args.dataset) + bool(args.source) + bool(args.tsv) > 1:
-        raise UserError("give one source only: --dataset NAME, or --source F --target F, or --tsv F")
+    if bool(args.dataset) + bool(args.source) + bool(args.tsv) + bool(args.train) > 1:
+        raise UserError("give one source only: --dataset NAME, or --source F --target F, or --tsv F, or --train F")
+    if (args.valid or args.test) and not args.train:
+        raise UserError("--valid and --test go with --train; of translations give --valid-source and --valid-target")
     if args.valid_source and not (args.source or args.tsv):
         raise UserError(
             "--valid-source and --valid-target go with --source and --target or --tsv, not with --dataset or a config"
         )
-    train = [args.tsv] if args.tsv else [args.source, args.target]
-    valid = [args.valid_source, args.valid_target]
+    train = args.train or ([args.tsv] if args.tsv else [args.source, args.target])
+    valid = args.valid or [args.valid_source, args.valid_target]
     corpus = {"dataset": args.dataset, "train": list(filter(None, train)), "valid": list(filter(None, valid))}
+    corpus["test"] = args.test
     return {name: value for name, value in corpus.items() if value}
 
 

@@ -9,6 +9,12 @@ from transformer.system.errors import UserError, nearest, shortened
 from transformer.system.files import read_bounded
 
 DEFAULT_CONFIG = Path(__file__).with_name("phrasebook.toml")  # what a training without arguments reads
+DEFAULT_CONFIGS = {  # and one that names a task alone
+    "classification": Path(__file__).with_name("phrasebook_topics.toml"),
+    "tagging": Path(__file__).with_name("phrasebook_entities.toml"),
+}
+FINE_TUNING = Path(__file__).with_name("fine_tuning.toml")  # one of such a task that starts from another run
+FINE_TUNED = (*DEFAULT_CONFIGS, "question-answering")
 
 # Sections of model, task and training; what a preset leaves out keeps its default.
 TRANSLATION: dict[str, object] = {"name": "translation"}
@@ -75,12 +81,13 @@ def preset(name: str) -> Config:
     return Config().override(PRESETS[name], f"preset {name}")
 
 
-def read_config(path: str | Path, folder: str | Path | None = None) -> Config:
+def read_config(path: str | Path, folder: str | Path | None = None, base: Config | None = None) -> Config:
     """Read a TOML config file: an optional `preset = NAME` line, then sections that override it.
 
     Args:
         path: the file.
         folder: where relative file names of its [data] section lie; None: beside the config file.
+        base: what the file overrides, unless it names a preset; None: the defaults.
 
     Raises:
         UserError: missing file, invalid TOML, or an unknown or wrong entry.
@@ -97,6 +104,6 @@ def read_config(path: str | Path, folder: str | Path | None = None) -> Config:
     name = values.pop("preset", None)
     if not isinstance(name, str | None):
         raise UserError(f"{path}: preset must be a name in quotes, got {shortened(name)}. Known: {', '.join(PRESETS)}")
-    config = (Config() if name is None else preset(name)).override(values, str(path))
+    config = ((base or Config()) if name is None else preset(name)).override(values, str(path))
     folder = Path(folder) if folder else path.parent
     return config.override({"data": {key: [str(folder / name) for name in getattr(config.data, key)] for key in FILES}})

@@ -145,6 +145,8 @@ class TrainingConfig:
     beta_2: float = 0.98
     epsilon: float = 1e-9
     weight_decay: float = 0.0  # AdamW's (Loshchilov and Hutter 2019), on all but biases and norms; 0: plain Adam
+    freeze_layers: int = 0  # of an encoder with a head: its first layers, and the embeddings, learn nothing; 0: all do
+    layer_decay: float = 1.0  # of an encoder with a head: factor on the learning rate from each layer to the one below
     clip_norm: float = 1.0  # bound on the gradient's global norm; 0: no clipping
     accumulate: int = 1  # batches whose gradients are summed for one optimiser step
     precision: str = "float32"  # of the computation: 'float32', 'bfloat16', or 'float16' with loss scaling
@@ -166,11 +168,12 @@ class TrainingConfig:
         for name in ("max_steps", "warmup_steps", "validate_every", "log_every", "accumulate"):
             require_positive(name, getattr(self, name))
         amounts = ("max_minutes", "peak_learning_rate", "clip_norm", "score_examples", "weight_decay")
-        for name in (*amounts, "average_checkpoints", "patience", "save_every"):
+        for name in (*amounts, "average_checkpoints", "patience", "save_every", "freeze_layers"):
             require(getattr(self, name) >= 0, name, "at least 0", getattr(self, name))
         for name in ("beta_1", "beta_2", "label_smoothing", "averaging", "learning_rate_floor"):
             require_rate(name, getattr(self, name))
         require_positive("epsilon", self.epsilon)
+        require(0 < self.layer_decay <= 1, "layer_decay", "above 0 and at most 1", self.layer_decay)
         require(0 <= self.seed < 2**31, "seed", "at least 0 and below 2^31", self.seed)
         require_choice("schedule", self.schedule, ("noam", *DECAYS))
         require_choice("precision", self.precision, PRECISIONS)

@@ -3,7 +3,7 @@
 import dataclasses
 from dataclasses import dataclass
 
-from transformer.config.checks import require, require_choice
+from transformer.config.checks import require, require_choice, require_positive
 
 
 @dataclass(frozen=True)
@@ -69,10 +69,78 @@ class MaskedLMSettings:
         require(self.segments > 1 or not self.next_sentence, "segments", "at least 2 with next_sentence", self.segments)
 
 
+PHRASEBOOK_LANGUAGES = ("all", "pt", "en", "zh")
+CLASS_WEIGHTS = ("none", "balanced")
+
+
+@dataclass(frozen=True)
+class ClassificationSettings:
+    """From a text, or a pair of texts, to its label."""
+
+    name: str = "classification"
+    kind: str = "single"  # a text has a 'single' label, 'several' or none, or a 'number'
+    text: tuple[str, ...] = ()  # columns or keys of the text, or of both; empty: column 1, or the key 'text'
+    label: str = ""  # of the label; empty: column 2, or the key 'label'
+    skip_header: bool = False  # whether the first line of a table names its columns, where numbers are given
+    separator: str = ","  # between several labels
+    pooling: str = "first"  # what the head reads: the pooled 'first' token, or the 'mean' of all states
+    class_weights: str = "none"  # 'balanced': every class counts as much as any other, however rare it is
+    metric: str = ""  # that chooses the best weights; empty: accuracy, micro_f1 of several labels, or spearman
+    language: str = "all"  # of the phrasebook's sentences
+
+    def __post_init__(self) -> None:
+        require_choice("kind", self.kind, ("single", "several", "number"))
+        require(len(self.text) <= 2, "text", "one column or two", self.text)
+        require(bool(self.separator.strip()), "separator", "a sign that is no space", self.separator)
+        require_choice("pooling", self.pooling, ("first", "mean"))
+        require_choice("class_weights", self.class_weights, CLASS_WEIGHTS)
+        require_choice("language", self.language, PHRASEBOOK_LANGUAGES)
+
+
+@dataclass(frozen=True)
+class TaggingSettings:
+    """From the words of a text to a tag of each."""
+
+    name: str = "tagging"
+    word: str = ""  # column of the word, by number or name; empty: the first
+    tag: str = ""  # of its tag; empty: the last
+    scheme: str = "iob2"  # how tags mark entities: 'iob2', 'bioes', or 'plain' (each tag for itself)
+    class_weights: str = "none"  # 'balanced': every tag counts as much as any other, however rare it is
+    metric: str = ""  # that chooses the best weights; empty: f1 of entities, or accuracy of plain tags
+    language: str = "all"  # of the phrasebook's sentences
+
+    def __post_init__(self) -> None:
+        require_choice("scheme", self.scheme, ("iob2", "bioes", "plain"))
+        require_choice("class_weights", self.class_weights, CLASS_WEIGHTS)
+        require_choice("language", self.language, PHRASEBOOK_LANGUAGES)
+
+
+@dataclass(frozen=True)
+class QuestionAnsweringSettings:
+    """From a question and a text to the part of the text that answers it."""
+
+    name: str = "question-answering"
+    stride: int = 128  # tokens that two windows of a long text have in common
+    longest_question: int = 64  # tokens, of which the last are cut off
+    longest_answer: int = 30  # tokens
+    test_share: float = 0.0  # of the training texts, taken away as a test split
+    split_seed: int = 1  # chooses them
+    metric: str = ""  # that chooses the best weights; empty: f1
+
+    def __post_init__(self) -> None:
+        for name in ("longest_question", "longest_answer"):
+            require_positive(name, getattr(self, name))
+        require(self.stride >= 0, "stride", "at least 0", self.stride)
+        require(0 <= self.test_share < 1, "test_share", "at least 0 and below 1", self.test_share)
+
+
 SETTINGS: dict[str, type] = {  # by the task's name
     "translation": TranslationSettings,
     "language-model": LanguageModelSettings,
     "masked-lm": MaskedLMSettings,
+    "classification": ClassificationSettings,
+    "tagging": TaggingSettings,
+    "question-answering": QuestionAnsweringSettings,
 }
 
 

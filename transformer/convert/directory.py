@@ -4,6 +4,7 @@ OUT/export.json             format, how it was made, SHA-256 of every other file
 OUT/text/, OUT/ids/         of format 'savedmodel', see savedmodel.py
 OUT/model/                  of format 'ctranslate2': the library's files
 OUT/tokenizer/, config.json of format 'ctranslate2': as in a run directory
+of format 'keras', see keras_model.py
 """
 
 import contextlib
@@ -20,7 +21,7 @@ from transformer.system.errors import UserError
 from transformer.system.files import hold, parse_json, path_inside, read_inside
 from transformer.system.messages import called
 
-EXPORT_FORMATS = ("savedmodel", "ctranslate2")
+EXPORT_FORMATS = ("savedmodel", "ctranslate2", "keras")
 QUANTIZATIONS = ("float32", "int16", "int8")  # of an exported CTranslate2 model's weights; the first is the default
 EXPORTED_BEAM = 8  # largest beam that an exported SavedModel can be asked for, where nothing else is said
 

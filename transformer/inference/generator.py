@@ -20,7 +20,7 @@ from transformer.ids import PAD_ID, UNKNOWN_ID
 from transformer.inference.generated_text import Generation, GrowingText
 from transformer.inference.text_scores import TextScore, TextScorer
 from transformer.models.gpt import GPT
-from transformer.search.continuation import Continuer, Reading
+from transformer.search.continuation import Continuer, Reading, of_graphs
 from transformer.search.searcher import Searchers, left_padded
 from transformer.system.errors import UserError
 from transformer.system.threads import refuse_fork
@@ -33,6 +33,8 @@ FIRST_CAPACITY = 128  # places of the shortest cache; they double when they are 
 STEPS_BEFORE_COMPILING = 2048  # tokens of a shape after which the two seconds that XLA takes for it are earned back
 STEPS_UNSEEN = 256  # tokens that are chosen before anybody looks for stop strings; a call takes as long as four tokens
 STEPS_STREAMED = 8  # the same where texts are streamed
+
+MOST_CONTINUERS = 16  # whose graphs are kept; a server's clients may ask for any settings
 
 Stream = Callable[[int, int, str], object]
 
@@ -111,8 +113,11 @@ class Generator:
         if search.temperature or search.beam_size == 1:
             search = dataclasses.replace(search, beam_size=1)
         self.search, self._searcher = search, self._searchers.searcher(search)
-        key = dataclasses.replace(search, seed=0, max_length=0)
-        self._continuer = self._continuers.setdefault(key, Continuer(self.network, key))
+        key = of_graphs(search)
+        continuer = self._continuers.pop(key, None) or Continuer(self.network, key)
+        while len(self._continuers) >= MOST_CONTINUERS:
+            del self._continuers[next(iter(self._continuers))]  # the one that was not asked for longest
+        self._continuers[key] = self._continuer = continuer
 
     @property
     def traces(self) -> int:
@@ -125,6 +130,7 @@ class Generator:
         samples: int = 1,
         stop: Sequence[str] = (),
         stream: Stream | None = None,
+        progress: Callable[[], object] | None = None,
     ) -> list[list[Generation]]:
         """Continue prompts; each gets as many texts as `samples`, of a beam the best first.
 
@@ -137,6 +143,7 @@ class Generator:
             stop: strings, none of them empty.
             stream: called with the number of a prompt, that of a sample, and the next piece of its text, which are the
                 text when put together. No piece ends within a character. Those of a beam come in the end.
+            progress: called every few tokens, of a beam after each group of prompts; what it raises ends the work.
 
         Raises:
             ValueError: an argument that is out of range.
@@ -157,10 +164,10 @@ class Generator:
                 decode = self.task.tokenizer.decode
                 texts.append(GrowingText(number, sample, ids.tolist(), decode, limit, tuple(stop), tell))
         if self.search.beam_size > 1:
-            self._search(texts, samples)
+            self._search(texts, samples, progress)
         else:
             for group in self._groups(texts):
-                self._continue(group, STEPS_STREAMED if stream else STEPS_UNSEEN)
+                self._continue(group, STEPS_STREAMED if stream else STEPS_UNSEEN, progress)
         found: list[list[Generation]] = [[] for _ in prompts]
         for text in texts:
             found[text.prompt].append(text.finish())
@@ -214,38 +221,42 @@ class Generator:
         order = sorted(texts, key=lambda text: len(text.ids))
         return [order[first : first + size] for first in range(0, len(order), size)]
 
-    def _continue(self, texts: list[GrowingText], together: int) -> None:
+    def _continue(self, texts: list[GrowingText], together: int, progress: Callable[[], object] | None) -> None:
         """Continue texts to their ends; they are looked at when so many tokens are chosen.
 
-        Each pass reads the windows of the texts that go on and chooses tokens until the cache or a window is full.
+        Each pass reads the windows of the texts that go on and chooses tokens until a window is full.
         """
         while texts := [text for text in texts if not text.reason]:
             windows = list(map(self._window, texts))
             longest = max(map(len, windows))
             left = [text.limit - text.new for text in texts]
             count = min(self.context + 1 - longest, max(left))
-            capacity = self._capacity(longest + 1)
-            count = min(count, capacity - longest)
-            rows = 1 << (len(texts) - 1).bit_length()  # the last ones are padding, and end at once
-            limits = np.array([*left, *[1] * (rows - len(texts))], np.int32)
-            least = np.array([*(self.search.min_length - text.new for text in texts), *[0] * (rows - len(texts))])
-            chances = np.zeros((rows, capacity), np.float32)
+            padding = (1 << (len(texts) - 1).bit_length()) - len(texts)  # rows that end at once
+            limits = np.array([*left, *[1] * padding], np.int32)
+            least = np.array([*(self.search.min_length - text.new for text in texts), *[0] * padding], np.int32)
+            chances = np.zeros((len(limits), longest + count), np.float32)
             if self.search.temperature:
                 for row, text in zip(chances, texts, strict=False):
-                    row[longest : longest + count] = self._chances(text, count)
-            steps = max(left) if capacity == self.context + 1 else count
-            with_xla = self._compiled_pays((rows, capacity), steps)
-            prompts = left_padded([*windows, *[[PAD_ID]] * (rows - len(texts))])
-            reading, done = self._continuer.begin(prompts, capacity), 0
+                    row[longest:] = self._chances(text, count)
+            prompts = left_padded([*windows, *[[PAD_ID]] * padding])
+            capacity, done = self._capacity(longest + 1), 0
+            reading = self._continuer.begin(prompts, capacity)
             while done < count and not reading.finished.all():
-                reading = self._continuer.go_on(
-                    reading, min(together, count - done), limits, least.astype(np.int32), chances, with_xla
-                )
-                done = self._look(reading, texts, done)
-                ended = np.array([bool(text.reason) for text in texts] + [True] * (rows - len(texts)))
-                reading = reading.stopped(ended)
-            if not with_xla:
-                self._continuer.steps[rows, capacity] += done
+                if longest + done == capacity:
+                    capacity = self._capacity(capacity + 1)
+                    reading = self._continuer.with_capacity(reading, capacity)
+                until = min(count, capacity - longest)  # tokens for which there are places
+                steps = max(left) if capacity == self.context + 1 else until - done
+                with_xla = self._compiled_pays((len(limits), capacity), steps)
+                now = min(together, until - done)
+                places = _of_length(chances, capacity)
+                reading = self._continuer.go_on(reading, now, limits, least, places, self.search, with_xla)
+                before, done = done, self._look(reading, texts, done)
+                if not with_xla:
+                    self._continuer.steps[len(limits), capacity] += done - before
+                if progress:
+                    progress()
+                reading = reading.stopped(np.array([bool(text.reason) for text in texts] + [True] * padding))
 
     def _look(self, reading: Reading, texts: Sequence[GrowingText], done: int) -> int:
         """Add to texts what is new after `done` tokens; returns how many there are."""
@@ -272,7 +283,7 @@ class Generator:
         bits = np.random.Philox(key=[self.search.seed, text.sample]).random_raw(text.new + count)
         return ((bits[text.new :] >> np.uint64(40)) * 2.0**-24).astype(np.float32)
 
-    def _search(self, texts: Sequence[GrowingText], samples: int) -> None:
+    def _search(self, texts: Sequence[GrowingText], samples: int, progress: Callable[[], object] | None) -> None:
         """Continue texts by beam search: the first `samples` hypotheses are the samples of a prompt."""
         per_token = self.search.beam_size * self.task.config.model.cached
         size = max(1, min(TOGETHER // self.search.beam_size, MOST_CACHE // (2 * self.context * per_token)))
@@ -286,3 +297,10 @@ class Generator:
             for row, text in enumerate(group):
                 for other in texts[text.prompt * samples : (text.prompt + 1) * samples]:
                     other.add(found.ids[row, other.sample], found.token_log_probabilities[row, other.sample])
+            if progress:
+                progress()
+
+
+def _of_length(rows: np.ndarray, length: int) -> np.ndarray:
+    """Return rows cut to a length, or padded with 0."""
+    return np.pad(rows[:, :length], ((0, 0), (0, max(0, length - rows.shape[1]))))

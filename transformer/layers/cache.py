@@ -17,17 +17,15 @@ class Joint(NamedTuple):
     """What gives queries, keys and values of a self-attention in one product.
 
     Attributes:
-        kernel, bias: (D, 3 D) and (3 D,), less where heads share keys; no bias where the attention has none.
+        kernel, bias: (D, 3 D) and (3 D,), less where heads share keys; zeros where the attention has no bias.
     """
 
     kernel: tf.Tensor
-    bias: tf.Tensor | None
+    bias: tf.Tensor
 
     def project(self, mha: MultiHeadAttention, x: tf.Tensor, batch: tf.Tensor) -> list[tf.Tensor]:
         """Return queries, keys and values, (B, H, W, K) each, of tokens (B * W, D)."""
-        joint = tf.matmul(x, self.kernel)  # (B * W, 3 D)
-        if self.bias is not None:
-            joint = tf.nn.bias_add(joint, self.bias)
+        joint = tf.nn.bias_add(tf.matmul(x, self.kernel), self.bias)  # (B * W, 3 D)
         widths = [layer.units for layer in (mha.wq, mha.wk, mha.wv)]
         return [mha.split_heads(part, batch) for part in tf.split(joint, widths, axis=1)]
 
@@ -36,8 +34,8 @@ def joint_of(own: MultiHeadAttention) -> Joint:
     """Return the projections of a self-attention as one."""
     layers, dtype = (own.wq, own.wk, own.wv), own.compute_dtype
     kernel = tf.cast(tf.concat([layer.kernel for layer in layers], axis=1), dtype)
-    bias = tf.cast(tf.concat([layer.bias for layer in layers], axis=0), dtype) if own.use_bias else None
-    return Joint(kernel, bias)
+    biases = [layer.bias if own.use_bias else tf.zeros((layer.units,)) for layer in layers]
+    return Joint(kernel, tf.cast(tf.concat(biases, axis=0), dtype))
 
 
 class Memory(NamedTuple):

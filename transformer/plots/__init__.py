@@ -6,6 +6,7 @@ share one style, see `style.py`. A notebook that says `%matplotlib inline` shows
 `commands/plot.py` is their command line.
 """
 
+from transformer.plots.confusion import confusion_map
 from transformer.plots.curves import cost_growth, curves, histograms, learning_rates, length_bleu
 from transformer.plots.heat_maps import attention_heads, attention_map, mask_maps, position_maps
 from transformer.plots.runs import read_metrics, training_curves
@@ -15,6 +16,7 @@ __all__ = [
     "attention_heads",
     "attention_map",
     "beam_tree",
+    "confusion_map",
     "cost_growth",
     "curves",
     "histograms",

@@ -5,6 +5,7 @@ Axes: B texts, P tokens of a prompt, T tokens that the cache has places for, tho
 
 import collections
 import dataclasses
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 import numpy as np
@@ -12,10 +13,14 @@ import tensorflow as tf
 
 from transformer.config.settings import SearchConfig
 from transformer.ids import PAD_ID
-from transformer.search.loop import Generative, State, advance
+from transformer.search.loop import Generative, State, advance, with_capacity
 from transformer.search.rules import rules_of
+from transformer.search.sampling import Sample
 from transformer.search.searcher import strategy_for
+from transformer.search.strategy import Strategy
 from transformer.system.graphs import Graph, compiled
+
+_NUMBER = tf.TensorSpec((), tf.int32)
 
 
 class Continuable(Generative, Protocol):
@@ -62,12 +67,32 @@ class Reading:
         return dataclasses.replace(self, state=self.state._replace(finished=self.state.finished | rows[:, np.newaxis]))
 
 
+NUMBERS = ("temperature", "top_k", "top_p", "min_p", "typical_p", "repetition_penalty")  # that graphs are given
+
+
+def of_graphs(search: SearchConfig) -> SearchConfig:
+    """Return the settings that graphs depend on: which of `NUMBERS` are given, but not how large they are."""
+    sampling = search.temperature > 0
+    return dataclasses.replace(
+        search,
+        seed=0,
+        max_length=0,
+        min_length=min(search.min_length, 1),
+        temperature=float(sampling),
+        top_k=1 << (search.top_k - 1).bit_length() if sampling and search.top_k else 0,  # at most
+        top_p=0.5 if sampling and search.top_p < 1 else 1.0,
+        min_p=0.5 if sampling and search.min_p else 0.0,
+        typical_p=0.5 if sampling and search.typical_p < 1 else 1.0,
+        repetition_penalty=1.0 if search.repetition_penalty == 1 else 2.0,
+    )
+
+
 class Continuer:
-    """Continues texts for one config, greedily or sampling.
+    """Continues texts, greedily or sampling.
 
     Args:
         model: the network.
-        search: with a beam of 1.
+        search: from `of_graphs`, with a beam of 1.
 
     Attributes:
         steps: tokens chosen without XLA, by B and T; whoever counts them here may decide by them what is compiled.
@@ -76,14 +101,16 @@ class Continuer:
     def __init__(self, model: Continuable, search: SearchConfig) -> None:
         self.model, self.search = model, search
         ids = tf.TensorSpec((None, None), tf.int32)
-        self._begin = Graph(self._read, ids, tf.TensorSpec((), tf.int32))
+        self._begin = Graph(self._read, ids, _NUMBER)
+        self._longer: Graph | None = None
         self.steps: collections.Counter = collections.Counter()
         self._graphs: dict[bool, Graph] = {}  # by whether compiled
 
     @property
     def traces(self) -> int:
         """Number of graphs made so far."""
-        return self._begin.traces + sum(graph.traces for graph in self._graphs.values())
+        graphs = [self._begin, *self._graphs.values(), *filter(None, [self._longer])]
+        return sum(graph.traces for graph in graphs)
 
     def begin(self, prompts: np.ndarray, capacity: int) -> Reading:
         """Read prompts.
@@ -95,6 +122,13 @@ class Continuer:
         memory, state = self._begin(np.pad(prompts, ((0, 0), (1, 0)), constant_values=PAD_ID), capacity)
         return Reading(memory, State(*state), prompts.shape[1])
 
+    def with_capacity(self, reading: Reading, capacity: int) -> Reading:
+        """Return the same with places for more tokens."""
+        if self._longer is None:
+            given = tf.nest.map_structure(_open_shape, reading.state)
+            self._longer = Graph(lambda state, capacity: with_capacity(State(*state), capacity), given, _NUMBER)
+        return dataclasses.replace(reading, state=State(*self._longer(reading.state, capacity)))
+
     def go_on(
         self,
         reading: Reading,
@@ -102,6 +136,7 @@ class Continuer:
         limits: np.ndarray,
         least: np.ndarray,
         chances: np.ndarray,
+        search: SearchConfig,
         with_xla: bool = False,
     ) -> Reading:
         """Choose up to `count` tokens more of each text, as long as there are places.
@@ -112,14 +147,15 @@ class Continuer:
             limits: (B,) int32, most tokens of each that `begin` did not read.
             least: (B,) int32, so many of them before the end.
             chances: (B, T) float32 for sampling, at the tokens' places.
+            search: whose `of_graphs` this continuer was made for.
             with_xla: whether XLA compiles the loop, once for each B and T.
         """
         graph = self._graph(with_xla, reading)
         until = int(reading.state.position) + count
         least = least + reading.begun  # rules count the places
-        return dataclasses.replace(
-            reading, state=State(*graph(reading.memory, reading.state, limits, least, until, chances))
-        )
+        numbers = np.array([getattr(search, name) for name in NUMBERS], np.float32)
+        state = graph(reading.memory, reading.state, limits, least, until, chances, numbers)
+        return dataclasses.replace(reading, state=State(*state))
 
     def _read(self, prompts: tf.Tensor, capacity: tf.Tensor) -> tuple[Any, State]:
         memory, cache = self.model.read(prompts, capacity)
@@ -140,20 +176,45 @@ class Continuer:
 
     def _graph(self, with_xla: bool, reading: Reading) -> Graph:
         def go_on(
-            memory: Any, state: State, limits: tf.Tensor, least: tf.Tensor, until: tf.Tensor, chances: tf.Tensor
+            memory: Any,
+            state: State,
+            limits: tf.Tensor,
+            least: tf.Tensor,
+            until: tf.Tensor,
+            chances: tf.Tensor,
+            numbers: tf.Tensor,
         ) -> State:
             state = State(*state)
-            strategy = strategy_for(self.search, 1, chances=chances[:, tf.newaxis])
-            rules = rules_of(self.search, least)
-            penalty = self.search.repetition_penalty
+            given = dict(zip(NUMBERS, tf.unstack(numbers), strict=True))
+            rules, penalty = rules_of(self.search, least), given["repetition_penalty"]
+            if self.search.repetition_penalty == 1:
+                penalty = 1.0
+            strategy = self._strategy(given, chances[:, tf.newaxis])
             return advance([self.model], state.ids[:, 0], [memory], limits, strategy, rules, 0.0, state, penalty, until)
 
         if with_xla not in self._graphs:
             given = tf.nest.map_structure(_open_shape, (reading.memory, reading.state))
-            numbers, chances = tf.TensorSpec((None,), tf.int32), tf.TensorSpec((None, None), tf.float32)
+            each, places = tf.TensorSpec((None,), tf.int32), tf.TensorSpec((None, None), tf.float32)
+            settings = tf.TensorSpec((len(NUMBERS),), tf.float32)
             function = compiled(go_on) if with_xla else go_on
-            self._graphs[with_xla] = Graph(function, *given, numbers, numbers, tf.TensorSpec((), tf.int32), chances)
+            self._graphs[with_xla] = Graph(function, *given, each, each, _NUMBER, places, settings)
         return self._graphs[with_xla]
+
+    def _strategy(self, given: Mapping[str, tf.Tensor], chances: tf.Tensor) -> Strategy:
+        """Return what chooses tokens by the numbers that a graph is given; those that ask for nothing stay out."""
+        search = self.search
+        if not search.temperature:
+            return strategy_for(search, 1)
+        return Sample(
+            1,
+            given["temperature"],
+            given["top_k"] if search.top_k else 0,
+            given["top_p"] if search.top_p < 1 else 1.0,
+            min_p=given["min_p"] if search.min_p else 0.0,
+            typical_p=given["typical_p"] if search.typical_p < 1 else 1.0,
+            chances=chances,
+            most_k=search.top_k,
+        )
 
 
 def _open_shape(part: tf.Tensor) -> tf.TensorSpec:

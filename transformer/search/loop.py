@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from transformer.ids import END_ID, PAD_ID
 from transformer.search.rules import Past, Rule, never_special, penalise_repetition
-from transformer.search.strategy import IMPOSSIBLE, Step, Strategy, coverage_penalty
+from transformer.search.strategy import IMPOSSIBLE, Step, Strategy, coverage_penalty, is_given
 from transformer.system.graphs import compiled as compiled_by_xla
 
 FIRST_CAPACITY = 32  # tokens that the cache has places for at first; they double when they are used up
@@ -118,7 +118,7 @@ def decode(
     memories, state = whole(lambda: _begin(models, inputs, strategy, coverage))()
 
     def go_on(*parts: Any) -> State:
-        grown = _with_capacity(State(*parts), tf.maximum(first, 2 * State(*parts).capacity))
+        grown = with_capacity(State(*parts), tf.maximum(first, 2 * State(*parts).capacity))
         return advance(models, inputs, memories, limits, strategy, rules, coverage, grown, repetition_penalty)
 
     return _finish(inputs, strategy, coverage, _until_finished(whole(go_on), state))
@@ -143,7 +143,7 @@ def _begin(models: Sequence[Generative], inputs: tf.Tensor, strategy: Strategy, 
     return list(memories), state
 
 
-def _with_capacity(state: State, capacity: tf.Tensor) -> State:
+def with_capacity(state: State, capacity: tf.Tensor) -> State:
     """Return the state with places for so many tokens."""
     width, more = tf.shape(state.ids)[1], capacity - state.capacity
 
@@ -163,7 +163,7 @@ def advance(
     rules: Sequence[Rule],
     coverage: float,
     state: State,
-    repetition_penalty: float = 1.0,
+    repetition_penalty: tf.Tensor | float = 1.0,
     until: tf.Tensor | None = None,
 ) -> State:
     """Return the state when all hypotheses are finished, all places are used up or `until` tokens are there.
@@ -183,7 +183,7 @@ def advance(
             ancestry = tf.where(here, tf.range(width)[:, tf.newaxis], s.ancestry)  # each writes into its own column
         logits, caches, weights = _step(models, last, s.caches, s.position, memories, ancestry)
         past = Past(s.ids, s.position, vocabulary)
-        if repetition_penalty != 1:
+        if is_given(repetition_penalty, 1):
             logits = penalise_repetition(logits, past, repetition_penalty)
         normalisers = tf.reduce_logsumexp(logits, axis=-1, keepdims=True)
         forbidden = functools.reduce(tf.logical_or, (rule(past) for rule in (never_special, *rules)))

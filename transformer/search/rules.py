@@ -79,7 +79,7 @@ def no_repeated_ngram(size: int) -> Rule:
     return rule
 
 
-def penalise_repetition(logits: tf.Tensor, past: Past, penalty: float) -> tf.Tensor:
+def penalise_repetition(logits: tf.Tensor, past: Past, penalty: tf.Tensor | float) -> tf.Tensor:
     """Return logits (B, W, V) in which those of tokens that the hypothesis holds already are lower, for a penalty > 1.
 
     Source: Keskar et al. 2019, section 4.1.

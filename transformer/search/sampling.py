@@ -3,10 +3,14 @@
 Axes: B sentences, W hypotheses per sentence, T output tokens, N candidates, V vocabulary.
 """
 
+from typing import TypeAlias
+
 import tensorflow as tf
 
 from transformer.ids import PAD_ID
-from transformer.search.strategy import IMPOSSIBLE, Choice, Step, Strategy
+from transformer.search.strategy import IMPOSSIBLE, Choice, Step, Strategy, is_given
+
+Number: TypeAlias = float | tf.Tensor
 
 
 class Sample(Strategy):
@@ -25,6 +29,9 @@ class Sample(Strategy):
         min_p: sample from the tokens whose probability is at least this share of the likeliest one's; 0: from all.
         typical_p: see `typical`; 1: from all.
         chances: (B, W, T), numbers from 0 to below 1, one for each token; they take the place of `seed`.
+        most_k: upper bound of `top_k`, where that is a tensor.
+
+    All numbers but the seed may be scalar tensors, so that one graph serves any value.
 
     Source: Fan et al. 2018 (top-k); Holtzman et al. 2020 (top-p); Nguyen et al. 2024 (min-p); Meister et al. 2023
         (typical).
@@ -35,16 +42,17 @@ class Sample(Strategy):
     def __init__(
         self,
         width: int,
-        temperature: float = 1.0,
-        top_k: int = 0,
-        top_p: float = 1.0,
+        temperature: Number = 1.0,
+        top_k: Number = 0,
+        top_p: Number = 1.0,
         seed: int = 0,
-        min_p: float = 0.0,
-        typical_p: float = 1.0,
+        min_p: Number = 0.0,
+        typical_p: Number = 1.0,
         chances: tf.Tensor | None = None,
+        most_k: int = 0,
     ) -> None:
         self.width, self.temperature, self.top_k, self.top_p, self.seed = width, temperature, top_k, top_p, seed
-        self.min_p, self.typical_p, self.chances = min_p, typical_p, chances
+        self.min_p, self.typical_p, self.chances, self.most_k = min_p, typical_p, chances, most_k or top_k
 
     def start(self, batch: tf.Tensor) -> tf.Tensor:
         return tf.zeros((batch, self.width))
@@ -54,16 +62,19 @@ class Sample(Strategy):
 
     def choose(self, step: Step) -> Choice:
         logits, tokens = step.logits / self.temperature, None
-        if self.top_k or self.top_p < 1:
+        with_k = is_given(self.top_k, 0)
+        if with_k or is_given(self.top_p, 1):
             vocabulary = tf.shape(logits)[2]
-            kept = tf.minimum(self.top_k, vocabulary) if self.top_k else vocabulary
+            kept = tf.minimum(self.most_k, vocabulary) if with_k else vocabulary
             logits, tokens = tf.math.top_k(logits, kept)  # (B, W, N), likeliest first
+            if with_k:
+                logits = tf.where(tf.range(kept) < tf.cast(self.top_k, tf.int32), logits, IMPOSSIBLE)
             before = tf.cumsum(tf.nn.softmax(logits), axis=2, exclusive=True)
             logits = tf.where(before < self.top_p, logits, IMPOSSIBLE)
-        if self.min_p:
+        if is_given(self.min_p, 0):
             likeliest = tf.reduce_max(logits, axis=2, keepdims=True)
             logits = tf.where(logits >= likeliest + tf.math.log(self.min_p), logits, IMPOSSIBLE)
-        if self.typical_p < 1:
+        if is_given(self.typical_p, 1):
             logits = tf.where(typical(logits, self.typical_p), logits, IMPOSSIBLE)
         place = drawn(tf.nn.softmax(logits), self._chances(step))
         token = place if tokens is None else tf.gather(tokens, place, batch_dims=2)

@@ -22,6 +22,7 @@ from transformer.system.graphs import Graph
 
 USES_BEFORE_COMPILING = 128  # uses of a shape after which the two seconds that XLA takes for it are earned back
 COMPILED_ROWS = 64  # hypotheses that compiled code takes at once: with more, their logits leave the cache of a core
+MOST_SEARCHERS = 16  # whose graphs are kept for the same models; clients of a server may ask for any settings
 COMPILED_STEP = 8  # source lengths of compiled code are multiples of this
 
 
@@ -152,9 +153,11 @@ class Searchers:
         """Return the searcher of a config."""
         defaults = {name: getattr(SearchConfig(), name) for name in self._ELSEWHERE}
         key = dataclasses.replace(search, **defaults)
-        if key not in self._made:
-            self._made[key] = Searcher(self.models, key, prompts=self.prompts)
-        return self._made[key]
+        made = self._made.pop(key, None) or Searcher(self.models, key, prompts=self.prompts)
+        while len(self._made) >= MOST_SEARCHERS:
+            del self._made[next(iter(self._made))]  # the one that was not asked for longest
+        self._made[key] = made
+        return made
 
 
 def padded(rows: Sequence[Sequence[int] | np.ndarray]) -> np.ndarray:

@@ -11,6 +11,11 @@ import tensorflow as tf
 IMPOSSIBLE = -1e9  # log-probability of what must not be chosen; finite, so that differences stay numbers
 
 
+def is_given(value: tf.Tensor | float, neutral: float) -> bool:
+    """Return whether a setting asks for anything: a tensor does, whose value is not known yet."""
+    return tf.is_tensor(value) or value != neutral
+
+
 class Step(NamedTuple):
     """What the next tokens are chosen from."""
 

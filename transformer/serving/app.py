@@ -1,27 +1,38 @@
-"""The web application: translations, health, the OpenAPI document, and two pages."""
+"""The web application: what its `Offer` says, health, the OpenAPI document, and two pages."""
 
 import asyncio
-import dataclasses
 import email.message
 import importlib.resources
+import json
 import os
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
-from fastapi.responses import JSONResponse, RedirectResponse
+from fastapi.responses import JSONResponse, RedirectResponse, StreamingResponse
 from pydantic import ValidationError
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 
-from transformer.serving.batcher import Batcher, Busy, Failed, Stopped, TimedOut
+from transformer.serving.batcher import Batcher, Busy, Failed, Stopped, TimedOut, Unanswered
 from transformer.serving.config import LOCAL_HOSTS, ServeConfig
 from transformer.serving.guard import HEADERS, HEALTH, Guard, refusal, sendable
+from transformer.serving.offer import Offer
 from transformer.serving.request_bodies import RETRY_LATER, BodyParser, BodyReader, short
-from transformer.serving.schemas import Health, Kind, Problem, TranslationAnswer, request_model
+from transformer.serving.schemas import Problem, limits_of
 
-SCRIPTS = ("page.js", "attention.js", "languages.js", "problems.js", "docs.js")
-FILES = {"/": "index.html", "/docs": "docs.html"} | {f"/{name}": name for name in ("page.css", "icon.svg", *SCRIPTS)}
+SCRIPTS = (
+    "page.js",
+    "generate.js",
+    "predict.js",
+    "elements.js",
+    "attention.js",
+    "languages.js",
+    "problems.js",
+    "docs.js",
+)
+FILES = {"/docs": "docs.html"} | {f"/{name}": name for name in ("page.css", "predict.css", "icon.svg", *SCRIPTS)}
+LINES = "application/x-ndjson"  # JSON, an object a line
 MEDIA_TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 PROBLEMS = {
     400: "the body is not JSON",
@@ -30,8 +41,8 @@ PROBLEMS = {
     415: "the body is not announced as JSON",
     421: "the Host header names a host that the server was not started for",
     422: "a field is missing, unknown, of a wrong type, or beyond a limit",
-    500: "the translator failed",
-    503: "too much waits, no translation in time, or the server is stopping; try again after Retry-After seconds",
+    500: "the model failed",
+    503: "too much waits, no answer in time, or the server is stopping; try again after Retry-After seconds",
 }
 
 
@@ -83,20 +94,49 @@ def _page(content: bytes, media_type: str) -> Callable[[Request], Awaitable[Resp
     return page
 
 
-def make_app(
-    batcher: Batcher, beam_size: int, about: Mapping[str, object], limits: ServeConfig, hosts: Iterable[str] = ()
-) -> FastAPI:
+class _Lines:
+    """The lines of an answer that is streamed: pieces as they come, from any thread, then the answer itself."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._pieces: asyncio.Queue[Mapping[str, object] | None] = asyncio.Queue()
+
+    def tell(self, piece: Mapping[str, object]) -> None:
+        """Add a piece."""
+        self._loop.call_soon_threadsafe(self._pieces.put_nowait, piece)
+
+    async def until(self, answer: asyncio.Future, items: Sequence) -> AsyncIterator[bytes]:
+        """Yield the lines; where the client goes away, the items are told that nobody wants them."""
+        answer.add_done_callback(lambda _: self._pieces.put_nowait(None))  # behind the last piece
+        try:
+            while (piece := await self._pieces.get()) is not None:
+                yield json.dumps(piece, ensure_ascii=False).encode() + b"\n"
+            yield answer.result() + b"\n"
+        except Unanswered as error:
+            yield json.dumps({"error": str(error)}).encode() + b"\n"
+        finally:
+            answer.cancel()
+            _give_up(items)
+
+
+def _give_up(items: Sequence) -> None:
+    """Tell items that can be told so that nobody wants them any more."""
+    for item in items:
+        if hasattr(item, "wanted"):
+            item.wanted = False
+
+
+def make_app(batcher: Batcher, offer: Offer, limits: ServeConfig, hosts: Iterable[str] = ()) -> FastAPI:
     """Return the application.
 
     Args:
-        batcher: answers lists of sentences, by `Kind`, with the bytes of a `TranslationAnswer`.
-        beam_size: of requests that name none.
-        about: `run`, `source_language` and `target_language` of `Health`.
+        batcher: answers lists of the offer's items, by its kinds, with the bytes of its answer.
+        offer: what is served.
         limits: of requests.
         hosts: names that the server answers to, besides those of this machine and of `limits.host`.
     """
     app = FastAPI(
-        title="Transformer translation server",
+        title=offer.title,
         version="1",  # of what goes over the wire
         docs_url=None,  # FastAPI's own pages load their scripts from elsewhere
         redoc_url=None,
@@ -105,8 +145,7 @@ def make_app(
     app.state.body_reader = body_reader = BodyReader(limits)
     bound = f"[{limits.host}]" if ":" in limits.host else limits.host
     app.add_middleware(Guard, hosts=(*LOCAL_HOSTS, bound, *hosts), body_reader=body_reader, limits=limits)
-    about = {name: sendable(value) for name, value in about.items()}
-    public = {name: value for name, value in dataclasses.asdict(limits).items() if name not in ("host", "port")}
+    about = {name: sendable(value) for name, value in offer.about.items()}
 
     @app.exception_handler(HTTPException)
     async def problem(request: Request, error: HTTPException) -> Response:
@@ -116,31 +155,36 @@ def make_app(
     async def failure(request: Request, error: Exception) -> Response:
         return refusal(500, "the server failed; its log says why", HEADERS)
 
-    TranslationRequest = request_model(limits, beam_size)
-    parser = BodyParser(limits, TranslationRequest.model_fields)
+    parser = BodyParser(limits, offer.request.model_fields, offer.field)
 
     @app.post(
-        "/translate",
-        response_model=TranslationAnswer,
-        response_description="the translations",
+        offer.path,
+        description=offer.description,
+        response_model=offer.answer,
+        response_description="the answer",
         responses={status: {"model": Problem, "description": text} for status, text in PROBLEMS.items()},
         openapi_extra={
             "requestBody": {
-                "content": {"application/json": {"schema": TranslationRequest.model_json_schema()}},
+                "content": {"application/json": {"schema": offer.request.model_json_schema()}},
                 "required": True,
             }
         },
     )
-    async def translate(request: Request) -> Response:
-        """Translate one sentence or many. Requests that wait are translated together."""
+    async def answer(request: Request) -> Response:
         _check_type(request.headers)
         try:
             value = await parser.parse(await request.body())
-            asked: Any = TranslationRequest.model_validate(value, from_attributes=True)
-            kind = Kind(asked.beam_size, asked.n_best, asked.attention)
-            answer = asyncio.wrap_future(batcher.submit(kind, asked.sentences))
-            if not await _wait(request, answer):
-                return Response()  # which the client does not read
+            asked: Any = offer.request.model_validate(value, from_attributes=True)
+            lines = _Lines() if getattr(asked, "stream", False) else None
+            kind, items = offer.asked(asked, lines.tell if lines else None)
+            answer = asyncio.wrap_future(batcher.submit(kind, items))
+            if lines:
+                return StreamingResponse(lines.until(answer, items), media_type=LINES)
+            try:
+                if not await _wait(request, answer):
+                    return Response()  # which the client does not read
+            finally:
+                _give_up(items)
             return Response(answer.result(), media_type="application/json")
         except ValidationError as error:
             errors = error.errors(include_url=False, include_context=False, include_input=False)
@@ -155,20 +199,20 @@ def make_app(
     @app.head(HEALTH, include_in_schema=False)
     @app.get(
         HEALTH,
-        response_model=Health,
+        response_model=offer.health,
         response_description="ready",
-        responses={503: {"model": Health, "description": "stopping"}},
+        responses={503: {"model": offer.health, "description": "stopping"}},
     )
     async def health() -> Response:
-        """Say whether translations are to be had. The server listens before its model is loaded, and answers after."""
+        """Say whether answers are to be had. The server listens before its model is loaded, and answers after."""
         status = "ok" if batcher.works else "stopping"
-        content = {"status": status, **about, "beam_size": beam_size, "waiting": batcher.waiting, "limits": public}
+        content = {"status": status, **about, "waiting": batcher.waiting, "limits": limits_of(limits)}
         return JSONResponse(content) if status == "ok" else JSONResponse(content, 503, RETRY_LATER)
 
     folder = importlib.resources.files("transformer.serving") / "pages"
-    for path, name in FILES.items():
+    for path, name in {"/": offer.page, **FILES}.items():
         page = _page((folder / name).read_bytes(), MEDIA_TYPES[os.path.splitext(name)[1]])
         app.add_route(path, page, include_in_schema=False)
-    for path in {HEALTH, "/translate", "/openapi.json", *FILES} - {"/"}:
+    for path in {HEALTH, offer.path, "/openapi.json", *FILES}:
         app.add_route(path + "/", _without_slash, ["GET", "HEAD", "POST"], include_in_schema=False)
     return app

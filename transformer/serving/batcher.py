@@ -32,11 +32,11 @@ class Stopped(Unanswered):
 
 
 class Failed(Unanswered):
-    reason = "the translator failed; the server's log says why"
+    reason = "the model failed; the server's log says why"
 
 
 class TimedOut(Unanswered):
-    reason = "no translation in time"
+    reason = "no answer in time"
 
 
 @dataclasses.dataclass(eq=False)
@@ -155,7 +155,7 @@ class Batcher:
                     self._seconds_per_item += 0.2 * (seconds - self._seconds_per_item)
         except BaseException:  # a mistake of ours; the server notices `died` and ends
             self.died = True
-            logging.getLogger(__name__).critical("the thread that translates has died", exc_info=True)
+            logging.getLogger(__name__).critical("the thread that answers has died", exc_info=True)
             for job in jobs:
                 if not job.future.done():
                     job.future.set_exception(Failed())

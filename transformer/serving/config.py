@@ -1,4 +1,4 @@
-"""Settings of the translation server, which are no part of a run, and the hosts that it answers to."""
+"""Settings of the server, which are no part of a run, and the hosts that it answers to."""
 
 import re
 from dataclasses import dataclass
@@ -15,10 +15,11 @@ class ServeConfig:
 
     host: str = "127.0.0.1"  # address to listen at; this one is reached from this machine alone
     port: int = 8000  # 0: any free one
-    max_sentences: int = 64  # in a request
-    max_characters: int = 1000  # of a sentence
+    max_sentences: int = 64  # sentences or prompts in a request; also most texts that follow its prompts
+    max_characters: int = 1000  # of a sentence or prompt
     max_body: int = 2**20  # bytes of a request; more than the two limits above need even if all is escaped
     max_beam: int = 8  # largest beam_size of a request, and so the most hypotheses
+    max_tokens: int = 512  # of a text that follows a prompt
     max_attention: int = 500_000  # attention weights in an answer, some 7 bytes each
     max_requests: int = 256  # that are being answered at one time
     max_arriving: int = 256  # more, whose body is not complete; beyond them the oldest is refused

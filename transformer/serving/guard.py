@@ -75,7 +75,7 @@ class Guard:
             if started:  # the client does not read; uvicorn closes its connection
                 return
             if isinstance(error, TimeoutError):
-                error = HTTPException(503, f"no translation within {self.limits.timeout:g} s", RETRY_LATER)
+                error = HTTPException(503, f"no answer within {self.limits.timeout:g} s", RETRY_LATER)
             await refusal(error.status_code, error.detail, error.headers)(scope, receive, send_with_headers)
 
     def _check_headers(self, scope: Scope) -> None:

@@ -103,10 +103,10 @@ def _stopping() -> HTTPException:
 class BodyParser:
     """Parses JSON at a cost that `limits` bound, whatever a body holds; only what may be valid goes on to pydantic."""
 
-    def __init__(self, limits: ServeConfig, fields: Iterable[str]) -> None:
+    def __init__(self, limits: ServeConfig, fields: Iterable[str], texts: str = "sentences") -> None:
         self._fields = tuple(fields)
-        self._most = f"{limits.max_sentences} sentences of {limits.max_characters:,} characters"
-        # All sentences may be of marks alone; then come those of the fields and between the sentences.
+        self._most = f"{limits.max_sentences} {texts} of {limits.max_characters:,} characters"
+        # All texts may be of marks alone; then come those of the fields and between the texts.
         self._max_marks = limits.max_sentences * (limits.max_characters + 1) + 100
         self._lock = asyncio.Lock()
 

@@ -42,7 +42,7 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 class Server(uvicorn.Server):
-    """Serves an application until a signal; then finishes what is being translated and refuses the rest.
+    """Serves an application until a signal; then finishes what is being answered and refuses the rest.
 
     It ends by itself where the batcher's thread has ended with an error: nothing would be answered any more.
 
@@ -104,4 +104,4 @@ def serve(app: FastAPI, batcher: Batcher, limits: ServeConfig, listener: socket.
         batcher.stop()
         batcher.join()
     if batcher.died:
-        raise UserError("the thread that translates has died, its log says why; start the server again")
+        raise UserError("the thread that answers has died, its log says why; start the server again")

@@ -51,9 +51,12 @@ def say(message: str, in_place: bool = False) -> None:
 
 def for_terminal(line: str, file: Any) -> str:
     """Return a line of results for a file: on a terminal, control characters become escapes; files get all as it is."""
-    if not file.isatty():
-        return line
-    return re.sub(r"[\x00-\x08\x0a-\x1f\x7f-\x9f]", lambda sign: repr(sign[0])[1:-1], line)
+    return escaped(line) if file.isatty() else line
+
+
+def escaped(text: str) -> str:
+    """Return a text whose control characters, but for TABs, are escapes."""
+    return re.sub(r"[\x00-\x08\x0a-\x1f\x7f-\x9f]", lambda sign: repr(sign[0])[1:-1], text)
 
 
 def flush() -> None:

@@ -21,8 +21,17 @@ BUILT_IN = {
     "translation": "transformer.tasks.translation:Translation",
     "language-model": "transformer.tasks.language_model:LanguageModel",
     "masked-lm": "transformer.tasks.masked_lm:MaskedLM",
+    "classification": "transformer.tasks.classification:Classification",
+    "tagging": "transformer.tasks.tagging:Tagging",
+    "question-answering": "transformer.tasks.question_answering:QuestionAnswering",
 }
-COMMANDS = {"translation": "translate", "language-model": "generate"}  # which work with a run of a task
+COMMANDS = {
+    "translation": "translate",
+    "language-model": "generate",
+    "classification": "predict",
+    "tagging": "predict",
+    "question-answering": "predict",
+}  # which work with a run of a task
 _LOADED: dict[str, type[Task]] = {}
 
 

@@ -84,7 +84,7 @@ class Task(abc.ABC):
     Settings: ClassVar[type]  # frozen dataclass: `name`, and the other keys of [task]
     Vocabularies: ClassVar[type[Learned]]  # what `learn` returns
     columns: ClassVar[tuple[str, ...]]  # lists of integers in a stored record
-    features: ClassVar[dict[str, tf.TensorSpec]]  # of a batch; open axes behind the first are padded with 0
+    features: dict[str, tf.TensorSpec]  # of a batch; open axes behind the first are padded with 0
     rows_stand_alone: ClassVar[bool] = True  # a row's loss depends on it alone, so that a batch may be cut
     figures: Mapping[str, str] = {}  # what `score` returns, and the format in which the log tells it
     loss_figures: ClassVar[dict[str, str]] = {}  # what `from_losses` returns, likewise; these decide nothing
@@ -104,6 +104,14 @@ class Task(abc.ABC):
     @abc.abstractmethod
     def learn(cls, corpus: Any, config: Config) -> Learned:
         """Learn the vocabularies from the training split; without any text, a UserError."""
+
+    @classmethod
+    def adopt(cls, folder: Path, corpus: Any, config: Config) -> Learned:
+        """Return the vocabularies for weights of another run: those in its folder, with what else `learn` would learn.
+
+        A UserError tells that they are of another kind.
+        """
+        return cls.Vocabularies.load(folder)
 
     def describe(self) -> str:
         """Return, in one line, what was learned."""
@@ -137,6 +145,13 @@ class Task(abc.ABC):
         Args:
             dtype: Keras' policy: 'float32', 'mixed_bfloat16' or 'mixed_float16'.
         """
+
+    def depths(self, network: keras.Model) -> dict[str, int]:
+        """Return how deep in a network its weights are, by their paths: 0 below the first layer. {}: it is not known.
+
+        Settings that treat layers differently (`training.freeze_layers`, `training.layer_decay`) need it.
+        """
+        return {}
 
     @abc.abstractmethod
     def counts(self, batch: Batch) -> Parts:

@@ -1,7 +1,8 @@
 """Adam as the trainer uses it: fused, with the schedule, weight decay and moving average that a config asks for."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import keras
@@ -19,7 +20,12 @@ class Adam(keras.optimizers.Adam):
     """Keras' Adam with one fused operation a weight, for gradients that are already those of the whole batch.
 
     Keras would sum the gradients over replicas again, and makes some fifteen operations for each weight.
+
+    Attributes:
+        factors: on the learning rate of each weight, in the order of `build`; empty: 1 for all.
     """
+
+    factors: Sequence[float] = ()
 
     def _all_reduce_sum_gradients(self, grads_and_vars: Any) -> Any:
         return grads_and_vars
@@ -34,6 +40,8 @@ class Adam(keras.optimizers.Adam):
     def update_step(self, gradient: tf.Tensor, variable: tf.Variable, learning_rate: tf.Tensor) -> None:
         """Update one weight; `learning_rate` has the bias correction of both moments in it."""
         index = self._get_variable_index(variable)
+        if self.factors:
+            learning_rate = learning_rate * self.factors[index]
         tf.raw_ops.ResourceApplyAdam(
             var=variable.handle,
             m=self._momentums[index].value.handle,
@@ -76,8 +84,39 @@ def optimizer_warnings(training: TrainingConfig) -> list[str]:
     return found
 
 
-def build_optimizer(config: Config, weights: Sequence[keras.Variable]) -> keras.optimizers.Optimizer:
-    """Return Adam with the schedule, weight decay and moving average of a config; errors as of `build_schedule`."""
+def trained_weights(
+    config: Config, weights: Sequence[keras.Variable], depths: Mapping[str, int]
+) -> list[keras.Variable]:
+    """Return the weights that a config does not freeze.
+
+    Args:
+        config: of the run.
+        weights: of the network.
+        depths: of each weight by its path, see `Task.depths`.
+
+    Raises:
+        UserError: layers are to be treated differently, and it is not known which there are, or there are none left.
+    """
+    frozen, layers = config.training.freeze_layers, config.model.num_layers
+    if (frozen or config.training.layer_decay != 1) and not depths:
+        raise UserError(
+            f"training.freeze_layers and training.layer_decay are for an encoder with a head; the task "
+            f"{config.task.name} has none: leave them out"
+        )
+    if frozen > layers:
+        raise UserError(f"training.freeze_layers is {frozen}, and there are only {layers} layers; lower it")
+    return [weight for weight in weights if not frozen or depths[weight.path] > frozen]
+
+
+def build_optimizer(
+    config: Config, weights: Sequence[keras.Variable], depths: Mapping[str, int] = MappingProxyType({})
+) -> keras.optimizers.Optimizer:
+    """Return Adam with the schedule, weight decay and moving average of a config; errors as of `build_schedule`.
+
+    With `training.layer_decay`, the learning rate of a weight is multiplied by it once for each layer above.
+
+    Source: of the last: Howard and Ruder 2018, section 3.2; Sun et al. 2019, section 4.
+    """
     training = config.training
     optimizer = Adam(
         build_schedule(config),
@@ -92,4 +131,7 @@ def build_optimizer(config: Config, weights: Sequence[keras.Variable]) -> keras.
     if training.weight_decay:
         optimizer.exclude_from_weight_decay(var_list=[weight for weight in weights if len(weight.shape) < 2])
     optimizer.build(weights)
+    if training.layer_decay != 1:
+        top = max(depths.values())
+        optimizer.factors = [training.layer_decay ** (top - depths[weight.path]) for weight in weights]
     return optimizer

@@ -11,6 +11,7 @@ from transformer.system.errors import UserError
 from transformer.tasks import task_class
 from transformer.tasks.base import Corpus, Learned, Task
 from transformer.training.optimizer import build_schedule
+from transformer.training.starting_weights import check_fits
 
 
 class TrainingData(NamedTuple):
@@ -41,11 +42,13 @@ def prepare_new_run(config: Config, run: RunDirectory, say: Callable[[str], None
     for warning in corpus.warnings():
         say(f"warning: {warning}")
     if config.training.init_from:
-        vocabularies = _vocabularies_of(RunDirectory(config.training.init_from), kind, config)
+        vocabularies = _vocabularies_of(RunDirectory(config.training.init_from), kind, corpus, config)
     else:
         say(f"learning the vocabulary from {corpus.name}")
         vocabularies = kind.learn(corpus, config)
     task = kind(config, vocabularies, corpus.describe())
+    if config.training.init_from:
+        check_fits(RunDirectory(config.training.init_from), task)
     build_schedule(config)
     say(f"{task.describe()}; cleaning and encoding")
     data = _stored(corpus, task, say)
@@ -53,12 +56,12 @@ def prepare_new_run(config: Config, run: RunDirectory, say: Callable[[str], None
     return data
 
 
-def _vocabularies_of(other: RunDirectory, kind: type[Task], config: Config) -> Learned:
+def _vocabularies_of(other: RunDirectory, kind: type[Task], corpus: Corpus, config: Config) -> Learned:
     """Return the vocabularies of a run whose weights fit, at least some of them."""
     ours, theirs = config.model.d_model, other.config().model.d_model
     if ours != theirs:
         raise UserError(f"no weight of {other.path} fits: model.d_model is {ours} here and {theirs} there")
-    return kind.Vocabularies.load(other.vocabularies)
+    return kind.adopt(other.vocabularies, corpus, config)
 
 
 def load_prepared_run(config: Config, run: RunDirectory, say: Callable[[str], None]) -> TrainingData:

@@ -66,6 +66,7 @@ class Steps:
         optimizer: likewise.
         training: clipping, accumulation, precision, and what to do about bad steps.
         strategy: of `tf.distribute`.
+        weights: those of the model that are trained, and that the optimizer was built with; None: all.
     """
 
     def __init__(
@@ -75,9 +76,11 @@ class Steps:
         optimizer: keras.optimizers.Optimizer,
         training: TrainingConfig,
         strategy: tf.distribute.Strategy,
+        weights: Sequence[keras.Variable] | None = None,
     ) -> None:
         self.task, self.model, self.optimizer = task, model, optimizer
         self.training, self.strategy = training, strategy
+        self.weights = model.trainable_variables if weights is None else list(weights)
         self.micro_batches = parallel_micro_batches(strategy) if task.rows_stand_alone else 1
         self.scaled = training.precision == "float16"
         self.gathers = self.scaled or training.accumulate > 1 or training.bad_steps == "skip"
@@ -94,7 +97,7 @@ class Steps:
                         synchronization=tf.VariableSynchronization.ON_READ,
                         aggregation=tf.VariableAggregation.SUM,
                     )
-                    for weight in model.trainable_variables
+                    for weight in self.weights
                 ]
         batch = task.features
         self.train_step = tf.function(self._train_step, input_signature=[batch], autograph=False)
@@ -180,13 +183,12 @@ class Steps:
         """Update the weights with the gradients, of this norm, of the step's mean loss."""
         if self.training.clip_norm:
             gradients, _ = tf.clip_by_global_norm(gradients, self.training.clip_norm, use_norm=norm)
-        self.optimizer.apply(gradients, self.model.trainable_variables)
+        self.optimizer.apply(gradients, self.weights)
 
     def _gradients(self, tape: tf.GradientTape, loss: tf.Tensor) -> list[tf.Tensor]:
-        weights = self.model.trainable_variables
         return [
             tf.zeros(weight.shape) if gradient is None else tf.convert_to_tensor(gradient)
-            for weight, gradient in zip(weights, tape.gradient(loss, weights), strict=True)
+            for weight, gradient in zip(self.weights, tape.gradient(loss, self.weights), strict=True)
         ]
 
     def _run(self, step: Callable, *arguments: Any) -> Any:

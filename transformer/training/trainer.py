@@ -9,7 +9,7 @@ from pathlib import Path
 import keras
 import tensorflow as tf
 
-from transformer.checkpoints.arrays import DamagedError, load_arrays, load_fitting, model_variables, numbered
+from transformer.checkpoints.arrays import DamagedError, load_arrays, model_variables, numbered
 from transformer.checkpoints.run_directory import LAST, PREVIOUS, RunDirectory
 from transformer.config.checks import from_metadata
 from transformer.config.run import Config
@@ -19,9 +19,10 @@ from transformer.training.cluster import Cluster
 from transformer.training.devices import devices, precision_warnings
 from transformer.training.interruption import Interruption
 from transformer.training.metrics_log import Metrics, check_tensorboard
-from transformer.training.optimizer import build_optimizer, optimizer_warnings
+from transformer.training.optimizer import build_optimizer, optimizer_warnings, trained_weights
 from transformer.training.preparation import load_prepared_run, prepare_new_run
 from transformer.training.progress import Progress, loss_unit, say, told_loss
+from transformer.training.starting_weights import start_from
 from transformer.training.state import TrainingState, ending
 from transformer.training.steps import StepResult, Steps, mean_loss
 from transformer.training.validation import DIVERGENCE_ADVICE, Validation, restored, save
@@ -79,25 +80,23 @@ class Trainer:
         with self.cluster.strategy.scope():
             precision = config.training.precision
             self.model = data.task.network(precision if precision == "float32" else f"mixed_{precision}")
-            self.optimizer = build_optimizer(config, self.model.trainable_variables)
+            depths = data.task.depths(self.model)
+            weights = trained_weights(config, self.model.trainable_variables, depths)
+            self.optimizer = build_optimizer(config, weights, depths)
         where, parameters = devices(self.cluster.strategy, self.cluster.workers), self.model.count_params() / 1e6
         self._say(f"training on {where}: {parameters:,.1f} M parameters, {data.shards.rows:,} examples")
-        self.steps = Steps(data.task, self.model, self.optimizer, config.training, self.cluster.strategy)
+        self.steps = Steps(data.task, self.model, self.optimizer, config.training, self.cluster.strategy, weights)
         self.data, self.validation = data, Validation(config, run, self.cluster, self.steps, data)
         self.state, self.saved_step = TrainingState(), 0
         if begun:
             self._resume()
         if not self.state.step and config.training.init_from:
-            self._start_from(RunDirectory(config.training.init_from))
+            start_from(RunDirectory(config.training.init_from), self.model, self._say)
         self.metrics = Metrics(run, config.training.tensorboard, self.state.step, self.cluster.chief)
 
     def _say(self, message: str) -> None:
         if self.cluster.chief:
             say(message)
-
-    def _start_from(self, other: RunDirectory) -> None:
-        loaded, left = load_fitting(other.weights(), model_variables(self.model))
-        self._say(f"from {other.path}: {len(loaded)} weights loaded, {len(left)} not {', '.join(left[:5])}".rstrip())
 
     def _resume(self) -> None:
         """Load the newest checkpoint that is whole; without any, the run starts at its beginning."""
@@ -278,7 +277,7 @@ class Trainer:
     def validate(self) -> None:
         """Score the validation examples with the averaged weights, where there are any, and keep the best weights."""
         with restored(self.model.trainable_variables):
-            for variable, average in zip(self.model.trainable_variables, self._averages(), strict=False):
+            for variable, average in zip(self.steps.weights, self._averages(), strict=False):
                 variable.assign(average)
             scores = self.validation.score(self.state)
             self.validation.update_best(scores, self.state)

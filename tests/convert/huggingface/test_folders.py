@@ -114,6 +114,16 @@ def test_the_way_back_gives_the_same_weights_and_settings(model):
     np.testing.assert_array_equal(logits_of(folder / "again")[0], logits_of(folder / "run")[0])
 
 
+def test_what_is_honoured_in_part_is_told(tmp_path, capsys):
+    config = {**LLAMA, "max_position_embeddings": 40_000, "eos_token_id": [SIZE - 1, 5]}
+    import_folder(write_model(tmp_path / "model", config, random_tensors(LLAMA)), tmp_path / "run")
+    place = tmp_path / "model" / "config.json"
+    assert sorted(capsys.readouterr().err.splitlines()) == [
+        f"warning: {place}: of eos_token_id = [{SIZE - 1}, 5] the first is taken; name the others with --stop",
+        f"warning: {place}: of max_position_embeddings = 40,000 the first 16,384 are kept",
+    ]
+
+
 def test_ids_are_those_of_the_original(model):
     task, _ = load(RunDirectory(model[1] / "run"))
     assert task.config.data.max_tokens == task.config.model.max_positions  # windows as long as the context

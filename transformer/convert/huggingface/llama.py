@@ -50,6 +50,9 @@ def settings(given: Settings) -> dict[str, Any]:
         raise given.refuse("head_dim", f"heads must be hidden_size / num_attention_heads = {width // heads} wide")
     attention_bias, mlp_bias = (given.take(key, False, bool) for key in ("attention_bias", "mlp_bias"))
     positions = given.size("max_position_embeddings", 2048)
+    kept = min(positions, MOST_POSITIONS, 2**24 // width)  # fewer read less of a text, and the same
+    if kept < positions:
+        given.warnings.append(f"of max_position_embeddings = {positions:,} the first {kept:,} are kept")
     given.size("pretraining_tp", 1)  # how the products were divided; their sums are the same
     found = {
         **FIXED,
@@ -58,7 +61,7 @@ def settings(given: Settings) -> dict[str, Any]:
         "num_heads": heads,
         "num_kv_heads": given.size("num_key_value_heads", heads),
         "dff": given.size("intermediate_size", 11008),
-        "max_positions": min(positions, MOST_POSITIONS, 2**24 // width),  # fewer read less of a text, and the same
+        "max_positions": kept,
         "activation": given.named("hidden_act", "silu", ACTIVATIONS),
         "norm_epsilon": given.take("rms_norm_eps", 1e-6, float),
         "rotary_base": _rotary_base(given),

@@ -19,6 +19,7 @@ from transformer.convert.huggingface.tables import Layout, Named, check_fitting
 from transformer.convert.huggingface.vocabulary import Vocabulary, original, renumbered
 from transformer.data.tokenizers.vocabularies import TextVocabulary
 from transformer.system.errors import UserError, shortened
+from transformer.system.messages import say
 from transformer.tasks.language_model import LanguageModel
 from transformer.tasks.masked_lm import MaskedLM
 
@@ -86,6 +87,8 @@ def import_model(
         directory = RunDirectory(draft)
         save_arrays(directory.weights(), arrays)
         directory.write(config, task.vocabularies, task.corpus)
+    for told in given.warnings:
+        say(f"warning: {given.place}: {told}")
     return task
 
 

@@ -28,11 +28,15 @@ class Settings:
     Args:
         values: of the keys.
         place: the file, for messages.
+
+    Attributes:
+        warnings: what is honoured in part only.
     """
 
     def __init__(self, values: Mapping[str, Any], place: Path | str) -> None:
         self.values, self.place = dict(values), place
         self._left = set(values)
+        self.warnings: list[str] = []
 
     def refuse(self, key: str, rule: str) -> UserError:
         """Return the error that a key's value gets."""

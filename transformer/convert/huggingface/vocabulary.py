@@ -10,7 +10,7 @@ from transformer.convert.huggingface.settings import Settings
 from transformer.data.tokenizers.exact import BytePairs, ExactTokenizer
 from transformer.data.tokenizers.imported import Imported, opened
 from transformer.ids import END_ID, PAD_ID, START_ID, UNKNOWN_ID
-from transformer.system.errors import UserError
+from transformer.system.errors import UserError, shortened
 from transformer.system.files import parse_json
 
 IDS = ("bos_token_id", "eos_token_id", "pad_token_id")
@@ -84,6 +84,8 @@ def _special(given: Settings, key: str, tokens: Mapping[str, int], extras: Mappi
     value = given.values.get(key)
     given.pass_over(key)
     if isinstance(value, list) and value:
+        if len(value) > 1:
+            given.warnings.append(f"of {key} = {shortened(value)} the first is taken; name the others with --stop")
         value = value[0]
     if type(value) is int and 0 <= value < given.size("vocab_size", None):
         return value

@@ -1,8 +1,9 @@
 """The embedded default corpus: a phrasebook in Portuguese (Brazil), English and Chinese.
 
 Sentences come from patterns (`patterns/*.toml`) with typed slots, filled with entries (`entries/*.toml`) that agree in
-gender, number, person and tense; `free.tsv` holds hand-written sentences outside all patterns. `generate(split)` gives
-them as a list, `load_builder(direction)` as a prepared TFDS builder. `python -m transformer.data.phrasebook` counts.
+gender, number, person and tense; `everyday/*.tsv` and `free.tsv` hold sentences that were written by hand, the latter
+for tests alone. `generate(split)` gives them as a list, `load_builder(direction)` as a prepared TFDS builder.
+`python -m transformer.data.phrasebook` counts.
 """
 
 import collections
@@ -11,7 +12,7 @@ import hashlib
 from importlib import resources
 from typing import TYPE_CHECKING
 
-from transformer.data.phrasebook.grammar import Sentence, load_patterns
+from transformer.data.phrasebook.grammar import Sentence, load_patterns, stable_hash
 from transformer.data.phrasebook.lexicon import LANGUAGES, load_types
 from transformer.data.phrasebook.splits import SPLITS, build_splits
 
@@ -19,14 +20,25 @@ if TYPE_CHECKING:
     from transformer.data.phrasebook.phrasebook_dataset_builder import Phrasebook
 
 DIRECTIONS = tuple(f"{source}_to_{target}" for source in LANGUAGES for target in LANGUAGES if source != target)
-__all__ = ["DIRECTIONS", "LANGUAGES", "SPLITS", "Sentence", "describe", "digest", "generate", "load_builder"]
+__all__ = [
+    "DIRECTIONS",
+    "LANGUAGES",
+    "SPLITS",
+    "Sentence",
+    "describe",
+    "digest",
+    "generate",
+    "load_builder",
+    "stable_hash",
+]
 
 
 def generate(split: str) -> list[Sentence]:
     """Return the sentences of a split, the same in every process.
 
     Args:
-      split: "train", "validation", "test" (patterns with entries held out, see splits.py) or "free".
+      split: "train", "validation" or "test" (patterns with entries held out, see splits.py); "everyday_train",
+        "everyday_validation" or "everyday" (see everyday.py); or "free".
 
     Raises:
       ValueError: unknown split.
@@ -39,8 +51,8 @@ def generate(split: str) -> list[Sentence]:
 def describe() -> dict[str, float]:
     """Return counts of the corpus.
 
-    Keys: patterns, entries, one per split (pairs), pairs (distinct pairs per direction, without free) and
-    largest_share (the share of those that the most productive pattern makes).
+    Keys: patterns, entries, one per split (pairs), pairs (distinct pairs of patterns) and largest_share (the share of
+    those that the most productive pattern makes).
     """
     splits = build_splits()
     made = [sentence for split in ("train", "validation", "test") for sentence in splits[split]]
@@ -60,7 +72,7 @@ def digest() -> str:
     """Return a hash of the package's data and code files: prepared data with another one are out of date."""
     result = hashlib.blake2b(digest_size=16)
     root = resources.files("transformer.data.phrasebook")
-    for folder in (root, root / "entries", root / "patterns"):
+    for folder in (root, root / "entries", root / "patterns", root / "everyday"):
         for item in sorted(folder.iterdir(), key=lambda item: item.name):
             if item.name.endswith((".py", ".toml", ".tsv")):
                 result.update(item.name.encode() + b"\0" + item.read_bytes())
@@ -78,7 +90,7 @@ def load_builder(direction: str, data_dir: str | None = None) -> "Phrasebook":
       data_dir: TFDS data folder; None means TFDS' own default (`~/tensorflow_datasets` or TFDS_DATA_DIR).
 
     Returns:
-      A `tfds.core.DatasetBuilder` with the splits train, validation, test and free; an example is
+      A `tfds.core.DatasetBuilder` with the splits train, validation, test, free and everyday; an example is
       {"<source>": text, "<target>": text}.
 
     Raises:

@@ -25,6 +25,7 @@ from transformer.data.phrasebook.lexicon import LANGUAGES, Entry, load_types, re
 from transformer.data.phrasebook.numbers import VALUES, value_entry
 
 MAX_VALUES = 10
+NOT_ITSELF = {"zh": ("cl", "v")}  # forms of a noun that say nothing of it: its measure word, the verb that goes with it
 SLOT = re.compile(r"\{(\w+)(?::(\w+))?(?:@(\w+))?(?:([?!])([^{}]*))?\}")
 
 
@@ -35,6 +36,15 @@ class Sentence(NamedTuple):
     en: str
     zh: str
     pattern: str
+    combination: tuple[int, ...] = ()  # of the pattern's entries, see `Pattern.spans`
+
+
+class SlotSpan(NamedTuple):
+    """Where a sentence says what the entry of a slot stands for."""
+
+    kind: str  # the slot's type
+    start: int  # of its first character
+    end: int  # behind its last one
 
 
 def stable_hash(*parts: object) -> int:
@@ -69,6 +79,7 @@ class Pattern:
         choices = [self._fill(slot, filters.get(slot, slot), types) for slot in self.slots]
         self.types = [kind for kind, _ in choices]
         self.entries = [entries for _, entries in choices]
+        self.forms: dict[str, list[str | None]] = {}  # of each segment
         try:
             self.segments = {language: self._compile(language, table[language]) for language in LANGUAGES}
         except ValueError as error:
@@ -97,11 +108,14 @@ class Pattern:
     def _compile(self, language: str, template: str) -> list[tuple]:
         """Return segments (text,) or (slot, texts) or (slot, other slot, texts of pairs)."""
         segments: list[tuple] = []
+        names: list[str | None] = []  # of the form that a segment writes; None: text, or what agrees with a slot
         position, used = 0, set()
         for match in SLOT.finditer(template):
             segments.append((template[position : match.start()],))
+            names.append(None)
             position = match.end()
             slot, name, other, mark, alternatives = match.groups()
+            names.append(None if mark else name or "")
             for reference in (slot, other or slot):
                 if reference not in self.slots:
                     raise ValueError(f"{language}: slot {reference!r} does not occur in pt")
@@ -120,10 +134,12 @@ class Pattern:
                 used.add(slot)
                 segments.append((index, [entry.form(language, name, None) for entry in entries]))
         segments.append((template[position:],))
+        names.append(None)
         if any("{" in part[0] or "}" in part[0] for part in segments if len(part) == 1):
             raise ValueError(f"{language}: unreadable slot in {template!r}")
         if used != set(self.slots):
             raise ValueError(f"{language}: slots {sorted(set(self.slots) - used)} are missing in {template!r}")
+        self.forms[language] = [name for part, name in zip(segments, names, strict=True) if part != ("",)]
         return [part for part in segments if part != ("",)]
 
     def literals(self, language: str) -> str:
@@ -142,17 +158,38 @@ class Pattern:
         """Return the sentence of one combination of entries (one index a slot)."""
         texts = []
         for language in LANGUAGES:
-            parts = []
-            for part in self.segments[language]:
-                if len(part) == 1:
-                    parts.append(part[0])
-                elif len(part) == 2:
-                    parts.append(part[1][combination[part[0]]])
-                else:
-                    parts.append(part[2][combination[part[0]]][combination[part[1]]])
-            text = "".join(parts)
+            text = "".join(self._parts(language, combination))
             texts.append(text[0].upper() + text[1:])
-        return Sentence._make([*texts, self.name])
+        return Sentence._make([*texts, self.name, combination])
+
+    def _parts(self, language: str, combination: tuple[int, ...]) -> Iterator[str]:
+        """Yield the text of each segment."""
+        for part in self.segments[language]:
+            if len(part) == 1:
+                yield part[0]
+            elif len(part) == 2:
+                yield part[1][combination[part[0]]]
+            else:
+                yield part[2][combination[part[0]]][combination[part[1]]]
+
+    def spans(self, language: str, combination: tuple[int, ...]) -> Iterator[SlotSpan]:
+        """Yield where the sentence of a combination says what its entries stand for.
+
+        What only agrees with an entry is none of it: articles and prepositions before a noun, measure words, verbs.
+        """
+        start = 0
+        texts = self._parts(language, combination)
+        for part, form, text in zip(self.segments[language], self.forms[language], texts, strict=True):
+            if form is not None and form not in NOT_ITSELF.get(language, ()):
+                entry = self.entries[part[0]][combination[part[0]]]
+                for plain in entry.plain(language):
+                    place = text.rfind(plain)
+                    if place >= 0:
+                        yield SlotSpan(self.types[part[0]], start + place, start + place + len(plain))
+                        break
+                else:
+                    yield SlotSpan(self.types[part[0]], start, start + len(text))
+            start += len(text)
 
     def combinations(self, held: list[int], limit: int) -> Iterator[tuple[int, ...]]:
         """Yield distinct combinations, in a stable random order, whose held slot takes one of `held`.

@@ -51,6 +51,10 @@ class Entry:
             raise ValueError(f"a phrase has no form {name!r}")
         return self.text[language]
 
+    def plain(self, language: str) -> tuple[str, ...]:
+        """Return the texts of which a form is one with an article or the like before it, the longest first."""
+        return (self.text[language],)
+
     def choose(self, language: str, mark: str, count: int) -> int:
         """Return which of `count` alternatives agrees with this entry."""
         raise ValueError(f"nothing can agree with {self.key!r} (alternatives after {mark!r} in {language})")
@@ -73,6 +77,15 @@ class Noun(Entry):
 
     def form(self, language: str, name: str, other: Entry | None) -> str:
         return getattr(self, f"_{language}")(name)
+
+    def plain(self, language: str) -> tuple[str, ...]:
+        if language == "zh":
+            return (self.text["zh"],)
+        try:
+            plural = self.form(language, "s", None)
+        except ValueError:  # no pattern asks for it
+            plural = self.text[language]
+        return tuple(sorted({plural, self.text[language]}, key=len, reverse=True))
 
     def _pt(self, name: str) -> str:
         plural = name == "s" or name in inflection.PLURAL_DETERMINERS

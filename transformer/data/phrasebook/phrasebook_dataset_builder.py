@@ -13,12 +13,22 @@ import tensorflow_datasets as tfds
 
 from transformer.data import phrasebook
 
+PARTS = {  # of each split: those of `phrasebook.SPLITS`
+    "train": ("everyday_train", "train"),
+    "validation": ("validation", "everyday_validation"),
+    "test": ("test",),
+    "free": ("free",),
+    "everyday": ("everyday",),
+}
+# How often training reads an everyday sentence while it reads one of a pattern once.
+EVERYDAY_TIMES = 6
+
 
 class Phrasebook(tfds.core.GeneratorBasedBuilder):
     """Sentence pairs of the phrasebook, one config a direction: `phrasebook/pt_to_en` and five more.
 
     An example is {"<source>": text, "<target>": text}, as in TFDS' own translation datasets.
-    Splits: train, validation, test, free.
+    Splits: train and validation, of patterns and everyday sentences; test, of patterns; free; everyday.
     """
 
     VERSION = tfds.core.Version("1.0.0")
@@ -40,12 +50,21 @@ class Phrasebook(tfds.core.GeneratorBasedBuilder):
         )
 
     def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Iterator]:
-        return {split: self._generate_examples(split) for split in phrasebook.SPLITS}
+        return {split: self._generate_examples(split) for split in PARTS}
 
     def _generate_examples(self, split: str) -> Iterator[tuple[int, dict[str, str]]]:
         source, target = self.builder_config.name.split("_to_")
-        for index, sentence in enumerate(phrasebook.generate(split)):
-            yield index, {source: getattr(sentence, source), target: getattr(sentence, target)}
+        pairs: dict[str, tuple[str, str]] = {}  # of a source that is written twice, the first target
+        for part in PARTS[split]:
+            for sentence in phrasebook.generate(part):
+                pairs.setdefault(getattr(sentence, source), (getattr(sentence, target), part))
+        times = [
+            (phrasebook.stable_hash(text, time) if split == "train" else 0, text, found)
+            for text, (found, part) in pairs.items()
+            for time in range(EVERYDAY_TIMES if part == "everyday_train" else 1)
+        ]
+        for index, (_, text, found) in enumerate(sorted(times, key=lambda each: each[0])):
+            yield index, {source: text, target: found}
 
 
 def _is_current(builder: Phrasebook) -> bool:

@@ -5,21 +5,24 @@ no training sentence of that pattern contains them. "Eu preciso ir à {place}" i
 trained with, each of which other patterns do train. All patterns give the same number of test pairs and of
 validation pairs. An entry is held out only where each word it writes (in zh: each character) is left in training.
 
-Over all splits a sentence of any language occurs once, so that in each direction a source has exactly one target and
-no test source is known from training.
+Over all splits of patterns a sentence of any language occurs once, and in none of the others, so that in each direction
+a source has exactly one target and no test source is known from training. Everyday sentences have splits of their own.
 """
 
 import collections
 import functools
 import math
+import operator
 import re
+from collections.abc import Iterable
 from importlib import resources
 from typing import NamedTuple
 
+from transformer.data.phrasebook.everyday import everyday_splits
 from transformer.data.phrasebook.grammar import Pattern, Sentence, load_patterns, stable_hash
 from transformer.data.phrasebook.lexicon import LANGUAGES
 
-SPLITS = ("train", "validation", "test", "free")
+SPLITS = ("train", "validation", "test", "free", "everyday_train", "everyday_validation", "everyday")
 TEST_PAIRS, VALIDATION_PAIRS = 4, 3
 # Most training pairs of one pattern: under 1 % of the whole.
 TRAIN_PAIRS = 400
@@ -93,7 +96,7 @@ def partition_entries(patterns: list[Pattern]) -> dict[str, Partition]:
 
 @functools.cache
 def build_splits() -> dict[str, list[Sentence]]:
-    """Return {"train", "validation", "test", "free"}: the same lists in every process.
+    """Return the sentences of `SPLITS`: the same lists in every process.
 
     Raises:
       ValueError: a pattern cannot give its number of test or validation pairs.
@@ -126,17 +129,26 @@ def build_splits() -> dict[str, list[Sentence]]:
     for pattern in patterns:
         collect(pattern, "train", TRAIN_PAIRS, None)
     vocabulary = [
-        set(words(language, " ".join(sentence[index] for sentence in splits["train"])))
-        for index, language in enumerate(LANGUAGES)
+        set(words(language, " ".join(getattr(sentence, language) for sentence in splits["train"])))
+        for language in LANGUAGES
     ]
     for split, number in (("test", TEST_PAIRS), ("validation", VALIDATION_PAIRS)):
         for pattern in patterns:
             found = collect(pattern, split, number, vocabulary)
             if found < number:
                 raise ValueError(f"pattern {pattern.name}: only {found} of {number} pairs for {split}")
+    splits |= everyday_splits([sentence for split in ("validation", "test", "free") for sentence in splits[split]])
+    everyday = (sentence for split in SPLITS if split.startswith("everyday") for sentence in splits[split])
+    written = _texts(everyday)
+    splits["train"] = [each for each in splits["train"] if not any(map(operator.contains, written, each[:3]))]
     # Patterns mixed, so that the head of the list is a sample of the whole.
     splits["train"].sort(key=lambda sentence: stable_hash(sentence.en))
     return splits
+
+
+def _texts(sentences: Iterable[Sentence]) -> list[set[str]]:
+    """Return what sentences are in each language."""
+    return list(map(set, zip(*(sentence[:3] for sentence in sentences), strict=True)))
 
 
 def read_free() -> list[Sentence]:
@@ -151,5 +163,5 @@ def read_free() -> list[Sentence]:
         columns = line.split("\t")
         if len(columns) != 3 or not all(columns):
             raise ValueError(f"free.tsv, line {number}: must have three columns (pt, en, zh), has {len(columns)}")
-        sentences.append(Sentence._make([*columns, "free"]))
+        sentences.append(Sentence(columns[0], columns[1], columns[2], "free"))
     return sentences

@@ -3,6 +3,7 @@
 import abc
 import json
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -48,9 +49,36 @@ class ExactTokenizer(abc.ABC):
         """Return which ids go on with a word that another began, (V,) bool; None where ids do not tell."""
         return None
 
+    def encode_with_spans(self, texts: Sequence[str]) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Return the ids of each text, (T,) int32, and which characters they stand for: (T, 2), from and up to.
+
+        A text is read as if there were a space before it, where spaces are parts of tokens.
+        """
+        before = " " if self.spaced else ""
+        found = self._encode_with_spans([before + text for text in texts])
+        return [(ids, np.maximum(spans - len(before), 0)) for ids, spans in found]
+
+    @abc.abstractmethod
+    def _encode_with_spans(self, texts: Sequence[str]) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Return ids and spans of texts as they are."""
+
     def decode(self, ids: Sequence[int] | np.ndarray) -> str:
         """Join ids (T,) to a text."""
         return self._decode([i for i in np.asarray(ids, np.int64).tolist() if i > END_ID])
+
+
+def library_spans(model: Any, texts: Sequence[str]) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Return ids (T,) and spans (T, 2) of texts, by a tokenizer of the `tokenizers` library."""
+    with panics_as_errors():
+        found = model.encode_batch(list(texts), add_special_tokens=False)
+    return [(np.array(one.ids, np.int32), np.array(one.offsets, np.int64).reshape(-1, 2)) for one in found]
+
+
+def _spans_of_bytes(text: str, starts: np.ndarray, ends: np.ndarray) -> np.ndarray:
+    """Return which characters hold the bytes from `starts` up to `ends`, at least one each: (T, 2)."""
+    edges = np.cumsum([0, *(len(character.encode()) for character in text)])  # of the characters
+    first = np.searchsorted(edges, starts, "right") - 1
+    return np.stack([first, np.maximum(np.searchsorted(edges, ends, "left"), first + 1)], axis=1)
 
 
 class Bytes(ExactTokenizer):
@@ -66,6 +94,11 @@ class Bytes(ExactTokenizer):
 
     def encode(self, texts: Sequence[str]) -> list[np.ndarray]:
         return [np.frombuffer(text.encode(), np.uint8).astype(np.int32) + FIRST_ID for text in texts]
+
+    def _encode_with_spans(self, texts: Sequence[str]) -> list[tuple[np.ndarray, np.ndarray]]:
+        every = zip(texts, self.encode(texts), strict=True)
+        places = ((text, ids, np.arange(len(ids))) for text, ids in every)
+        return [(ids, _spans_of_bytes(text, place, place + 1)) for text, ids, place in places]
 
     def _decode(self, ids: list[int]) -> str:
         return bytes(i - FIRST_ID for i in ids).decode(errors="replace")
@@ -104,6 +137,9 @@ class Characters(ExactTokenizer):
             found.append(np.where(self._points[places] == points, places + FIRST_ID, UNKNOWN_ID).astype(np.int32))
         return found
 
+    def _encode_with_spans(self, texts: Sequence[str]) -> list[tuple[np.ndarray, np.ndarray]]:
+        return [(ids, np.arange(len(ids))[:, np.newaxis] + [0, 1]) for ids in self.encode(texts)]
+
     def _decode(self, ids: list[int]) -> str:
         return "".join(self.characters[i - FIRST_ID] for i in ids)
 
@@ -140,6 +176,14 @@ class Pieces(ExactTokenizer):
 
     def encode(self, texts: Sequence[str]) -> list[np.ndarray]:
         return [np.array(ids, np.int32) for ids in self._model.encode(list(texts), out_type=int, num_threads=1)]
+
+    def _encode_with_spans(self, texts: Sequence[str]) -> list[tuple[np.ndarray, np.ndarray]]:
+        found = []
+        for text in texts:
+            pieces = self._model.encode(text, return_type="proto").pieces
+            columns = np.array([(p.id, p.begin, p.end) for p in pieces], np.int64).reshape(-1, 3)
+            found.append((columns[:, 0].astype(np.int32), _spans_of_bytes(text, columns[:, 1], columns[:, 2])))
+        return found
 
     def _decode(self, ids: list[int]) -> str:
         return str(self._model.decode(ids))
@@ -185,6 +229,9 @@ class BytePairs(ExactTokenizer):
         with panics_as_errors():
             found = self._model.encode_batch_fast(list(texts), add_special_tokens=False)
         return [np.array(encoding.ids, np.int32) for encoding in found]
+
+    def _encode_with_spans(self, texts: Sequence[str]) -> list[tuple[np.ndarray, np.ndarray]]:
+        return library_spans(self._model, texts)
 
     def _decode(self, ids: list[int]) -> str:
         return str(self._model.decode(ids, skip_special_tokens=False))

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from transformer.data.tokenizers.exact import FIRST_ID, ExactTokenizer
+from transformer.data.tokenizers.exact import FIRST_ID, ExactTokenizer, library_spans
 from transformer.ids import END_ID, MASK_ID
 from transformer.system.errors import panics_as_errors
 from transformer.system.files import parse_json
@@ -111,6 +111,9 @@ class Imported(ExactTokenizer):
         with panics_as_errors():
             found = self._model.encode_batch_fast(list(texts), add_special_tokens=False)
         return [self._ours[encoding.ids] for encoding in found]
+
+    def _encode_with_spans(self, texts: Sequence[str]) -> list[tuple[np.ndarray, np.ndarray]]:
+        return [(self._ours[ids], spans) for ids, spans in library_spans(self._model, texts)]
 
     def _decode(self, ids: list[int]) -> str:
         return str(self._model.decode(self.theirs[ids].tolist(), skip_special_tokens=False))

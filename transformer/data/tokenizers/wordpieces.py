@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from transformer.data.tokenizers.base import MASK_TOKEN, RESERVED_TOKENS
-from transformer.data.tokenizers.exact import ExactTokenizer
+from transformer.data.tokenizers.exact import ExactTokenizer, library_spans
 from transformer.data.tokenizers.imported import opened
 from transformer.ids import UNKNOWN_ID
 from transformer.system.errors import panics_as_errors
@@ -61,6 +61,9 @@ class WordPieces(ExactTokenizer):
         with panics_as_errors():
             found = self._model.encode_batch_fast(list(texts), add_special_tokens=False)
         return [np.array(encoding.ids, np.int32) for encoding in found]
+
+    def _encode_with_spans(self, texts: Sequence[str]) -> list[tuple[np.ndarray, np.ndarray]]:
+        return library_spans(self._model, texts)
 
     def _decode(self, ids: list[int]) -> str:
         return str(self._model.decode(ids, skip_special_tokens=False))

@@ -1,5 +1,7 @@
 // A sentence and its translation as words that show where each looks, and the map of all weights.
 
+import { element } from "./elements.js";
+
 const SPACE = "\u2581"; // SentencePiece writes it before a word
 const BYTE = /^<0x([0-9A-F]{2})>$/; // a piece of a character that SentencePiece does not know, in UTF-8
 const FULL_STOP = /[\u3002\uff01\uff1f]$/; // after these no space stands before the next sentence
@@ -11,12 +13,6 @@ const HINT = TOUCHED
   : "Hover over a word, or move to one with Tab and arrow keys, to see where it looks.";
 
 export const NO_WORDS = "(no words)"; // in place of an empty translation
-
-export function element(name, properties = {}, ...children) {
-  const made = Object.assign(document.createElement(name), properties);
-  made.append(...children);
-  return made;
-}
 
 // Return [{name, text, space, edge, more}]: what each piece is called, its text, whether a space stands before it,
 // whether it is no text but the start or end of a sentence, and whether it belongs to the character before it.

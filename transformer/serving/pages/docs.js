@@ -1,6 +1,6 @@
 // Shows the server's OpenAPI document: operations, their fields and limits, their answers.
 
-import { element } from "./attention.js";
+import { element } from "./elements.js";
 import { examplesIn } from "./languages.js";
 
 const main = document.getElementById("docs");
@@ -66,7 +66,9 @@ function example(method, path, body) {
 
 function operation(path, method, described, sentences) {
   const request = described.requestBody?.content["application/json"].schema;
-  const body = request && { sentences: sentences.length ? sentences : request.properties.sentences.examples[0] };
+  const field = request?.required[0]; // the texts
+  const known = field === "sentences" && sentences.length > 0;
+  const body = request && { [field]: known ? sentences : request.properties[field].examples[0] };
   const answers = Object.entries(described.responses).map(([status, answer]) => {
     const schema = answer.content?.["application/json"]?.schema;
     return [status, schema ? typeOf(schema) : "", answer.description];

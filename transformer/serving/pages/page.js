@@ -1,6 +1,7 @@
 // The page: sends what is typed, shows translations, hypotheses and attention. Texts become text nodes only.
 
-import { attentionView, element, NO_WORDS, readsAs, TOUCHED } from "./attention.js";
+import { attentionView, NO_WORDS, readsAs, TOUCHED } from "./attention.js";
+import { clean, copyButton, element } from "./elements.js";
 import { examplesIn, knownLanguage, languageName } from "./languages.js";
 import { answerProblem, bodyProblem, fieldProblem, linesProblem, STRANGER } from "./problems.js";
 
@@ -73,13 +74,8 @@ function showExamples(language) {
 function typed() {
   return text.value
     .split("\n")
-    .map((line, place) => ({ number: place + 1, sentence: clean(line) }))
+    .map((line, place) => ({ number: place + 1, sentence: clean(line).trim() }))
     .filter(({ sentence }) => sentence);
-}
-
-// What nobody can see or type, and the server does not take: NUL, and halves of UTF-16 pairs, replaced as in UTF-8.
-function clean(line) {
-  return line.replaceAll("\0", "").replace(/\p{Surrogate}/gu, "\ufffd").trim();
 }
 
 // Return what is wrong with the fields, in words, or ""; the fields are marked.
@@ -151,19 +147,6 @@ async function send(request, lines, signal) {
   if (!Array.isArray(answer?.translations)) return STRANGER;
   results.replaceChildren(...answer.translations.map((entry) => card(entry, lines.length === 1)));
   return "";
-}
-
-function copyButton(copied) {
-  const button = element("button", { type: "button", className: "quiet" }, "Copy");
-  button.addEventListener("click", async () => {
-    try {
-      await navigator.clipboard.writeText(copied());
-      button.textContent = "Copied";
-    } catch {
-      button.textContent = "Not allowed"; // by the browser: the page is not on this machine and not encrypted
-    }
-  });
-  return button;
 }
 
 function plain(content, className, language) {

@@ -1,7 +1,7 @@
 // What is wrong with a request, in words: as the page finds it before it asks, and as the server answers.
 
 export const STRANGER =
-  "What answered is not the translation server. Is the server running? Your text stays here: press Translate to try again.";
+  "What answered is not this server. Is the server running? Your text stays here: press the button to try again.";
 
 function counted(number) {
   return number.toLocaleString("en");
@@ -41,6 +41,22 @@ export function fieldProblem(name, { value }, limits) {
   return value !== "" && Number.isInteger(number) && number >= 1 && number <= most ? "" : outOfRange(name, value, most);
 }
 
+// Return what is wrong with the number in a field of a language model's page, or "".
+export function numberProblem({ name, input, whole }) {
+  const [least, most] = [Number(input.min), input.max === "" ? Infinity : Number(input.max)];
+  const number = Number(input.value);
+  if (input.value !== "" && number >= least && number <= most && (!whole || Number.isInteger(number))) return "";
+  const range = most === Infinity ? `of at least ${least}` : `from ${least} to ${counted(most)}`;
+  return `${name} must be a ${whole ? "whole " : ""}number ${range}`;
+}
+
+// Return what is wrong with the length of a text, or "".
+export function characterProblem(name, text, limits) {
+  const most = limit(limits, "max_characters");
+  const count = text.length > most ? [...text].length : 0;
+  return count > most ? `${name} is too long: ${counted(count)} of ${counted(most)} characters` : "";
+}
+
 // Return what is wrong with lines, [{number, sentence}], or "". Python counts code points, as [...sentence] does.
 export function linesProblem(lines, limits) {
   const [most, longest] = [limit(limits, "max_sentences"), limit(limits, "max_characters")];
@@ -75,7 +91,7 @@ export function answerProblem(response, answer, lines, request) {
   const error = answer?.error;
   if (typeof error !== "string") return STRANGER;
   if (response.status === 503) {
-    if (error.includes("stopping")) return "The server is stopping. Start it again, then press Translate.";
+    if (error.includes("stopping")) return "The server is stopping. Start it again, then press the button.";
     const seconds = Number(response.headers.get("Retry-After")) || 5;
     const reason = error.split(";")[0];
     return `The server is busy: ${reason}. Try again in ${counted(seconds)} ${seconds === 1 ? "second" : "seconds"}.`;

@@ -13,7 +13,7 @@ from transformer.inference.result import Translation, described
 from transformer.inference.translator import Translator
 from transformer.serving.batcher import TimedOut
 from transformer.serving.config import ServeConfig
-from transformer.serving.schemas import Kind
+from transformer.serving.translation_schemas import Kind
 from transformer.system.errors import UserError
 
 DIGITS = 4  # of attention weights after the point
@@ -24,7 +24,7 @@ Place = tuple[int, int]  # of a request, and of a sentence in it
 Batch = dict[Place, str]
 
 
-class Service:
+class TranslationService:
     """Translates with one model and as many beam sizes as are asked for; the translator's own is the default.
 
     Raises:

@@ -1,0 +1,196 @@
+"""`transformer predict` and `transformer evaluate --task` with runs of labels, tags and answers."""
+
+import json
+import sys
+
+import pytest
+from reference import randomised
+from tiny_run import fine_tuning, write_run
+
+from transformer.commands import evaluate, predict
+from transformer.inference.predictor import Predictor
+from transformer.system.errors import UserError
+from transformer.tasks import task_class
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """Return untrained runs by their tasks, and the folder of their examples."""
+    found = {}
+    for name in ("classification", "tagging", "question-answering"):
+        folder = tmp_path_factory.mktemp(name)
+        config = fine_tuning(folder, name)
+        kind = task_class(name)
+        corpus = kind.read(config)
+        task = kind(config, kind.learn(corpus, config), corpus.describe())
+        found[name] = write_run(folder / "run", config, task.vocabularies, randomised(task.network("float32")))
+    return found
+
+
+_loaded = {}
+_load = Predictor.load.__func__
+
+
+@pytest.fixture(autouse=True)
+def loaded_once(monkeypatch):
+    """Let all tests share the predictor of a run, with its graph."""
+
+    def load(cls, run, which="best"):
+        key = str(run), which
+        return _loaded[key] if key in _loaded else _loaded.setdefault(key, _load(cls, run, which))
+
+    monkeypatch.setattr(Predictor, "load", classmethod(load))
+
+
+@pytest.fixture
+def run(capsys):
+    """Return a function from words of the command line to exit code, lines of output and of errors."""
+
+    def call(*words, command=predict):
+        try:
+            code = command.main([str(word) for word in words])
+        except SystemExit as left:
+            code = left.code
+        out, err = capsys.readouterr()
+        return code, out.splitlines(), err.splitlines()
+
+    return call
+
+
+def test_labels_are_written_with_probability_and_text(run, runs, tmp_path):
+    texts = ["sun sea", "one\ttwo", ""]
+    code, lines, _ = run(runs["classification"], *texts)
+    found = Predictor.load(runs["classification"]).predict(texts)
+    assert code == 0
+    assert lines == [
+        f"{one.label}\t{one.probabilities[one.label]:.4f}\t{text.replace(chr(9), ' ')}"
+        for one, text in zip(found, texts, strict=True)
+    ]
+    (tmp_path / "in.txt").write_text("sun sea\none two\n")
+    code, lines, _ = run(
+        runs["classification"], "--json", "--input", tmp_path / "in.txt", "--output", tmp_path / "out.jsonl"
+    )
+    assert (code, lines) == (0, [])
+    first, second = map(json.loads, (tmp_path / "out.jsonl").read_text().splitlines())
+    assert first["text"] == "sun sea" and first["labels"] == [found[0].label] and first["warnings"] == []
+    assert sum(second["probabilities"].values()) == pytest.approx(1, abs=1e-5)
+
+
+def test_entities_are_written_with_their_offsets(run, runs):
+    text = "Sun sea one moon"
+    code, lines, _ = run(runs["tagging"], text, "two")
+    (found, other) = Predictor.load(runs["tagging"]).predict([text, "two"])
+    assert code == 0 and lines[0] == text
+    expected = [f"  {e.start}-{e.end}\t{e.kind}\t{e.probability:.4f}\t{text[e.start : e.end]}" for e in found.entities]
+    assert lines[1 : 1 + len(expected)] == expected and lines[1 + len(expected)] == "two"
+    _, lines, _ = run(runs["tagging"], text, "--json")
+    told = json.loads(lines[0])
+    assert [word["text"] for word in told["words"]] == text.split()
+    assert all(text[e["start"] : e["end"]] == e["text"] for e in told["entities"])
+
+
+def test_entities_have_colours_on_a_terminal(run, runs, monkeypatch):
+    predictor = Predictor.load(runs["tagging"])
+    texts = ["sun sea one moon two river", "sea sun"]
+    found = predictor.predict(texts)
+    assert any(one.entities for one in found)  # of these weights
+    monkeypatch.setattr(type(sys.stdout), "isatty", lambda self: True)
+    _, lines, _ = run(runs["tagging"], *texts)
+    for text, one in zip(texts, found, strict=True):
+        marked = text
+        for entity in reversed(one.entities):
+            colour = {"SKY": 36, "WATER": 33}[entity.kind]
+            inside = text[entity.start : entity.end]
+            marked = f"{marked[: entity.start]}\x1b[1;{colour}m{inside}\x1b[0m{marked[entity.end :]}"
+        assert marked in lines
+
+
+def test_answers_are_written_with_score_and_place(run, runs, tmp_path):
+    text = "sun sea moon"
+    (found,) = Predictor.load(runs["question-answering"]).predict([("where is sea", text)])
+    line = f"{found.text}\t{found.probability:.4f}\t{found.start}-{found.end}\twhere is sea"
+    (tmp_path / "text.txt").write_text(text)
+    for words in ([f"where is sea\t{text}"], ["where is sea", "--context", text]):
+        assert run(runs["question-answering"], *words)[:2] == (0, [line])
+    words = ["where is sea", "--context-file", tmp_path / "text.txt", "--json"]
+    told = json.loads(run(runs["question-answering"], *words)[1][0])
+    assert told["answer"] == {"text": found.text, "start": found.start, "end": found.end}
+    assert told["probability"] == pytest.approx(found.probability, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("name", "words", "code", "told"),
+    [
+        (
+            "question-answering",
+            ["where is sea"],
+            1,
+            "text 1: this run reads two texts together, and no TAB divides them",
+        ),
+        ("classification", ["a", "--context", "b"], 1, "this run reads one text at a time; leave the context out"),
+        ("classification", ["a", "--input", "f"], 2, "give texts or --input, not both"),
+        ("classification", ["--input", "missing.txt"], 1, "cannot read missing.txt"),
+        ("tagging", ["a", "--context", "b", "--context-file", "c"], 2, "not allowed with"),
+    ],
+)
+def test_bad_input_is_one_line(run, runs, name, words, code, told):
+    found, lines, errors = run(runs[name], *words)
+    assert (found, lines, len(errors)) == (code, [], 1) and told in errors[0]
+
+
+def test_a_run_of_another_task_is_told_with_the_command_that_fits(run, runs, tmp_path):
+    from tiny_run import save_run, spread_parts
+
+    other = save_run(tmp_path / "translator", spread_parts()).path
+    assert run(other, "a")[2] == [f"error: {other} is a run of the task translation; use {predict.called('translate')}"]
+    code, _, errors = run("--task", "tagging", runs["classification"], command=evaluate)
+    assert code == 1 and "is a run of the task classification, not of tagging" in errors[0]
+    with pytest.raises(UserError, match="there is no run directory"):
+        Predictor.load(tmp_path / "none")
+
+
+@pytest.mark.parametrize("name", ["classification", "tagging", "question-answering"])
+def test_evaluation_tells_the_scores_of_the_task_and_of_each_class(run, runs, name):
+    folder = runs[name].parent
+    code, lines, _ = run("--task", name, "--json", runs[name], folder / "examples", command=evaluate)
+    told = json.loads(lines[0])
+    predictor = Predictor.load(runs[name])
+    config = fine_tuning(folder, name)
+    corpus = task_class(name).read(config.override({"data": {"valid": config.data.train}}))
+    examples = list(corpus.examples("train"))
+    task = predictor.task
+    scores = task.scores(examples, predictor.predict(task.inputs_of(examples)))
+    assert code == 0 and told["examples"] == len(examples)
+    assert {name: told[name] for name in scores} == pytest.approx(scores)
+    if name == "classification":
+        assert [c["name"] for c in told["classes"]] == ["land", "sea"]
+        counts = told["confusion"]["counts"]
+        right = sum(counts[i][i] for i in range(2)) / sum(map(sum, counts))
+        assert told["accuracy"] == pytest.approx(right)
+    _, lines, _ = run("--task", name, runs[name], folder / "examples", command=evaluate)
+    assert lines[0].split() == ["examples", f"{len(examples):,}"]
+
+
+def test_a_confusion_matrix_is_drawn(run, runs, tmp_path):
+    pytest.importorskip("matplotlib")
+    folder = runs["classification"].parent
+    words = ["--task=classification", runs["classification"], folder / "examples", "--confusion", tmp_path / "c.png"]
+    assert run(*words, command=evaluate)[0] == 0
+    assert (tmp_path / "c.png").read_bytes().startswith(b"\x89PNG")
+    from transformer.plots.confusion import confusion_map
+
+    figure = confusion_map([[3, 1], [0, 2000]], ["a", "b"])
+    assert {text.get_text() for text in figure.axes[0].texts} == {"3", "1", "2,000"}
+    with pytest.raises(ValueError, match="counts must be"):
+        confusion_map([[1]], ["a", "b"])
+    with pytest.raises(UserError, match="61 classes are too many"):
+        confusion_map([[0] * 61] * 61, ["x"] * 61)
+
+
+def test_labels_of_examples_that_training_never_saw_are_told(run, runs, tmp_path):
+    (tmp_path / "new.tsv").write_text("sun\tland\nsea\tair\n")
+    code, lines, errors = run(
+        "--task", "classification", runs["classification"], tmp_path / "new.tsv", command=evaluate
+    )
+    assert (code, lines) == (1, [])
+    assert f"{tmp_path / 'new.tsv'}, line 2: the label 'air' does not occur in the training examples" in errors[-1]

@@ -1,0 +1,110 @@
+"""What `transformer predict` does with a predictor: lines in, results out."""
+
+import json
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+from transformer.commands.translate_lines import arguments, groups, output, prompted, standard_input
+from transformer.data.examples import text_files
+from transformer.inference.predictor import Predictor, Result, described, warnings
+from transformer.system.messages import escaped, for_terminal, say
+from transformer.tasks.question_answering import FoundAnswer
+from transformer.tasks.tagging import Tags
+
+COLOURS = (36, 33, 32, 35, 34, 31)  # of the kinds of entities on a terminal, in the order of their names
+TOGETHER = 1024  # lines
+
+
+def context_of(text: str | None, path: str | None) -> str | None:
+    """Return the text that is given as such or in a file; None where neither is."""
+    if text is not None:
+        return next(arguments([text], "--context"))
+    return None if path is None else "\n".join(text_files.lines(Path(path)))
+
+
+def predict_lines(
+    predictor: Predictor,
+    texts: Sequence[str],
+    input_path: str | None,
+    output_path: str | None,
+    context: str | None,
+    as_json: bool,
+) -> None:
+    """Predict texts, the lines of a file, or those of standard input, and write what `render` returns for each.
+
+    Texts typed at a terminal are answered one by one; others together, those of a pipe when no more are at hand. What
+    cannot be read or written is a UserError.
+    """
+    lines, idle = _source(texts, input_path)
+    kinds = sorted({label.partition("-")[2] or label for label in predictor.task.labels["label"]} - {"O"})
+    done = 0
+    with output(output_path) as file:
+        colours = dict(zip(kinds, COLOURS * len(kinds), strict=False)) if file.isatty() else {}
+        for group in groups(lines, TOGETHER, idle):
+            inputs = [predictor.input_of(line, context, done + i) for i, line in enumerate(group, start=1)]
+            found = predictor.predict([one[0] if len(one) == 1 else one for one in inputs])
+            for number, (one, result) in enumerate(zip(inputs, found, strict=True), start=done + 1):
+                if told := warnings(result):
+                    say(f"warning: text {number}: {'; '.join(told)}")
+                if as_json:
+                    print(for_terminal(json.dumps(described(one, result), ensure_ascii=False), file), file=file)
+                else:
+                    print(*render(one, result, colours), sep="\n", file=file)
+            file.flush()
+            done += len(group)
+            if output_path:
+                say(f"{done:,} texts done", in_place=True)
+    if output_path:
+        say("")
+
+
+def _source(texts: Sequence[str], input_path: str | None) -> tuple[Iterable[str], Callable[[], bool] | None]:
+    """Return the lines, and the `idle` of `groups`."""
+    if texts:
+        return arguments(texts, "text"), None
+    if input_path:
+        return text_files.lines(Path(input_path)), None
+    if sys.stdin.isatty() and sys.stdout.isatty():
+        return prompted("> ", "text"), lambda: True
+    return standard_input()
+
+
+def render(texts: Sequence[str], result: Result, colours: dict[str, int]) -> list[str]:
+    """Return the output lines of a result.
+
+    Args:
+        texts: of the input.
+        result: what is said of it.
+        colours: of kinds of entities, for a terminal; empty: none.
+    """
+    if isinstance(result, FoundAnswer):
+        place = f"{result.start}-{result.end}" if result.text else "-"
+        return ["\t".join([_shown(result.text) or "(no answer)", f"{result.probability:.4f}", place, _shown(texts[0])])]
+    if isinstance(result, Tags):
+        entities = [f"  {e.start}-{e.end}\t{e.kind}\t{e.probability:.4f}\t{_shown(e.text)}" for e in result.entities]
+        return [_marked(result, colours), *entities]
+    shown = " | ".join(map(_shown, texts))
+    if result.value is not None:
+        return [f"{result.value:.4f}\t{shown}"]
+    labels = result.labels or ("-",)
+    chances = [f"{result.probabilities[label]:.4f}" for label in result.labels] or ["-"]
+    return ["\t".join([",".join(labels), ",".join(chances), shown])]
+
+
+def _shown(text: str) -> str:
+    """Return a text on one line, without what would end a column or steer a terminal."""
+    return escaped(" ".join(text.splitlines()).replace("\t", " "))
+
+
+def _marked(tags: Tags, colours: dict[str, int]) -> str:
+    """Return a text on one line whose entities have the colour of their kind."""
+    if not colours:
+        return _shown(tags.text)
+    parts, place = [], 0
+    for entity in tags.entities:
+        parts.append(_shown(tags.text[place : entity.start]))
+        colour = colours.get(entity.kind, COLOURS[0])
+        parts.append(f"\x1b[1;{colour}m{_shown(entity.text)}\x1b[0m")
+        place = entity.end
+    return "".join([*parts, _shown(tags.text[place:])])

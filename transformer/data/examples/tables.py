@@ -1,0 +1,179 @@
+"""Labels of texts: CSV and TSV with named or numbered columns, JSON lines, and datasets of TFDS."""
+
+from __future__ import annotations
+
+import csv
+import itertools
+import math
+import typing
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from transformer.config.tasks import ClassificationSettings
+from transformer.data.cleaning import SPACES
+from transformer.data.examples import text_files
+from transformer.data.examples.annotated import Labelled, decoded
+from transformer.data.examples.text_documents import JSON_LINES
+from transformer.system.errors import UserError, nearest, shortened
+from transformer.system.files import parse_json
+
+if typing.TYPE_CHECKING:
+    from tensorflow_datasets.core import DatasetBuilder
+
+TEXT_KEYS = ("text", "sentence")  # of JSON and of TFDS, where the settings name no column
+LABEL_KEY = "label"
+COMMA = ".csv"  # the ending of files with commas; any other has TABs
+
+
+def labelled(path: Path, settings: ClassificationSettings) -> Iterator[Labelled]:
+    """Yield the examples of a file.
+
+    Raises:
+        UserError: a column that is missing, a line that lacks one, no text, no label, a label that is no number where
+            numbers are wanted; file and line are told.
+    """
+    endings = [suffix.lower() for suffix in path.suffixes[-2:]]
+    if any(suffix in JSON_LINES for suffix in endings):
+        rows = _json_rows(path, settings)
+    else:
+        rows = _table_rows(path, COMMA in endings, settings)
+    for line, texts, label in rows:
+        place = f"{path}, line {line}"
+        if not any(text.strip(SPACES) for text in texts):
+            raise UserError(f"{place}: no text; fill it in or leave the line out")
+        yield Labelled(texts, labels_of(label, settings, place), place)
+
+
+def labels_of(label: object, settings: ClassificationSettings, place: str) -> tuple[str, ...]:
+    """Return the labels that a field says: one, several between separators or in a list, or a number."""
+    if settings.kind == "several":
+        several = label if isinstance(label, list) else str(label).split(settings.separator)
+        return tuple(sorted({str(part).strip(SPACES) for part in several} - {""}))
+    text = str(label).strip(SPACES)
+    if not text or label is None or isinstance(label, list | dict):
+        what = "no label" if not text or label is None else f"label {shortened(label)} is no text"
+        raise UserError(f"{place}: {what}; give one, or leave the line out (several of a text: task.kind = 'several')")
+    if settings.kind == "number":
+        try:
+            number = float(text)
+        except ValueError:
+            number = math.nan
+        if not math.isfinite(number):
+            raise UserError(f"{place}: {shortened(text)} is no number; name another column with task.label")
+    return (text,)
+
+
+def _table_rows(
+    path: Path, commas: bool, settings: ClassificationSettings
+) -> Iterator[tuple[int, tuple[str, ...], str]]:
+    """Yield line, texts and label of each row of a table; rows without anything are left out."""
+    wanted = [*(settings.text or ("1",)), settings.label or "2"]
+    named = not all(name.isdigit() for name in wanted)
+    places = [] if named else [int(name) - 1 for name in wanted]
+    header = named or settings.skip_header
+    for line, row in _rows(path, commas):
+        if header:
+            header = False
+            if named:
+                places = [_place(name, row, path) for name in wanted]
+            continue
+        if not any(row):
+            continue
+        if len(row) <= max(places):
+            kind = "commas" if commas else "TABs"
+            raise UserError(
+                f"{path}, line {line}: column {max(places) + 1} is missing, there are {len(row)} between {kind}; name "
+                "the columns with task.text and task.label"
+            )
+        *texts, label = (row[place] for place in places)
+        yield line, tuple(texts), label
+
+
+def _place(name: str, header: Sequence[str], path: Path) -> int:
+    """Return the place of a column, given by its name or its number from 1."""
+    if name in header:
+        return list(header).index(name)
+    if name.isdigit() and int(name) <= len(header):
+        return int(name) - 1
+    raise UserError(
+        f"{path} has no column '{name}'; its first line names {', '.join(map(shortened, header))}."
+        f"{nearest(name, header)} Columns are named with task.text and task.label, or numbered from 1"
+    )
+
+
+def _rows(path: Path, commas: bool) -> Iterator[tuple[int, list[str]]]:
+    """Yield the number and the columns of each line."""
+    if not commas:
+        for number, line in enumerate(text_files.lines(path), start=1):
+            yield number, line.split("\t")
+        return
+    csv.field_size_limit(text_files.LONGEST_LINE)
+    reader = csv.reader((f"{line}\n" for line in text_files.lines(path)), strict=True)
+    while True:
+        try:
+            row = next(reader, None)
+        except csv.Error as error:
+            raise UserError(f"{path}, line {reader.line_num}: {error}; quote it as RFC 4180 says") from None
+        if row is None:
+            return
+        yield reader.line_num, row
+
+
+def _json_rows(path: Path, settings: ClassificationSettings) -> Iterator[tuple[int, tuple[str, ...], object]]:
+    for number, line in enumerate(text_files.lines(path), start=1):
+        if not line.strip(SPACES):
+            continue
+        place = f"{path}, line {number}"
+        try:
+            value = parse_json(line)
+        except ValueError:
+            value = None
+        if not isinstance(value, dict):
+            raise UserError(f'{place}: no JSON object; write one a line, such as {{"text": "...", "label": "..."}}')
+        keys = settings.text or tuple(itertools.islice((key for key in TEXT_KEYS if key in value), 1)) or TEXT_KEYS[:1]
+        label = settings.label or LABEL_KEY
+        for key in (*keys, label):
+            if key not in value:
+                raise UserError(
+                    f"{place}: no key '{key}', only {', '.join(map(shortened, value))}; name the keys with task.text "
+                    "and task.label"
+                )
+        texts = tuple(value[key] for key in keys)
+        if not all(isinstance(text, str) for text in texts):
+            raise UserError(f"{place}: a text must be a string; name its key with task.text")
+        yield number, texts, value[label]
+
+
+def tfds_labels(
+    builder: DatasetBuilder, settings: ClassificationSettings
+) -> Callable[[Mapping[str, Any], str], Labelled]:
+    """Return what makes examples of those of a dataset of TFDS, such as glue/sst2 or imdb_reviews.
+
+    Raises:
+        UserError: it has no such features.
+    """
+    features = builder.info.features
+    texts = settings.text or tuple(key for key in TEXT_KEYS if key in features)[:1]
+    label = settings.label or LABEL_KEY
+    for key in (*texts, label):
+        if key not in features:
+            raise UserError(
+                f"dataset {builder.name} has no feature '{key}', only {', '.join(features)}; name them with task.text "
+                "and task.label"
+            )
+    if not texts:
+        raise UserError(f"dataset {builder.name} has features {', '.join(features)}; say which is text: task.text")
+    names = getattr(features[label], "names", None)
+
+    def convert(example: Mapping[str, Any], place: str) -> Labelled:
+        value = example[label]
+        if names:
+            if not 0 <= int(value) < len(names):
+                raise UserError(f"{place}: it has no label; take another split")
+            value = names[int(value)]
+        return Labelled(
+            tuple(decoded(example[key]) for key in texts), labels_of(decoded(value), settings, place), place
+        )
+
+    return convert

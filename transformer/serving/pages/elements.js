@@ -1,0 +1,27 @@
+// What the pages share: elements, and what can be sent. Texts become text nodes only.
+
+export function element(name, properties = {}, ...children) {
+  const made = Object.assign(document.createElement(name), properties);
+  made.append(...children);
+  return made;
+}
+
+// Return a button that copies what a function returns.
+export function copyButton(copied) {
+  const button = element("button", { type: "button", className: "quiet" }, "Copy");
+  button.addEventListener("click", async () => {
+    try {
+      await navigator.clipboard.writeText(copied());
+      button.textContent = "Copied";
+    } catch {
+      button.textContent = "Not allowed"; // by the browser: the page is not on this machine and not encrypted
+    }
+  });
+  return button;
+}
+
+// Return a text without what nobody can see or type, and the server does not take: NUL, and halves of UTF-16 pairs,
+// which are replaced as in UTF-8.
+export function clean(text) {
+  return text.replaceAll("\0", "").replace(/\p{Surrogate}/gu, "\ufffd");
+}
