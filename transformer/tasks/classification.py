@@ -81,7 +81,7 @@ class Classification(FineTuning):
     def __init__(self, config: Config, vocabularies: LabelledVocabulary, corpus: Mapping[str, str]) -> None:
         super().__init__(config, vocabularies, corpus)
         self.kind, self.classes = self.settings.kind, self.labels["label"]
-        self.texts = len(self.labels["texts"])
+        self.texts = len(self.labels["texts"])  # 0: an imported run reads either
         self.ids = {label: i for i, label in enumerate(self.classes)}
         self.needs_pooler = self.settings.pooling == "first"
         if self.kind == "number":
@@ -160,7 +160,7 @@ class Classification(FineTuning):
 
     def _label_numbers(self, example: Labelled) -> np.ndarray:
         """Return what is stored of an example's labels."""
-        if len(example.texts) != self.texts:
+        if self.texts and len(example.texts) != self.texts:
             raise UserError(f"{example.place or 'an example'}: {len(example.texts)} texts instead of {self.texts}")
         if self.kind == "number":
             return np.array([(float(example.labels[0]) - self.mean) / self.deviation], np.float32).view(np.int32)
@@ -278,8 +278,8 @@ class Classification(FineTuning):
         """Return what the network says of texts or pairs."""
         texts = [(text,) if isinstance(text, str) else tuple(text) for text in inputs]
         for group in texts:
-            if len(group) != self.texts:
-                wanted = "one text" if self.texts == 1 else "pairs of texts"
+            if len(group) not in ([self.texts] if self.texts else (1, 2)):
+                wanted = {0: "one text or pairs", 1: "one text"}.get(self.texts, "pairs of texts")
                 raise UserError(f"this run labels {wanted}, got {len(group)} texts: {shortened(group)}")
         rows, cut = self.rows(texts)
         return [self._prediction(logits, n) for logits, n in zip(self.read_rows(network, rows), cut, strict=True)]

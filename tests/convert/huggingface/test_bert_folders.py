@@ -248,7 +248,10 @@ def test_an_imported_encoder_trains_on(tmp_path):
         ({"num_hidden_layers": 3}, "has no weights 'encoder.layer.2.attention.self.query.weight'"),
         ({"num_hidden_layers": 1}, "also holds 'encoder.layer.1.attention.output.LayerNorm.bias' and 15 more"),
         ({"vocab_size": 40}, "does not fit the weights: it has 27 ids, and vocab_size is 40"),
-        ({"architectures": ["BertForSequenceClassification"]}, "'BertForSequenceClassification' is no language model"),
+        (
+            {"architectures": ["BertForMultipleChoice"]},
+            "'BertForMultipleChoice' is not known; known are BertForMaskedLM",
+        ),
         ({"model_type": "roberta"}, "model_type 'roberta' is not known; known are gpt2, llama, bert"),
     ],
     ids=str,

@@ -1,10 +1,14 @@
 """BERT's layout: weights and settings as transformers' `BertForPreTraining` has them, with all its parts or fewer.
 
+Fine-tuned models have another head, see `fine_tuned`.
+
 Its dense layers are (out, in). The projection onto the vocabulary is the embedding, with a bias of its own.
 
 Source: Devlin et al. 2019.
 """
 
+import dataclasses
+import re
 from typing import Any
 
 from transformer.config.settings import ModelConfig
@@ -111,9 +115,15 @@ def config(model: ModelConfig) -> dict[str, Any]:
     }
 
 
+CLASSIFIER, ANSWERS = "classifier", "qa_outputs"  # heads of fine-tuned models
+FINE_TUNED = {  # the head of a class, whose other weights are the encoder's
+    "BertForSequenceClassification": CLASSIFIER,
+    "BertForTokenClassification": CLASSIFIER,
+    "BertForQuestionAnswering": ANSWERS,
+}
 LAYOUT = Layout(
     name="bert",
-    architectures=("BertForMaskedLM", "BertForPreTraining", "BertModel"),
+    architectures=("BertForMaskedLM", "BertForPreTraining", *FINE_TUNED, "BertModel"),
     prefix="bert.",
     bare=BARE,
     rows=ROWS,
@@ -124,3 +134,13 @@ LAYOUT = Layout(
     fixed=FIXED,
     renamed=(("LayerNorm.gamma", "LayerNorm.weight"), ("LayerNorm.beta", "LayerNorm.bias")),
 )
+
+
+def fine_tuned(architecture: str) -> Layout:
+    """Return the layout of a class in `FINE_TUNED`: an encoder and a dense head. One that reads no pooler has none."""
+    head = _dense("head", FINE_TUNED[architecture])
+    rows = (*(row for row in ROWS if row.ours.startswith("encoder/")), *head)
+    unread = "" if architecture == "BertForSequenceClassification" else rf"|{re.escape(POOLER)}\.\w+"
+    return dataclasses.replace(
+        LAYOUT, rows=rows, bare=tuple(row.theirs for row in head), passed_over=LAYOUT.passed_over + unread
+    )

@@ -11,6 +11,7 @@ from transformer.checkpoints.arrays import PREFIX, model_variables, save_arrays
 from transformer.checkpoints.loading import weight_shapes
 from transformer.checkpoints.run_directory import RunDirectory
 from transformer.config.run import Config
+from transformer.config.settings import ModelConfig
 from transformer.convert.directory import check_new, draft_export
 from transformer.convert.huggingface import tables
 from transformer.convert.huggingface.bert import HEAD, LAYOUT, NEXT_SENTENCE, POOLER, TIED
@@ -18,6 +19,7 @@ from transformer.convert.huggingface.encoder_vocabulary import original, renumbe
 from transformer.convert.huggingface.folder import Tensors, write_folder
 from transformer.convert.huggingface.settings import Settings
 from transformer.convert.huggingface.tables import Layout, Named, check_fitting
+from transformer.convert.huggingface.vocabulary import Their
 from transformer.data.tokenizers.imported import Imported
 from transformer.data.tokenizers.vocabularies import TextVocabulary
 from transformer.system.errors import UserError
@@ -59,9 +61,8 @@ def import_encoder(
         raise given.refuse("tie_word_embeddings", "the output of a masked-LM head is the embedding here")
     if pairs and not pooler:
         raise UserError(f"{named.place} has weights of next sentences and none of a pooler, which they need")
-    config = _config(
-        LAYOUT.settings(given), vocabulary, {"next_sentence": pairs, "pooler": pooler, "segments": segments}, given
-    )
+    own = {"next_sentence": pairs, "pooler": pooler, "segments": segments}
+    config = run_config(given, LAYOUT.settings(given), vocabulary, {"name": MaskedLM.name, **own})
     corpus = {"name": name, "fingerprint": "imported"} | ({} if head else {UNTRAINED: "yes"})
     task = MaskedLM(config, TextVocabulary(vocabulary), corpus)
     arrays = _read(named, task, vocabulary.theirs, head)
@@ -72,12 +73,14 @@ def import_encoder(
     return task
 
 
-def _config(model: Mapping[str, Any], vocabulary: Imported, task: Mapping[str, Any], given: Settings) -> Config:
-    """Return the config of a run that was imported, whose rows are as long as its positions."""
-    longest = model["max_positions"]
+def run_config(
+    given: Settings, model: Mapping[str, Any], vocabulary: Imported, task: Mapping[str, Any], longest: int = 0
+) -> Config:
+    """Return the config of a run that was imported, whose rows are as long as its positions, or as `longest` says."""
+    longest = min(longest or model["max_positions"], model["max_positions"])
     return Config().override(
         {
-            "task": {"name": MaskedLM.name, **task},
+            "task": task,
             "model": model,
             "text": {"tokenizer": vocabulary.kind, "vocabulary_size": max(300, vocabulary.size)},
             "data": {
@@ -132,25 +135,44 @@ def export_encoder(task: MaskedLM, network: keras.Model, run: Path, folder: Path
     untrained = task.corpus.get(UNTRAINED) == "yes"
     if untrained:
         arrays = {name: array for name, array in arrays.items() if not name.startswith(f"{PREFIX}masked_lm/")}
-    groups = LAYOUT.groups({name: array.shape for name, array in arrays.items()}, model.num_layers)
     whole = "BertForPreTraining" if task.pairs else "BertForMaskedLM"
     architecture = "BertModel" if untrained and not task.pairs else whole
-    tensors = {_full(LAYOUT, name, architecture): a for name, a in tables.written(arrays, groups, their.ids).items()}
-    config = {
-        "architectures": [architecture],
-        "model_type": LAYOUT.name,
-        "torch_dtype": "float32",
-        "tie_word_embeddings": True,
-        "type_vocab_size": settings.segments,
-        "vocab_size": int(their.ids.max()) + 1,
-        **their.special,
-        **LAYOUT.config(model),
-    }
-    with draft_export(folder, overwrite=False) as draft:
-        write_folder(draft, dict(sorted(config.items())), tensors, their.tokenizer, their.extras)
+    write(folder, LAYOUT, architecture, model, arrays, their, {"type_vocab_size": settings.segments})
     return architecture
 
 
-def _full(layout: Layout, name: str, architecture: str) -> str:
-    """Return a name of the table as a class's weights have it."""
-    return name if architecture == "BertModel" else layout.full(name)
+def write(
+    folder: Path,
+    layout: Layout,
+    architecture: str,
+    model: ModelConfig,
+    arrays: Mapping[str, np.ndarray],
+    their: Their,
+    more: Mapping[str, Any],
+) -> None:
+    """Write a folder, whole or not at all; a UserError tells that it cannot be written.
+
+    Args:
+        folder: to write.
+        layout: of the weights.
+        architecture: the class that loads it.
+        model: its sizes.
+        arrays: our weights by name.
+        their: the tokenizer.
+        more: keys of config.json that are neither the model's nor the tokenizer's.
+    """
+    groups = layout.groups({name: array.shape for name, array in arrays.items()}, model.num_layers)
+    full = (lambda name: name) if architecture == "BertModel" else layout.full
+    tensors = {full(name): array for name, array in tables.written(arrays, groups, their.ids).items()}
+    config = {
+        "architectures": [architecture],
+        "model_type": layout.name,
+        "torch_dtype": "float32",
+        "tie_word_embeddings": True,
+        "vocab_size": int(their.ids.max()) + 1,
+        **their.special,
+        **layout.config(model),
+        **more,
+    }
+    with draft_export(folder, overwrite=False) as draft:
+        write_folder(draft, dict(sorted(config.items())), tensors, their.tokenizer, their.extras)

@@ -12,7 +12,7 @@ from transformer.checkpoints.loading import load, weight_shapes
 from transformer.checkpoints.run_directory import RunDirectory
 from transformer.config.run import Config
 from transformer.convert.directory import check_new, draft_export
-from transformer.convert.huggingface import bert, encoder_vocabulary, encoders, gpt2, llama, tables
+from transformer.convert.huggingface import bert, encoder_vocabulary, encoders, fine_tuned, gpt2, llama, tables
 from transformer.convert.huggingface.folder import CONFIG, SafeTensors, Tensors, read_json, read_tokenizer, write_folder
 from transformer.convert.huggingface.settings import Settings
 from transformer.convert.huggingface.tables import Layout, Named, check_fitting
@@ -20,6 +20,7 @@ from transformer.convert.huggingface.vocabulary import Vocabulary, original, ren
 from transformer.data.tokenizers.vocabularies import TextVocabulary
 from transformer.system.errors import UserError, shortened
 from transformer.system.messages import say
+from transformer.tasks.fine_tuning import FineTuning
 from transformer.tasks.language_model import LanguageModel
 from transformer.tasks.masked_lm import MaskedLM
 
@@ -35,13 +36,13 @@ def layout_of(given: Settings) -> Layout:
     for name in classes if isinstance(classes, list) else []:
         if name not in layout.architectures:
             raise UserError(
-                f"{given.place}: architecture '{str(name)[:60]}' is no language model; known are "
+                f"{given.place}: architecture '{str(name)[:60]}' is not known; known are "
                 f"{', '.join(layout.architectures)}"
             )
     return layout
 
 
-def import_folder(folder: Path, run: Path) -> LanguageModel | MaskedLM:
+def import_folder(folder: Path, run: Path) -> LanguageModel | MaskedLM | FineTuning:
     """Make a run of a folder, see `folder.py`, and return its task.
 
     Raises:
@@ -53,7 +54,11 @@ def import_folder(folder: Path, run: Path) -> LanguageModel | MaskedLM:
     layout = layout_of(given)
     tensors, name = SafeTensors(folder), folder.resolve().name
     if layout is bert.LAYOUT:
-        return encoders.import_encoder(given, tensors, *encoder_vocabulary.read_tokenizer(folder), run, name)
+        read = encoder_vocabulary.read_tokenizer(folder)
+        for architecture in given.values.get("architectures") or ():
+            if architecture in bert.FINE_TUNED:
+                return fine_tuned.import_fine_tuned(given, tensors, *read, run, name, architecture)
+        return encoders.import_encoder(given, tensors, *read, run, name)
     return import_model(given, tensors, *read_tokenizer(folder, layout.name), run, name)
 
 
@@ -149,9 +154,10 @@ def export_run(run: RunDirectory, which: str, folder: Path) -> str:
     task, network = load(run, which)
     if isinstance(task, MaskedLM):
         return encoders.export_encoder(task, network, run.path, folder)
+    if isinstance(task, FineTuning):
+        return fine_tuned.export_fine_tuned(task, network, run.path, folder)
     if not isinstance(task, LanguageModel):
-        known = f"{LanguageModel.name} or {MaskedLM.name}"
-        raise UserError(f"{run.path} is a run of the task {task.name}, not of {known}, so no folder is made of it")
+        raise UserError(f"{run.path} is a run of the task {task.name}, which no such folder holds")
     model = task.config.model
     layout = LAYOUTS["llama" if model.norm == "rms" else "gpt2"]
     check_fitting(layout, model, run.path)
