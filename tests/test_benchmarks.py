@@ -123,3 +123,14 @@ def test_the_student_reads_each_sentence_beside_its_pair_and_its_translations(tm
     expected = "a/A b/B a/A1 b/B1 a1/A b1/B a/A2 b/B2 a2/A b2/B"
     assert ["/".join(pair) for pair in zip(*sides, strict=True)] == expected.split()
     assert [(folder / f"val.{language}").read_text(encoding="utf-8") for language in ("en", "de")] == ["v\n", "V\n"]
+
+
+def test_ngrams_of_both_sides_take_the_longest_context_that_was_seen():
+    from masked_accuracy import NGrams
+
+    counted = NGrams([[2, 5, 6, 7, 8, 3], [2, 5, 6, 9, 8, 3], [2, 5, 6, 7, 8, 3], [2, 9, 9, 9, 9, 3]])
+    assert counted.most_frequent == 9  # five times
+    assert counted.guess([2, 5, 6, 4, 8, 3], 3) == 7  # twice between 5 6 and 8, 9 once
+    assert counted.guess([2, 9, 6, 4, 8, 3], 3) == 7  # by 6 and 8 3: the 9 before was never seen there
+    assert counted.guess([2, 5, 4, 4, 8, 3], 3) == 7  # the mask before tells nothing, 8 3 behind does
+    assert counted.guess([4, 4, 4], 1) == 9

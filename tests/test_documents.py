@@ -23,7 +23,8 @@ from transformer import Generator, Predictor, create_masks, positional_encoding,
 from transformer.commands import export
 from transformer.data.tokenizers.exact import Bytes
 from transformer.data.tokenizers.vocabularies import TextVocabulary
-from transformer.ids import END_ID, START_ID
+from transformer.ids import END_ID, MASK_ID, START_ID
+from transformer.losses.cross_entropy import token_losses
 from transformer.tasks import task_class
 from transformer.tasks.language_model import LanguageModel
 
@@ -162,7 +163,7 @@ def test_lines_inside_the_classes(names):
 def test_every_promised_name_is_importable():
     promised = """positional_encoding scaled_dot_product_attention MultiHeadAttention point_wise_feed_forward_network
         EncoderLayer DecoderLayer Encoder Decoder Transformer create_masks masked_loss masked_accuracy preprocess_text
-        evaluate translate Generator Predictor"""
+        evaluate translate Generator Predictor BERT BertEncoder"""
     for name in promised.split():
         assert callable(getattr(transformer, name)), name
 
@@ -285,6 +286,49 @@ def test_the_fine_tuning_of_004(document, tmp_path, monkeypatch):
         exec(assignment, names)
     history = names["bert_model"].history.history["loss"]
     assert history[0] == pytest.approx(expected, rel=0.01) and history[-1] < history[0]
+
+
+def test_the_pre_training_of_001(document):
+    """Document 001, section 5.2: its losses and its step run as written on a `BERT`, and learn.
+
+    Its `mlm_loss` takes the mean over whatever it is given, so all masked places of a batch are real ones.
+    """
+    text = document("001").split("### 5.2 ")[1].split("## 6.")[0]
+    body, losses, step = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    assert body.startswith("class BERT(tf.keras.Model):")
+    chance = np.random.default_rng(0)
+    ids = chance.integers(5, 30, (6, 8)).astype(np.int32)
+    places = np.array([chance.choice(np.arange(1, 7), 2, replace=False) for _ in ids])
+    labels = np.take_along_axis(ids, places, axis=1)
+    read = ids.copy()
+    np.put_along_axis(read, places, MASK_ID, axis=1)
+    read[:, 0], read[:, 7] = START_ID, END_ID
+    inputs = {
+        "input_ids": read,
+        "token_type_ids": np.repeat([[0] * 4 + [1] * 4], 6, axis=0),
+        "masked_lm_positions": places,
+        "masked_lm_ids": labels,
+        "next_sentence_label": np.array([0, 1] * 3),
+    }
+    inputs = {name: tf.constant(value, tf.int32) for name, value in inputs.items()}
+    keras.utils.set_random_seed(1)
+    names = {"tf": tf, "model": transformer.BERT(1, 32, 2, 64, 30, 8, rate=0.0)}
+    names["optimizer"] = tf.keras.optimizers.Adam(0.01)
+    names["model"](inputs)
+    exec(losses, names)
+    exec(step, names)
+    first = names["train_step"](inputs)
+    assert 0.5 * (np.log(30) + np.log(2)) < float(first) < 2 * (np.log(30) + np.log(2))
+    for _ in range(60):
+        last = names["train_step"](inputs)
+    assert float(last) < 0.3
+    mlm_logits, nsp_logits = names["model"](inputs)
+    np.testing.assert_array_equal(mlm_logits.numpy().argmax(axis=2), labels)
+    np.testing.assert_array_equal(nsp_logits.numpy().argmax(axis=1), [0, 1] * 3)
+    # What its loss says is the mean of what the task counts, token by token.
+    mean = float(names["mlm_loss"](inputs["masked_lm_ids"], mlm_logits))
+    sums = token_losses(inputs["masked_lm_ids"], mlm_logits)
+    assert mean == pytest.approx(float(tf.reduce_sum(sums)) / labels.size, rel=1e-5)
 
 
 def test_the_text_generation_of_004(document, tmp_path):

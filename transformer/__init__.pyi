@@ -14,6 +14,8 @@ from transformer.layers.masks import create_masks as create_masks
 from transformer.layers.positions import positional_encoding as positional_encoding
 from transformer.losses.cross_entropy import masked_accuracy as masked_accuracy
 from transformer.losses.cross_entropy import masked_loss as masked_loss
+from transformer.models.bert import BERT as BERT
+from transformer.models.bert import BertEncoder as BertEncoder
 from transformer.models.transformer import Decoder as Decoder
 from transformer.models.transformer import Encoder as Encoder
 from transformer.models.transformer import Transformer as Transformer

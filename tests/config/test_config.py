@@ -12,7 +12,13 @@ from transformer.config.flags import resolve
 from transformer.config.presets import DEFAULT_CONFIG, PRESETS, preset, read_config
 from transformer.config.run import Config
 from transformer.config.settings import DEFAULT_RUN, DataConfig, ModelConfig, SearchConfig, TextConfig, TrainingConfig
-from transformer.config.tasks import SETTINGS, LanguageModelSettings, TranslationSettings, register_settings
+from transformer.config.tasks import (
+    SETTINGS,
+    LanguageModelSettings,
+    MaskedLMSettings,
+    TranslationSettings,
+    register_settings,
+)
 from transformer.system.errors import UserError
 
 
@@ -46,6 +52,7 @@ def test_defaults_are_those_of_the_papers():
         ("tutorial", (4, 128, 8, 512, 0.1)),
         ("base", (6, 512, 8, 2048, 0.1)),  # Vaswani et al. 2017, Table 3
         ("big", (6, 1024, 16, 4096, 0.3)),
+        ("bert-mini", (4, 256, 4, 1024, 0.1)),  # Turc et al. 2019, Table 1
     ],
 )
 def test_presets_have_the_published_sizes(name, sizes):
@@ -60,8 +67,17 @@ def test_presets_carry_task_and_training():
         assert PRESETS[name]["task"] == {"name": "translation"} and config.task == TranslationSettings()
 
 
+def test_a_preset_of_an_encoder_is_a_whole_recipe():
+    config = preset("bert-mini")
+    assert config.task == MaskedLMSettings() and config.text.tokenizer == "wordpiece"
+    assert (config.model.activation, config.model.positions, config.model.norm_first) == ("gelu", "learned", False)
+    training = config.training  # Devlin et al. 2019, appendix A.2
+    assert (training.beta_1, training.beta_2, training.weight_decay) == (0.9, 0.999, 0.01)
+    assert (training.schedule, training.label_smoothing) == ("linear", 0.0)
+
+
 def test_every_preset_is_covered_and_the_default_is_the_tutorial():
-    assert set(PRESETS) == {"tiny", "tutorial", "base", "big"}
+    assert set(PRESETS) == {"tiny", "tutorial", "base", "big", "bert-mini"}
     assert preset("tutorial") == Config()
 
 
@@ -154,6 +170,13 @@ def test_padding_may_not_reach_behind_the_last_position():
         (LanguageModelSettings, "documents", ["page"]),
         (LanguageModelSettings, "validation_share", [0.0, 1.0]),
         (LanguageModelSettings, "language", ["fr"]),
+        (MaskedLMSettings, "documents", ["page"]),
+        (MaskedLMSettings, "sentences", ["page", "paragraph"]),  # the default, a line, is a document
+        (MaskedLMSettings, "document_sentences", [-1, 1]),
+        (MaskedLMSettings, "validation_share", [0.0, 1.0]),
+        (MaskedLMSettings, "language", ["fr"]),
+        (MaskedLMSettings, "mask_rate", [0.0, 1.0]),
+        (MaskedLMSettings, "segments", [0, 1, 65]),  # with next sentences there are two
         (TextConfig, "tokenizer", ["bpe"]),
         (TextConfig, "model_type", ["char"]),
         (TextConfig, "vocabulary_size", [299, -5]),

@@ -90,6 +90,14 @@ def test_the_likeliest_tokens_follow_while_the_context_slides(trained, greedy):
     assert greedy.traces == 2 and greedy.generate([]) == []
 
 
+def test_a_cache_that_grows_changes_nothing(trained, sampler, monkeypatch):
+    grown = Generator(trained[0], trained[1], sampler.search)
+    monkeypatch.setattr("transformer.inference.generator.FIRST_CAPACITY", 4)
+    for sample, each in enumerate(grown.generate([""], samples=2)[0]):
+        check(each, sampled_by_hand(trained, "", sample))
+    assert {capacity for _, capacity in grown._continuer.steps} == {4, 8, 16, 17}
+
+
 def test_a_network_as_llamas_goes_on_in_the_same_way(tmp_path):
     """Rotary positions, heads that share keys, gates, and no biases."""
     options = {"norm": "rms", "activation": "silu", "gated": True, "use_bias": False, "num_kv_heads": 1}

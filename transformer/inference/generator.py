@@ -224,37 +224,39 @@ class Generator:
     def _continue(self, texts: list[GrowingText], together: int, progress: Callable[[], object] | None) -> None:
         """Continue texts to their ends; they are looked at when so many tokens are chosen.
 
-        Each pass reads the windows of the texts that go on and chooses tokens until the cache or a window is full.
+        Each pass reads the windows of the texts that go on and chooses tokens until a window is full.
         """
         while texts := [text for text in texts if not text.reason]:
             windows = list(map(self._window, texts))
             longest = max(map(len, windows))
             left = [text.limit - text.new for text in texts]
             count = min(self.context + 1 - longest, max(left))
-            capacity = self._capacity(longest + 1)
-            count = min(count, capacity - longest)
-            rows = 1 << (len(texts) - 1).bit_length()  # the last ones are padding, and end at once
-            limits = np.array([*left, *[1] * (rows - len(texts))], np.int32)
-            least = np.array([*(self.search.min_length - text.new for text in texts), *[0] * (rows - len(texts))])
-            chances = np.zeros((rows, capacity), np.float32)
+            padding = (1 << (len(texts) - 1).bit_length()) - len(texts)  # rows that end at once
+            limits = np.array([*left, *[1] * padding], np.int32)
+            least = np.array([*(self.search.min_length - text.new for text in texts), *[0] * padding], np.int32)
+            chances = np.zeros((len(limits), longest + count), np.float32)
             if self.search.temperature:
                 for row, text in zip(chances, texts, strict=False):
-                    row[longest : longest + count] = self._chances(text, count)
-            steps = max(left) if capacity == self.context + 1 else count
-            with_xla = self._compiled_pays((rows, capacity), steps)
-            prompts = left_padded([*windows, *[[PAD_ID]] * (rows - len(texts))])
-            reading, done = self._continuer.begin(prompts, capacity), 0
+                    row[longest:] = self._chances(text, count)
+            prompts = left_padded([*windows, *[[PAD_ID]] * padding])
+            capacity, done = self._capacity(longest + 1), 0
+            reading = self._continuer.begin(prompts, capacity)
             while done < count and not reading.finished.all():
-                reading = self._continuer.go_on(
-                    reading, min(together, count - done), limits, least.astype(np.int32), chances, self.search, with_xla
-                )
-                done = self._look(reading, texts, done)
+                if longest + done == capacity:
+                    capacity = self._capacity(capacity + 1)
+                    reading = self._continuer.with_capacity(reading, capacity)
+                until = min(count, capacity - longest)  # tokens for which there are places
+                steps = max(left) if capacity == self.context + 1 else until - done
+                with_xla = self._compiled_pays((len(limits), capacity), steps)
+                now = min(together, until - done)
+                places = _of_length(chances, capacity)
+                reading = self._continuer.go_on(reading, now, limits, least, places, self.search, with_xla)
+                before, done = done, self._look(reading, texts, done)
+                if not with_xla:
+                    self._continuer.steps[len(limits), capacity] += done - before
                 if progress:
                     progress()
-                ended = np.array([bool(text.reason) for text in texts] + [True] * (rows - len(texts)))
-                reading = reading.stopped(ended)
-            if not with_xla:
-                self._continuer.steps[rows, capacity] += done
+                reading = reading.stopped(np.array([bool(text.reason) for text in texts] + [True] * padding))
 
     def _look(self, reading: Reading, texts: Sequence[GrowingText], done: int) -> int:
         """Add to texts what is new after `done` tokens; returns how many there are."""
@@ -297,3 +299,8 @@ class Generator:
                     other.add(found.ids[row, other.sample], found.token_log_probabilities[row, other.sample])
             if progress:
                 progress()
+
+
+def _of_length(rows: np.ndarray, length: int) -> np.ndarray:
+    """Return rows cut to a length, or padded with 0."""
+    return np.pad(rows[:, :length], ((0, 0), (0, max(0, length - rows.shape[1]))))

@@ -13,12 +13,14 @@ import tensorflow as tf
 
 from transformer.config.settings import SearchConfig
 from transformer.ids import PAD_ID
-from transformer.search.loop import Generative, State, advance
+from transformer.search.loop import Generative, State, advance, with_capacity
 from transformer.search.rules import rules_of
 from transformer.search.sampling import Sample
 from transformer.search.searcher import strategy_for
 from transformer.search.strategy import Strategy
 from transformer.system.graphs import Graph, compiled
+
+_NUMBER = tf.TensorSpec((), tf.int32)
 
 
 class Continuable(Generative, Protocol):
@@ -99,14 +101,16 @@ class Continuer:
     def __init__(self, model: Continuable, search: SearchConfig) -> None:
         self.model, self.search = model, search
         ids = tf.TensorSpec((None, None), tf.int32)
-        self._begin = Graph(self._read, ids, tf.TensorSpec((), tf.int32))
+        self._begin = Graph(self._read, ids, _NUMBER)
+        self._longer: Graph | None = None
         self.steps: collections.Counter = collections.Counter()
         self._graphs: dict[bool, Graph] = {}  # by whether compiled
 
     @property
     def traces(self) -> int:
         """Number of graphs made so far."""
-        return self._begin.traces + sum(graph.traces for graph in self._graphs.values())
+        graphs = [self._begin, *self._graphs.values(), *filter(None, [self._longer])]
+        return sum(graph.traces for graph in graphs)
 
     def begin(self, prompts: np.ndarray, capacity: int) -> Reading:
         """Read prompts.
@@ -117,6 +121,13 @@ class Continuer:
         """
         memory, state = self._begin(np.pad(prompts, ((0, 0), (1, 0)), constant_values=PAD_ID), capacity)
         return Reading(memory, State(*state), prompts.shape[1])
+
+    def with_capacity(self, reading: Reading, capacity: int) -> Reading:
+        """Return the same with places for more tokens."""
+        if self._longer is None:
+            given = tf.nest.map_structure(_open_shape, reading.state)
+            self._longer = Graph(lambda state, capacity: with_capacity(State(*state), capacity), given, _NUMBER)
+        return dataclasses.replace(reading, state=State(*self._longer(reading.state, capacity)))
 
     def go_on(
         self,
@@ -186,8 +197,7 @@ class Continuer:
             each, places = tf.TensorSpec((None,), tf.int32), tf.TensorSpec((None, None), tf.float32)
             settings = tf.TensorSpec((len(NUMBERS),), tf.float32)
             function = compiled(go_on) if with_xla else go_on
-            until = tf.TensorSpec((), tf.int32)
-            self._graphs[with_xla] = Graph(function, *given, each, each, until, places, settings)
+            self._graphs[with_xla] = Graph(function, *given, each, each, _NUMBER, places, settings)
         return self._graphs[with_xla]
 
     def _strategy(self, given: Mapping[str, tf.Tensor], chances: tf.Tensor) -> Strategy:

@@ -118,7 +118,7 @@ def decode(
     memories, state = whole(lambda: _begin(models, inputs, strategy, coverage))()
 
     def go_on(*parts: Any) -> State:
-        grown = _with_capacity(State(*parts), tf.maximum(first, 2 * State(*parts).capacity))
+        grown = with_capacity(State(*parts), tf.maximum(first, 2 * State(*parts).capacity))
         return advance(models, inputs, memories, limits, strategy, rules, coverage, grown, repetition_penalty)
 
     return _finish(inputs, strategy, coverage, _until_finished(whole(go_on), state))
@@ -143,7 +143,7 @@ def _begin(models: Sequence[Generative], inputs: tf.Tensor, strategy: Strategy, 
     return list(memories), state
 
 
-def _with_capacity(state: State, capacity: tf.Tensor) -> State:
+def with_capacity(state: State, capacity: tf.Tensor) -> State:
     """Return the state with places for so many tokens."""
     width, more = tf.shape(state.ids)[1], capacity - state.capacity
 

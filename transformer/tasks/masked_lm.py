@@ -183,16 +183,27 @@ class MaskedLM(Task):
 
     def score(self, network: keras.Model, examples: Sequence[Passage]) -> dict[str, float]:
         """Return the share of the chosen tokens that are found, and of pairs; masks are the same at every call."""
+        tokens, of_tokens, pairs, of_pairs = self.found(network, examples)
+        figures = {"masked_accuracy": tokens / max(1.0, of_tokens)}
+        return {**figures, "sentence_accuracy": pairs / max(1.0, of_pairs)} if self.pairs else figures
+
+    def found(self, network: keras.Model, examples: Sequence[Passage], seed: int = 0) -> tuple[float, ...]:
+        """Return how many chosen tokens are found, of how many, and how many pairs, of how many.
+
+        Args:
+            network: of the run.
+            examples: passages.
+            seed: of the masks, and of what is paired.
+        """
         columns = self.encode(examples).columns
         record = {name: tf.RaggedTensor.from_row_lengths(*column) for name, column in columns.items()}
         rows = max(1, self.config.data.batch_tokens // self.config.data.max_tokens)
         sums = np.zeros(4)
         for i in range(0, len(columns["tokens"][1]), rows):
             part = {name: column[i : i + rows] for name, column in record.items()}
-            batch = self.batch(part, tf.constant([0, i], tf.int64))
+            batch = self.batch(part, tf.constant([seed, i], tf.int64))
             sums += [float(value) for value in self._correct(network, batch)]
-        figures = {"masked_accuracy": sums[0] / max(1.0, sums[1])}
-        return {**figures, "sentence_accuracy": sums[2] / max(1.0, sums[3])} if self.pairs else figures
+        return tuple(sums.tolist())
 
     def predict(self, network: keras.Model, inputs: Sequence[str]) -> list[list[list[Candidate]]]:
         """Return the `CANDIDATES` likeliest tokens of each '[MASK]' of each text."""
