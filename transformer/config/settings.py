@@ -34,14 +34,14 @@ class ModelConfig:
     embeddings: str = "separate"  # 'separate'; 'target': decoder input = output projection; 'shared': all three
     positions: str = "sinusoidal"  # section 3.5; 'learned': a trained vector each; 'rotary': relative (Su et al. 2021)
     max_positions: int = 512  # longest sequence in tokens, start and end included
-    # Of language models alone: GPT-2 and Llama differ from the paper in these.
+    # Of language models and encoders alone: GPT-2, Llama and BERT differ from the paper in these.
     norm: str = "layer"  # 'layer' or 'rms' (Zhang and Sennrich 2019)
     norm_epsilon: float = 1e-6  # added to the variance or the mean square
     gated: bool = False  # a gated feed-forward network (Shazeer 2020); with the activation 'silu' it is SwiGLU
     use_bias: bool = True  # of all dense layers and norms
     num_kv_heads: int = 0  # heads of keys and values, shared by those of queries (Ainslie et al. 2023); 0: num_heads
     rotary_base: float = 10000.0  # of the angles of 'rotary' positions
-    scale_embeddings: bool = True  # times sqrt(d_model) (section 3.4)
+    scale_embeddings: bool = True  # times sqrt(d_model) (section 3.4); an encoder's never are
 
     def __post_init__(self) -> None:
         for name in ("num_layers", "d_model", "num_heads", "dff", "max_positions"):
@@ -77,7 +77,8 @@ class ModelConfig:
 class TextConfig:
     """Subword vocabulary, learned from the training corpus."""
 
-    tokenizer: str = "sentencepiece"  # or 'wordpiece'; of a language model 'bytepair', 'characters' or 'bytes' too;
+    tokenizer: str = "sentencepiece"  # or 'wordpiece'; of an encoder 'bytepair' too; of a language model 'bytepair',
+    # 'characters' or 'bytes' instead of 'wordpiece', which does not give back a text as it was;
     # 'huggingface' is that of an imported model, which `training.init_from` names
     model_type: str = "unigram"  # SentencePiece's algorithm: 'unigram' or 'bpe'
     vocabulary_size: int = 8000  # upper bound; a small corpus may hold fewer pieces. 'bytes' are always 260

