@@ -7,7 +7,18 @@ import shlex
 import pytest
 from conftest import ROOT
 
-from transformer.commands import evaluate, evaluate_texts, export, plot, selfcheck, serve, train, translate
+from transformer.commands import (
+    evaluate,
+    evaluate_labels,
+    evaluate_texts,
+    export,
+    plot,
+    predict,
+    selfcheck,
+    serve,
+    train,
+    translate,
+)
 from transformer.config import presets
 from transformer.config.run import Config
 from transformer.config.tasks import SETTINGS
@@ -20,7 +31,7 @@ PARSERS = {
     "translate.py": translate.parser(),
     **{
         f"transformer {module.__name__.rpartition('.')[2]}": module.parser()
-        for module in (evaluate, export, plot, selfcheck, serve)
+        for module in (evaluate, export, plot, predict, selfcheck, serve)
     },
 }
 
@@ -54,8 +65,9 @@ def test_commands_parse(script):
     found = [arguments for page in PAGES for arguments in calls(page, script)]
     assert any(found)
     for arguments in filter(None, found):  # the text names commands without what they need
-        texts = script == "transformer evaluate" and "--task" in arguments
-        parser = evaluate_texts.parser() if texts else PARSERS[script]
+        parser = PARSERS[script]
+        if script == "transformer evaluate" and "--task" in arguments:
+            parser = (evaluate_texts if "language-model" in arguments else evaluate_labels).parser()
         parser.parse_args(arguments)  # leaves the process where a flag is unknown
 
 

@@ -12,6 +12,8 @@ from tiny_run import fine_tuning, masked_model
 from transformer.checkpoints.arrays import load_arrays, model_variables, save_arrays
 from transformer.checkpoints.run_directory import RunDirectory
 from transformer.data.examples.annotated import Answer, Labelled, Question, Tagged
+from transformer.data.tokenizers.labelled import LabelledVocabulary
+from transformer.data.tokenizers.labels import Labels
 from transformer.data.words import words_of
 from transformer.models.heads import Classifier, SpanFinder, Tagger
 from transformer.search.viterbi import likeliest
@@ -152,6 +154,22 @@ def test_a_label_that_training_never_saw_is_told_with_its_place(tmp_path):
         task.encode([Labelled(("one",), ("d",), "dev.tsv, line 3")])
     with pytest.raises(UserError, match="this run labels one text, got 2 texts"):
         task.predict(Fixed(LOGITS), [("one", "two")])
+
+
+def test_a_damaged_file_of_labels_is_told(tmp_path):
+    task = table(tmp_path, ROWS)
+
+    def opened(**lists):
+        labels = Labels({**task.labels.lists, **lists})
+        return type(task)(task.config, dataclasses.replace(task.vocabularies, labels=labels), {})
+
+    assert opened().classes == ("a", "b", "c")
+    balanced = task.config.override({"task": {"class_weights": "balanced"}})
+    for lists, told in (({"count": ["x"]}, "no numbers as 'count'"), ({"count": ["nan"]}, "no numbers as 'count'")):
+        with pytest.raises(UserError, match=told):
+            type(task)(balanced, LabelledVocabulary(task.vocabularies.text, Labels({**task.labels.lists, **lists})), {})
+    with pytest.raises(UserError, match="labels.json has no list 'label'; restore it or train the run again"):
+        type(task)(task.config, LabelledVocabulary(task.vocabularies.text, Labels({})), {})
 
 
 def test_balanced_weights_make_every_class_count_alike():

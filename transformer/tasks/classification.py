@@ -80,12 +80,12 @@ class Classification(FineTuning):
 
     def __init__(self, config: Config, vocabularies: LabelledVocabulary, corpus: Mapping[str, str]) -> None:
         super().__init__(config, vocabularies, corpus)
-        self.kind, self.classes = self.settings.kind, self.labels["label"]
-        self.texts = len(self.labels["texts"])  # 0: an imported run reads either
+        self.kind, self.classes = self.settings.kind, self.listed("label")
+        self.texts = len(self.listed("texts"))  # 0: an imported run reads either
         self.ids = {label: i for i, label in enumerate(self.classes)}
         self.needs_pooler = self.settings.pooling == "first"
         if self.kind == "number":
-            self.mean, self.deviation = map(float, self.labels["scale"])
+            self.mean, self.deviation = [*self.numbers("scale"), 0.0, 1.0][:2]
             self.features = {**INPUTS, "label": tf.TensorSpec((None,), tf.float32)}
             figures = {"spearman": "rank correlation {:.4f}"}
         elif self.kind == "several":
@@ -94,8 +94,8 @@ class Classification(FineTuning):
         else:
             figures = {"accuracy": "accuracy {:.2%}", "macro_f1": "macro F1 {:.2%}"}
         self.figures = self._ordered(figures)
-        weights = map(int, self.labels["count"])
-        self.weights = balanced_weights([*weights]) if self.settings.class_weights == "balanced" else None
+        balanced = self.settings.class_weights == "balanced"
+        self.weights = balanced_weights(self.numbers("count")) if balanced else None
 
     @classmethod
     def read(cls, config: Config) -> AnnotatedCorpus:

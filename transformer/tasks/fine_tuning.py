@@ -6,6 +6,7 @@ Axes: B rows of a batch, T tokens of a row.
 from __future__ import annotations
 
 import abc
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
@@ -61,6 +62,24 @@ class FineTuning(Task):
         self.settings, self.tokenizer, self.labels = config.task, vocabularies.tokenizer, vocabularies.labels
         self.longest = config.data.max_tokens
         self._reader: tuple[keras.Model, Graph] | None = None  # of the network that last predicted
+
+    def listed(self, name: str) -> tuple[str, ...]:
+        """Return a list of the labels' file; a UserError tells that it is not there."""
+        if name not in self.labels.lists:
+            raise UserError(f"the run's labels.json has no list '{name}'; restore it or train the run again")
+        return self.labels[name]
+
+    def numbers(self, name: str) -> list[float]:
+        """Return a list of the labels' file as finite numbers; a UserError tells that they are none."""
+        try:
+            found = [float(text) for text in self.listed(name)]
+            if not all(map(math.isfinite, found)):
+                raise ValueError
+        except ValueError:
+            raise UserError(
+                f"the run's labels.json has no numbers as '{name}'; restore it or train the run again"
+            ) from None
+        return found
 
     def _ordered(self, figures: dict[str, str]) -> dict[str, str]:
         """Return figures with the one first that chooses the best weights."""
@@ -205,7 +224,7 @@ def framed(record: Record, borders: tf.Tensor) -> dict[str, tf.Tensor]:
     return {"ids": ids, "segments": tf.cast(second & (ids != PAD_ID), tf.int32)}
 
 
-def balanced_weights(counts: Sequence[int]) -> list[float]:
+def balanced_weights(counts: Sequence[float]) -> list[float]:
     """Return weights of classes with which each counts as much as any other, and all together as much as without."""
     some = sum(count > 0 for count in counts)
     return [sum(counts) / (some * count) if count else 0.0 for count in counts]

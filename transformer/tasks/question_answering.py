@@ -83,7 +83,7 @@ class QuestionAnswering(FineTuning):
     def __init__(self, config: Config, vocabularies: LabelledVocabulary, corpus: Mapping[str, str]) -> None:
         super().__init__(config, vocabularies, corpus)
         self.figures = self._ordered({"f1": "F1 {:.2%}", "exact_match": "exact {:.2%}"})
-        self.may_have_none = "none" in self.labels["label"]
+        self.may_have_none = "none" in self.listed("label")
         least = self.settings.longest_question + 3 + self.settings.stride
         if self.longest <= least:
             raise UserError(

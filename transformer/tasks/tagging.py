@@ -83,13 +83,13 @@ class Tagging(FineTuning):
 
     def __init__(self, config: Config, vocabularies: LabelledVocabulary, corpus: Mapping[str, str]) -> None:
         super().__init__(config, vocabularies, corpus)
-        self.scheme, self.tags = self.settings.scheme, self.labels["label"]
+        self.scheme, self.tags = self.settings.scheme, self.listed("label")
         self.ids = {tag: i for i, tag in enumerate(self.tags)}
         known = {"f1": "entity F1 {:.2%}"} if self.scheme != "plain" else {"macro_f1": "macro F1 {:.2%}"}
         accuracy = {"accuracy": "accuracy of words {:.2%}"}
         self.figures = self._ordered({**known, **accuracy} if self.scheme != "plain" else {**accuracy, **known})
-        counts = [int(count) for count in self.labels["count"]]
-        self.weights = balanced_weights(counts) if self.settings.class_weights == "balanced" else None
+        balanced = self.settings.class_weights == "balanced"
+        self.weights = balanced_weights(self.numbers("count")) if balanced else None
         self._allowed = np.array([[follows(self.scheme, tag, before) for tag in self.tags] for before in self.tags])
         self._first = np.array([follows(self.scheme, tag, EDGE) for tag in self.tags])
         self._last = np.array([follows(self.scheme, EDGE, tag) for tag in self.tags])

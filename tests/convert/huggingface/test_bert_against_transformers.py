@@ -96,6 +96,49 @@ def test_states_and_logits_are_those_of_transformers(kind, changes, tmp_path, re
     record_property("difference", difference)
 
 
+HEADS = {
+    "BertForSequenceClassification": {"num_labels": 3},
+    "BertForTokenClassification": {"id2label": {0: "O", 1: "B-X", 2: "I-X"}},
+    "BertForQuestionAnswering": {},
+}
+
+
+@pytest.mark.parametrize("kind", HEADS)
+def test_heads_are_those_of_transformers(kind, tmp_path):
+    torch.manual_seed(7)
+    sizes = {"vocab_size": len(TOKENS), "max_position_embeddings": 64, "pad_token_id": PAD, **HEADS[kind]}
+    sizes |= dict(zip(SIZES, (2, 32, 4, 64), strict=True))
+    model = getattr(transformers, kind)(transformers.BertConfig(**sizes)).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.normal_(1.0 if parameter.ndim == 1 else 0.0, 0.3)
+    write_model(tmp_path / "model", BERT, None)
+    model.save_pretrained(tmp_path / "model")
+    import_folder(tmp_path / "model", tmp_path / "run")
+
+    def outputs(model):
+        inputs = {"input_ids": IDS, "attention_mask": SHOWN, "token_type_ids": SEGMENTS}
+        with torch.no_grad():
+            found = model(**{name: torch.tensor(value) for name, value in inputs.items()})
+        both = (found.start_logits, found.end_logits) if kind.endswith("Answering") else None
+        return (torch.stack(both, -1) if both else found.logits).numpy()
+
+    expected = outputs(model)
+    task, network = load(RunDirectory(tmp_path / "run"))
+    ids = np.where(SHOWN, task.tokenizer._ours[IDS], 0)
+    found = network({"ids": tf.constant(ids), "segments": tf.constant(SEGMENTS)}, training=False).numpy()
+    real = SHOWN == 1 if found.ndim == 3 else np.full(3, True)
+    if kind.endswith("Answering"):  # elsewhere no answer may be
+        real = (SEGMENTS == 1) & (IDS != SEP) & (SHOWN == 1)
+    assert real.sum() > 2
+    np.testing.assert_allclose(found[real], expected[real], rtol=1e-4, atol=1e-4)
+    assert export_run(RunDirectory(tmp_path / "run"), "best", tmp_path / "back") == kind
+    again, report = getattr(transformers, kind).from_pretrained(tmp_path / "back", output_loading_info=True)
+    assert not report["missing_keys"] and not report["unexpected_keys"]
+    np.testing.assert_allclose(outputs(again.eval()), expected, atol=1e-5)
+    assert again.config.id2label == model.config.id2label or kind.endswith("Answering")
+
+
 @pytest.mark.parametrize("rules", [{}, {"do_lower_case": False}, {"strip_accents": False}], ids=str)
 def test_ids_are_those_of_its_tokenizer(rules, tmp_path):
     from hand_written_bert import random_tensors

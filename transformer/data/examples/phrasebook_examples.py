@@ -10,7 +10,7 @@ from transformer.data.examples.annotated import AnnotatedCorpus, Labelled, Tagge
 from transformer.data.tag_schemes import OUTSIDE
 from transformer.data.words import words_of
 
-MOST_SENTENCES = 40_000  # of the training split, each in all languages that are wanted: what a minute can use
+MOST_SENTENCES = 25_000  # of the training split, each in all languages that are wanted: what a minute can use
 LANGUAGES = ("pt", "en", "zh")
 _KINDS = {  # of entities, and the types of slots that stand for them
     "PERSON": "person relative",
