@@ -78,6 +78,18 @@ def test_half_of_the_pairs_are_of_other_documents_and_their_labels_tell():
     assert len(cuts) > 2 * len(record["tokens"].to_list())  # the same row is cut in several ways
 
 
+def test_a_row_meets_sentences_of_many_documents():
+    record = rows(passages())
+    met = {}
+    for seed in range(40):
+        ids, segments, sentence = made(record, seed)
+        for row, kinds, label in zip(ids, segments, sentence, strict=True):
+            if label == OTHER:
+                first, second = halves(row, kinds)
+                met.setdefault(first[0], set()).add(second[0] // 1000)
+    assert np.median([len(documents) for documents in met.values()]) > 5  # of 11
+
+
 def test_the_length_of_a_pair_does_not_tell_its_label():
     """Of rows inside documents: given the first half, both kinds of second halves fill the same room."""
     record = rows(passages(40, 60))

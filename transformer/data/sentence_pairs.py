@@ -15,6 +15,7 @@ from transformer.ids import END_ID, START_ID
 
 ENDS = 3  # tokens that a pair has besides its sentences': a start, and an end behind each half
 NEXT, OTHER = 1, 2  # labels
+NOBODY = -1  # the number of no document
 
 
 class Pair(NamedTuple):
@@ -31,7 +32,8 @@ def rows_of(
     """Return rows of consecutive sentences, as many as fit, by columns.
 
     `tokens` and `sentences`, how many of them each sentence has; `other` and `other_sentences`, likewise of another
-    document, empty where no pairs are wanted or no other document is there. A sentence that is longer than a row, or
+    document, empty where no pairs are wanted or no other document is there; `documents`, the numbers of the row's and
+    of the other one. A sentence that is longer than a row, or
     than half a pair, is cut.
 
     Args:
@@ -48,12 +50,15 @@ def rows_of(
     ]
     cut = [(document, sentences) for document, sentences in cut if sentences]
     rows = [(document, row) for document, sentences in cut for row in _packed(sentences, most)]
-    others = _others([document for document, _ in rows], cut, most, chance) if pairs else [[] for _ in rows]
+    documents = [document for document, _ in rows]
+    found = _others(documents, cut, most, chance) if pairs else [(NOBODY, []) for _ in rows]
+    others = [sentences for _, sentences in found]
     return {
         "tokens": _flat([np.concatenate(row) for _, row in rows]),
         "sentences": _flat([np.array([len(s) for s in row], np.int32) for _, row in rows]),
         "other": _flat([np.concatenate([*other, np.zeros(0, np.int32)]) for other in others]),
         "other_sentences": _flat([np.array([len(s) for s in other], np.int32) for other in others]),
+        "documents": _flat([np.array([own, other]) for own, (other, _) in zip(documents, found, strict=True)]),
     }
 
 
@@ -77,17 +82,17 @@ def _packed(sentences: Sequence[np.ndarray], most: int) -> list[list[np.ndarray]
 
 def _others(
     documents: Sequence[int], passages: Sequence[tuple[int, list[np.ndarray]]], most: int, chance: np.random.Generator
-) -> list[list[np.ndarray]]:
-    """Return for each row's document sentences of another one, up to `most` tokens, or nothing where there is none."""
+) -> list[tuple[int, list[np.ndarray]]]:
+    """Return for each row's document another one and sentences of it, up to `most` tokens, or nothing of `NOBODY`."""
     owners = np.array([document for document, _ in passages])
-    found: list[list[np.ndarray]] = []
+    found: list[tuple[int, list[np.ndarray]]] = []
     for document in documents:
         choices = np.flatnonzero(owners != document)
         if not len(choices):
-            found.append([])
+            found.append((NOBODY, []))
             continue
-        _, sentences = passages[chance.choice(choices)]
-        found.append(_packed(sentences[chance.integers(len(sentences)) :], most)[0])
+        other, sentences = passages[chance.choice(choices)]
+        found.append((other, _packed(sentences[chance.integers(len(sentences)) :], most)[0]))
     return found
 
 
@@ -95,7 +100,8 @@ def paired(record: Record, max_tokens: int, seed: tf.Tensor | None) -> Pair:
     """Return rows as a model reads them; runs in the graph of tf.data.
 
     A row of several sentences is cut behind one of them, any as likely as another. In half of the rows that have
-    another document, its sentences take the place of the second half: as many as fit, and a part of one if none does.
+    another document, sentences of one take the place of the second half: as many as fit, and a part of one if none
+    does. They are those of any row of the batch that is not of the same document, so that a row meets many.
 
     Args:
         record: from `rows_of`.
@@ -122,7 +128,8 @@ def paired(record: Record, max_tokens: int, seed: tf.Tensor | None) -> Pair:
 
 def _cut(record: Record, most: int, seed: tf.Tensor) -> tuple[tf.RaggedTensor, tf.RaggedTensor, tf.Tensor]:
     """Return the first halves, the second ones, and the labels (B,)."""
-    cut_seed, coin_seed = tf.unstack(tf.random.experimental.stateless_split(seed, 2))
+    cut_seed, coin_seed, partner_seed = tf.unstack(tf.random.experimental.stateless_split(seed, 3))
+    record = {**record, **_exchanged(record, partner_seed)}
     rows, others = (record[name].with_row_splits_dtype(tf.int64) for name in ("tokens", "other"))
     lengths, other_lengths = (
         tf.cast(record[name].to_tensor(), tf.int64) for name in ("sentences", "other_sentences")
@@ -149,6 +156,16 @@ def _cut(record: Record, most: int, seed: tf.Tensor) -> tuple[tf.RaggedTensor, t
     )
     sentence = tf.where(possible, tf.where(other, OTHER, NEXT), 0)
     return _slices(rows, 0 * border, border), second, sentence
+
+
+def _exchanged(record: Record, seed: tf.Tensor) -> Record:
+    """Return the columns of other documents, each row's taken from any row where that is not of its own document."""
+    own, other = tf.unstack(tf.reshape(record["documents"].flat_values, (-1, 2)), axis=1)  # (B,) each
+    count = tf.shape(own)[0]
+    places = tf.random.stateless_uniform((count,), seed, 0, tf.maximum(count, 1), tf.int32)
+    theirs = tf.gather(other, places)
+    places = tf.where((theirs != own) & (theirs != NOBODY), places, tf.range(count))
+    return {name: tf.gather(record[name], places) for name in ("other", "other_sentences")}
 
 
 def _slices(rows: tf.RaggedTensor, starts: tf.Tensor, ends: tf.Tensor) -> tf.RaggedTensor:

@@ -66,7 +66,7 @@ class MaskedLM(Task):
     Settings = MaskedLMSettings
     Vocabularies = TextVocabulary
     vocabularies: TextVocabulary
-    columns = ("tokens", "sentences", "other", "other_sentences")
+    columns = ("tokens", "sentences", "other", "other_sentences", "documents")
     features = {"ids": IDS, "segments": IDS, "labels": IDS, "sentence": tf.TensorSpec((None,), tf.int32)}
 
     def __init__(self, config: Config, vocabularies: TextVocabulary, corpus: Mapping[str, str]) -> None:
