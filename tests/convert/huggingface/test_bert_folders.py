@@ -303,6 +303,13 @@ def test_another_frame_around_sentences_is_told(tmp_path):
     )
 
 
+def test_a_frame_that_is_forged_is_told(tmp_path):
+    template = {"type": "TemplateProcessing", "single": [], "pair": [], "special_tokens": {}}
+    for forged in (template, {**template, "pair": [{"SpecialToken": {"id": "[NONE]", "type_id": 0}}]}, {"type": "x"}):
+        folder = with_json(write_model(tmp_path / "model", BERT, random_tensors(BERT)), post_processor=forged)
+        refused(folder, tmp_path, "the tokenizer of")
+
+
 def test_weights_that_are_damaged_or_missing_are_told(tmp_path):
     folder = write_model(tmp_path / "model", BERT, None)
     (folder / "pytorch_model.bin").write_bytes(b"\x80\x02")

@@ -13,7 +13,7 @@ from transformer.data.tokenizers.exact import ExactTokenizer
 from transformer.data.tokenizers.imported import Imported
 from transformer.data.tokenizers.wordpieces import SPECIAL, WordPieces, wordpiece_json
 from transformer.ids import END_ID, MASK_ID, PAD_ID, START_ID, UNKNOWN_ID
-from transformer.system.errors import UserError, shortened
+from transformer.system.errors import UserError, panics_as_errors, shortened
 from transformer.system.files import parse_json
 
 WORD_PIECES = "vocab.txt"
@@ -95,20 +95,29 @@ def renumbered(given: Settings, tokenizer: Mapping[str, Any], extras: Mapping[st
             raise UserError(f"the tokenizer of {given.place} has no {name} {shortened(text)}; take one of an encoder")
         reserved.append(tokens[text])
     _check_rules(tokenizer, extras, given)
-    if tokenizer.get("post_processor") is not None:
-        start, end = reserved[START_ID], reserved[END_ID]
-        (one,), found = model.encode("a", add_special_tokens=False).ids[:1], model.encode("a", "a")
-        if found.ids != [start, one, end, one, end] or found.type_ids != [0, 0, 0, 1, 1]:
-            raise UserError(
-                f"the tokenizer of {given.place} frames two sentences as {found.tokens}; here it is "
-                f"{_token(extras, START_ID)} A {_token(extras, END_ID)} B {_token(extras, END_ID)}"
-            )
+    size, kept = given.size("vocab_size", None), {"tokenizer_config": dict(extras)}
     try:
-        return Imported.from_parts(
-            reserved, given.size("vocab_size", 30522), tokenizer, {"tokenizer_config": dict(extras)}
-        )
+        if tokenizer.get("post_processor") is not None:
+            _check_frame(model, reserved[START_ID], reserved[END_ID], given)
+        return Imported.from_parts(reserved, size, tokenizer, kept)
     except ValueError as error:
         raise UserError(f"the tokenizer of {given.place} is damaged: {error}; copy it again") from None
+
+
+def _check_frame(model: Any, start: int, end: int, given: Settings) -> None:
+    """Refuse a tokenizer that does not frame a pair as [CLS] A [SEP] B [SEP]; a ValueError where it cannot at all."""
+    try:
+        with panics_as_errors():
+            one, pair = model.encode("a", add_special_tokens=False).ids, model.encode("a", "a")
+    except Exception as error:  # whatever the library raises of a forged file
+        raise ValueError(str(error)) from None
+    kinds = [0] * (len(one) + 2) + [1] * (len(one) + 1)
+    if pair.ids != [start, *one, end, *one, end] or pair.type_ids != kinds:
+        first, last = model.id_to_token(start), model.id_to_token(end)
+        raise UserError(
+            f"the tokenizer of {given.place} frames two sentences as {pair.tokens}; here it is "
+            f"{first} A {last} B {last}"
+        )
 
 
 def _check_rules(tokenizer: Mapping[str, Any], extras: Mapping[str, Any], given: Settings) -> None:

@@ -55,7 +55,8 @@ def import_folder(folder: Path, run: Path) -> LanguageModel | MaskedLM | FineTun
     tensors, name = SafeTensors(folder), folder.resolve().name
     if layout is bert.LAYOUT:
         read = encoder_vocabulary.read_tokenizer(folder)
-        for architecture in given.values.get("architectures") or ():
+        classes = given.values.get("architectures")
+        for architecture in classes if isinstance(classes, list) else []:
             if architecture in bert.FINE_TUNED:
                 return fine_tuned.import_fine_tuned(given, tensors, *read, run, name, architecture)
         return encoders.import_encoder(given, tensors, *read, run, name)
