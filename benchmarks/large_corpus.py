@@ -62,10 +62,10 @@ def write_corpus(data: Path, folder: Path, pairs: int) -> None:
         (folder / f"val.{language}").write_bytes((data / f"val.{language}").read_bytes())
 
 
-def run(work: Path, name: str, **settings: object) -> dict[str, object]:
-    """Train in a process of its own; returns what is to be reported."""
+def run(work: Path, name: str, template: str, **settings: object) -> dict[str, object]:
+    """Train in a process of its own, by a config with these settings; returns what is to be reported."""
     config = work / f"{name}.toml"
-    config.write_text(CONFIG.format(cache=work / "cache", **settings), encoding="utf-8")
+    config.write_text(template.format(cache=work / "cache", **settings), encoding="utf-8")
     before = set((work / "cache").glob("*")) if (work / "cache").exists() else set()
     command = [sys.executable, TRAIN, "--config", config, "--data", work / "corpus", "--run", work / name]
     start, moments = time.monotonic(), {}
@@ -103,7 +103,7 @@ def measure(data: Path, work: Path, pairs: int, steps: int) -> None:
     print(json.dumps({"pairs": pairs, "corpus_gb": round(size / 1e9, 2), "steps": steps}), flush=True)
     settings = {"steps": steps, "batch_tokens": 2048, "max_tokens": 100}
     for name, changes in (("first", {}), ("again", {}), ("other_limit", {"max_tokens": 90})):
-        print(json.dumps(run(work, name, **settings | changes)), flush=True)
+        print(json.dumps(run(work, name, CONFIG, **settings | changes)), flush=True)
 
 
 def main(argv: list[str] | None = None) -> int:
