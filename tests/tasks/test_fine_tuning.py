@@ -21,7 +21,7 @@ from transformer.system.errors import UserError
 from transformer.tasks import question_answering, task_class
 from transformer.tasks.classification import _fitting
 from transformer.tasks.fine_tuning import balanced_weights
-from transformer.training.optimizer import build_optimizer, trained_weights
+from transformer.training.optimizer import build_optimizer, check_layers, trained_weights
 from transformer.training.steps import Steps
 from transformer.training.trainer import Trainer, train
 
@@ -334,10 +334,10 @@ def test_frozen_layers_stay_and_lower_layers_learn_more_slowly(tmp_path):
     slower = changes(layer_decay=0.5)
     assert [a / b for a, b in zip(slower, plain, strict=True)] == pytest.approx([0.125, 0.25, 0.5, 1.0], rel=1e-3)
     with pytest.raises(UserError, match="training.freeze_layers is 3, and there are only 2 layers"):
-        changes(freeze_layers=3)
+        check_layers(task.config.override({"training": {"freeze_layers": 3}}), True)
     config = task.config.override({"training": {"layer_decay": 0.9}})
     with pytest.raises(UserError, match="are for an encoder with a head"):
-        trained_weights(config, [], {})
+        check_layers(config, False)
 
 
 @pytest.mark.parametrize("kind", [Classifier, Tagger, SpanFinder])

@@ -95,8 +95,8 @@ class QuestionAnswering(FineTuning):
     def read(cls, config: Config) -> AnnotatedCorpus:
         def embedded() -> AnnotatedCorpus:
             raise UserError(
-                "question-answering has no embedded corpus; give files of SQuAD's format, such as "
-                "--set 'data.train=[\"train.json\"]', or --dataset squad"
+                "question-answering has no embedded corpus; give files of SQuAD's format with --train, or --dataset "
+                "squad"
             )
 
         return open_examples(config, questions, "answers", lambda _: tfds_question, embedded)
