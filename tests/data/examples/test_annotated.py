@@ -7,8 +7,9 @@ import pytest
 
 from transformer.config.run import Config
 from transformer.config.tasks import ClassificationSettings, TaggingSettings
-from transformer.data.examples.annotated import Answer, FileExamples, Question, open_examples
+from transformer.data.examples.annotated import Answer, FileExamples, Question
 from transformer.data.examples.iob2 import tagged, tfds_tags
+from transformer.data.examples.open_annotated import open_examples
 from transformer.data.examples.squad import questions, tfds_question
 from transformer.data.examples.tables import labelled, tfds_labels
 from transformer.system.errors import EnvironmentFailure, UserError

@@ -11,7 +11,8 @@ from typing import Any
 from transformer.config.tasks import TaggingSettings
 from transformer.data.cleaning import SPACES
 from transformer.data.examples import text_files
-from transformer.data.examples.annotated import Tagged, decoded
+from transformer.data.examples.annotated import Tagged
+from transformer.data.examples.annotated_tfds import decoded
 from transformer.data.tag_schemes import EDGE, follows, known
 from transformer.system.errors import UserError, nearest, shortened
 
