@@ -13,7 +13,6 @@ from transformer.data.examples.annotated import Question
 from transformer.metrics import labels as metrics
 from transformer.tasks.fine_tuning import Row
 
-
 NOTHING = -1e6  # score of the best part of a text without a token
 
 

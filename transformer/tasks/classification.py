@@ -19,7 +19,7 @@ from transformer.data.batches import Batch, Record
 from transformer.data.examples.annotated import AnnotatedCorpus, Labelled
 from transformer.data.examples.open_annotated import open_examples
 from transformer.data.examples.phrasebook_examples import PhrasebookExamples
-from transformer.data.examples.tables import check_classes, labelled, tfds_labels
+from transformer.data.examples.tables import LABEL_KEY, check_classes, labelled, tfds_labels
 from transformer.data.records import Rows
 from transformer.data.tokenizers.labelled import LabelledVocabulary
 from transformer.data.tokenizers.labels import Labels
@@ -104,7 +104,7 @@ class Classification(FineTuning):
         return open_examples(
             config,
             lambda path: labelled(path, settings),
-            "",
+            settings.label or LABEL_KEY,
             lambda builder: tfds_labels(builder, settings),
             lambda: PhrasebookExamples("topics", settings.language),
         )
