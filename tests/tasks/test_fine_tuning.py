@@ -18,10 +18,10 @@ from transformer.data.words import words_of
 from transformer.models.heads import Classifier, SpanFinder, Tagger
 from transformer.search.viterbi import likeliest
 from transformer.system.errors import UserError
-from transformer.tasks import question_answering, task_class
-from transformer.tasks.classification import _fitting
-from transformer.tasks.fine_tuning import balanced_weights
-from transformer.training.optimizer import build_optimizer, trained_weights
+from transformer.tasks import task_class
+from transformer.tasks.answers import Candidate, FoundAnswer, best_candidate, best_threshold
+from transformer.tasks.fine_tuning import balanced_weights, fitting
+from transformer.training.optimizer import build_optimizer, check_layers, trained_weights
 from transformer.training.steps import Steps
 from transformer.training.trainer import Trainer, train
 
@@ -78,8 +78,10 @@ def test_the_loss_of_single_labels_by_hand(tmp_path, weights):
     # 6 of a, 2 of b, 2 of c: balanced weights are 10 / (3 * 6), 10 / (3 * 2), 10 / (3 * 2)
     w = np.array([10 / 18, 10 / 6, 10 / 6]) if weights == "balanced" else np.ones(3)
     expected = sum(-w[y] * np.log(chances[row, y]) for row, y in enumerate([0, 2, 1]))
-    assert float(task.losses(Fixed(LOGITS), batch, False)["text"]) == pytest.approx(expected, rel=1e-5)
-    assert float(task.counts(batch)["text"]) == pytest.approx(w[0] + w[2] + w[1])
+    padded = {name: tf.pad(feature, [[0, 1], *[[0, 0]] * (len(feature.shape) - 1)]) for name, feature in batch.items()}
+    for some, logits in ((batch, LOGITS), (padded, [*LOGITS, [5.0, 1.0, 2.0]])):  # a row of zeros counts for nothing
+        assert float(task.losses(Fixed(logits), some, False)["text"]) == pytest.approx(expected, rel=1e-5)
+        assert float(task.counts(some)["text"]) == pytest.approx(w[0] + w[2] + w[1])
 
 
 def test_the_loss_of_several_labels_and_of_numbers_by_hand(tmp_path):
@@ -120,7 +122,7 @@ def test_predictions_are_sorted_probabilities(tmp_path):
 
 def test_of_a_pair_the_longer_text_is_cut():
     for first, second, most in itertools.product(range(9), range(9), (4, 7)):
-        one, other = _fitting([first, second], most)
+        one, other = fitting([first, second], most)
         assert one <= first and other <= second and one + other == min(most, first + second)
         assert abs(one - other) <= 1 or one == first or other == second
 
@@ -158,12 +160,6 @@ def test_a_label_that_training_never_saw_is_told_with_its_place(tmp_path):
 
 def test_a_damaged_file_of_labels_is_told(tmp_path):
     task = table(tmp_path, ROWS)
-
-    def opened(**lists):
-        labels = Labels({**task.labels.lists, **lists})
-        return type(task)(task.config, dataclasses.replace(task.vocabularies, labels=labels), {})
-
-    assert opened().classes == ("a", "b", "c")
     balanced = task.config.override({"task": {"class_weights": "balanced"}})
     for lists, told in (({"count": ["x"]}, "no numbers as 'count'"), ({"count": ["nan"]}, "no numbers as 'count'")):
         with pytest.raises(UserError, match=told):
@@ -277,14 +273,17 @@ def test_the_best_answer_is_that_of_all_parts(answering):
             value = one[window.row.border + i, 0] + one[window.row.border + j, 1]
             scores.setdefault((id(window), place), value)
     (_, best), value = max(scores.items(), key=lambda item: item[1])
-    found = answering._candidate(TEXT, windows, logits)
+    found = best_candidate(TEXT, windows, logits, answering.settings.longest_answer, False)
     assert (found.answer.start, found.answer.end) == best and found.answer.text == TEXT[slice(*best)].strip()
     assert found.answer.probability == pytest.approx(np.exp(value) / np.sum(np.exp([*scores.values()])))
     none = min(one[0].sum() for one in logits)
     assert found.margin == pytest.approx(value - none)
-    short = dataclasses.replace(answering.settings, longest_answer=1)
-    answering.settings = short
-    assert " " not in answering._candidate(TEXT, windows, logits).answer.text
+    assert " " not in best_candidate(TEXT, windows, logits, 1, False).answer.text
+
+
+def test_a_text_without_a_token_has_no_answer(answering):
+    (found,) = answering.predict(answering.network("float32"), [("where is sea", "")])
+    assert (found.text, found.start, found.end, found.probability) == ("", 0, 0, 0.0) and np.isfinite(found.score)
 
 
 def test_the_threshold_is_the_best_of_all(answering):
@@ -295,8 +294,8 @@ def test_the_threshold_is_the_best_of_all(answering):
             right = (Answer("sea", 0),) if generator.random() < 0.5 else ()
             text = "sea" if generator.random() < 0.6 else "moon"
             examples.append(Question(str(number), "?", "sea moon", right))
-            answer = question_answering.FoundAnswer(text, 0, 1, 0.0, 0.5)
-            found.append(question_answering.Candidate(answer, float(generator.normal()), 0.5))
+            answer = FoundAnswer(text, 0, 1, 0.0, 0.5)
+            found.append(Candidate(answer, float(generator.normal()), 0.5))
 
         def f1(threshold, examples=examples, found=found):
             right = [bool(e.answers) and c.answer.text == "sea" for e, c in zip(examples, found, strict=True)]
@@ -306,7 +305,7 @@ def test_the_threshold_is_the_best_of_all(answering):
 
         margins = sorted(candidate.margin for candidate in found)
         every = [margins[0] - 1, *((a + b) / 2 for a, b in itertools.pairwise(margins)), margins[-1] + 1]
-        assert f1(question_answering._best_threshold(examples, found)) == max(map(f1, every))
+        assert f1(best_threshold(examples, found)) == max(map(f1, every))
 
 
 def test_questions_without_room_for_a_text_are_refused(tmp_path):
@@ -338,10 +337,10 @@ def test_frozen_layers_stay_and_lower_layers_learn_more_slowly(tmp_path):
     slower = changes(layer_decay=0.5)
     assert [a / b for a, b in zip(slower, plain, strict=True)] == pytest.approx([0.125, 0.25, 0.5, 1.0], rel=1e-3)
     with pytest.raises(UserError, match="training.freeze_layers is 3, and there are only 2 layers"):
-        changes(freeze_layers=3)
+        check_layers(task.config.override({"training": {"freeze_layers": 3}}), True)
     config = task.config.override({"training": {"layer_decay": 0.9}})
     with pytest.raises(UserError, match="are for an encoder with a head"):
-        trained_weights(config, [], {})
+        check_layers(config, False)
 
 
 @pytest.mark.parametrize("kind", [Classifier, Tagger, SpanFinder])

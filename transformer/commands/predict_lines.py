@@ -9,7 +9,7 @@ from transformer.commands.translate_lines import arguments, groups, output, prom
 from transformer.data.examples import text_files
 from transformer.inference.predictor import Predictor, Result, described, warnings
 from transformer.system.messages import escaped, for_terminal, say
-from transformer.tasks.question_answering import FoundAnswer
+from transformer.tasks.answers import FoundAnswer
 from transformer.tasks.tagging import Tags
 
 COLOURS = (36, 33, 32, 35, 34, 31)  # of the kinds of entities on a terminal, in the order of their names

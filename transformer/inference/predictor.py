@@ -12,9 +12,10 @@ from transformer.checkpoints.run_directory import BEST, RunDirectory
 from transformer.system.errors import UserError
 from transformer.system.threads import refuse_fork, share_cores
 from transformer.tasks import other_command
+from transformer.tasks.answers import FoundAnswer
 from transformer.tasks.classification import Classification, Prediction
 from transformer.tasks.fine_tuning import FineTuning
-from transformer.tasks.question_answering import FoundAnswer, QuestionAnswering
+from transformer.tasks.question_answering import QuestionAnswering
 from transformer.tasks.tagging import Tags
 
 SEPARATOR = "\t"  # between the texts of a pair

@@ -16,9 +16,10 @@ import tensorflow as tf
 from transformer.config.run import Config
 from transformer.config.tasks import ClassificationSettings
 from transformer.data.batches import Batch, Record
-from transformer.data.examples.annotated import AnnotatedCorpus, Labelled, open_examples
+from transformer.data.examples.annotated import AnnotatedCorpus, Labelled
+from transformer.data.examples.open_annotated import open_examples
 from transformer.data.examples.phrasebook_examples import PhrasebookExamples
-from transformer.data.examples.tables import labelled, tfds_labels
+from transformer.data.examples.tables import LABEL_KEY, check_classes, labelled, tfds_labels
 from transformer.data.records import Rows
 from transformer.data.tokenizers.labelled import LabelledVocabulary
 from transformer.data.tokenizers.labels import Labels
@@ -34,12 +35,12 @@ from transformer.tasks.fine_tuning import (
     Row,
     balanced_weights,
     columns_of,
+    fitting,
     framed,
     softmax,
 )
 
 LIKELY = 0.5  # probability from which a text has one of several labels
-MOST_CLASSES = 10_000  # a column of texts taken for labels has more
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,7 +104,7 @@ class Classification(FineTuning):
         return open_examples(
             config,
             lambda path: labelled(path, settings),
-            "",
+            settings.label or LABEL_KEY,
             lambda builder: tfds_labels(builder, settings),
             lambda: PhrasebookExamples("topics", settings.language),
         )
@@ -128,7 +129,7 @@ class Classification(FineTuning):
             lists = {"label": [], "count": [], "scale": [repr(float(np.mean(numbers))), repr(deviation)]}
         else:
             lists = {"label": sorted(counts), "count": [str(counts[label]) for label in sorted(counts)]}
-            _check_classes(lists["label"], config.task.kind, corpus.name)
+            check_classes(lists["label"], config.task.kind, corpus.name)
         return Labels({**lists, "texts": [str(i + 1) for i in range(texts)]})
 
     def describe(self) -> str:
@@ -153,7 +154,7 @@ class Classification(FineTuning):
             parts = [next(ids) for _ in group]
             most = self.longest - 1 - len(parts)
             lengths = [len(part) for part in parts]
-            lengths = _fitting(lengths, most) if len(lengths) == 2 else [min(lengths[0], most)]
+            lengths = fitting(lengths, most) if len(lengths) == 2 else [min(lengths[0], most)]
             cut.append(sum(len(part) for part in parts) - sum(lengths))
             rows.append(self.row(*(part[:n] for part, n in zip(parts, lengths, strict=True))))
         return rows, cut
@@ -292,26 +293,3 @@ class Classification(FineTuning):
         if self.kind == "several":
             return Prediction(tuple(label for label, p in ranked.items() if p > LIKELY), ranked, None, cut)
         return Prediction((next(iter(ranked)),), ranked, None, cut)
-
-
-def _fitting(lengths: Sequence[int], most: int) -> list[int]:
-    """Return how much of two texts is read, together at most so much: of the longer one less."""
-    first, second = lengths
-    half = most // 2
-    if first + second <= most:
-        return [first, second]
-    if min(first, second) <= half:
-        return [first, most - first] if first <= second else [most - second, second]
-    return [most - half, half]
-
-
-def _check_classes(labels: Sequence[str], kind: str, name: str) -> None:
-    """Refuse, with a UserError, labels that nothing can be learned from."""
-    if len(labels) < (2 if kind == "single" else 1):
-        only = f"only the label {shortened(labels[0])}" if labels else "no label"
-        raise UserError(f"the training examples of {name} have {only}; name another column with task.label")
-    if len(labels) > MOST_CLASSES:
-        raise UserError(
-            f"the training examples of {name} have {len(labels):,} labels, such as {shortened(labels[0])}; at most "
-            f"{MOST_CLASSES:,} can be told apart: name another column with task.label, or set task.kind = 'number'"
-        )

@@ -224,6 +224,17 @@ def framed(record: Record, borders: tf.Tensor) -> dict[str, tf.Tensor]:
     return {"ids": ids, "segments": tf.cast(second & (ids != PAD_ID), tf.int32)}
 
 
+def fitting(lengths: Sequence[int], most: int) -> list[int]:
+    """Return how much of two texts is read, together at most so much: of the longer one less."""
+    first, second = lengths
+    half = most // 2
+    if first + second <= most:
+        return [first, second]
+    if min(first, second) <= half:
+        return [first, most - first] if first <= second else [most - second, second]
+    return [most - half, half]
+
+
 def balanced_weights(counts: Sequence[float]) -> list[float]:
     """Return weights of classes with which each counts as much as any other, and all together as much as without."""
     some = sum(count > 0 for count in counts)

@@ -3,9 +3,8 @@
 Axes: B rows of a batch, T tokens of a row.
 """
 
-import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import keras
 import numpy as np
@@ -14,7 +13,8 @@ import tensorflow as tf
 from transformer.config.run import Config
 from transformer.config.tasks import QuestionAnsweringSettings
 from transformer.data.batches import Batch, Record
-from transformer.data.examples.annotated import AnnotatedCorpus, Question, open_examples
+from transformer.data.examples.annotated import AnnotatedCorpus, Question
+from transformer.data.examples.open_annotated import open_examples
 from transformer.data.examples.squad import questions, tfds_question
 from transformer.data.records import Rows
 from transformer.data.tokenizers.labelled import LabelledVocabulary
@@ -24,37 +24,12 @@ from transformer.losses.cross_entropy import token_losses
 from transformer.metrics import labels as metrics
 from transformer.models.heads import SpanFinder
 from transformer.system.errors import UserError, shortened
+from transformer.tasks.answers import Candidate, FoundAnswer, Window, best_candidate, best_threshold
 from transformer.tasks.base import Parts
-from transformer.tasks.fine_tuning import INPUTS, FineTuning, Row, columns_of, framed
+from transformer.tasks.fine_tuning import INPUTS, FineTuning, columns_of, framed
 
 IDS = tf.TensorSpec((None,), tf.int32)
 ANSWERED = ("no answer", "answer")
-
-
-class Window(NamedTuple):
-    """A question and a part of the text, as an encoder reads them together."""
-
-    row: Row
-    spans: np.ndarray  # (tokens of the part, 2) characters of the text
-
-
-@dataclasses.dataclass(frozen=True)
-class FoundAnswer:
-    """What is said to a question about a text."""
-
-    text: str  #: '' where the text has no answer
-    start: int  #: of its first character in the text
-    end: int  #: behind its last one
-    score: float  #: by how much it is likelier than none, in nats (a sum of logits where there always is an answer)
-    probability: float  #: of all that could be said
-
-
-class Candidate(NamedTuple):
-    """The best answer of a text, before it is decided whether there is any."""
-
-    answer: FoundAnswer
-    margin: float  # by how much its score exceeds that of none
-    none: float  # probability of none
 
 
 class QuestionAnswering(FineTuning):
@@ -95,8 +70,8 @@ class QuestionAnswering(FineTuning):
     def read(cls, config: Config) -> AnnotatedCorpus:
         def embedded() -> AnnotatedCorpus:
             raise UserError(
-                "question-answering has no embedded corpus; give files of SQuAD's format, such as "
-                "--set 'data.train=[\"train.json\"]', or --dataset squad"
+                "question-answering has no embedded corpus; give files of SQuAD's format with --train, or --dataset "
+                "squad"
             )
 
         return open_examples(config, questions, "answers", lambda _: tfds_question, embedded)
@@ -172,7 +147,7 @@ class QuestionAnswering(FineTuning):
         """Return F1 and exact match of examples, on which the threshold is chosen."""
         found = self._candidates(network, [(example.question, example.context) for example in examples])
         if self.may_have_none:
-            network.threshold.assign(_best_threshold(examples, found))
+            network.threshold.assign(best_threshold(examples, found))
         scores = self.scores(examples, self._decided(network, found))
         return {name: scores[name] for name in self.figures}
 
@@ -226,34 +201,11 @@ class QuestionAnswering(FineTuning):
     def _candidates(self, network: keras.Model, pairs: Sequence[tuple[str, str]]) -> list[Candidate]:
         every = self.windows(pairs)
         outputs = iter(self.read_rows(network, [window.row for windows in every for window in windows]))
+        longest = self.settings.longest_answer
         return [
-            self._candidate(text, windows, [next(outputs) for _ in windows])
+            best_candidate(text, windows, [next(outputs) for _ in windows], longest, self.may_have_none)
             for (_, text), windows in zip(pairs, every, strict=True)
         ]
-
-    def _candidate(self, text: str, windows: Sequence[Window], logits: Sequence[np.ndarray]) -> Candidate:
-        """Return the best answer of all windows; its probability is among all parts that could be given."""
-        none = min(float(one[0].sum()) for one in logits)
-        best, place, total = -np.inf, (0, 0), [none] if self.may_have_none else []
-        for window, one in zip(windows, logits, strict=True):
-            own = one[window.row.border : window.row.border + len(window.spans)].astype(np.float64)  # (part, 2)
-            if not len(own):
-                continue
-            width = min(self.settings.longest_answer, len(own))
-            ends = np.pad(own[:, 1], (0, width - 1), constant_values=-np.inf)
-            scores = own[:, :1] + np.lib.stride_tricks.sliding_window_view(ends, width)  # (part, width)
-            total.append(_log_sum(scores))
-            if scores.max() > best:
-                best = scores.max()
-                first, more = np.unravel_index(scores.argmax(), scores.shape)
-                place = int(window.spans[first, 0]), int(window.spans[first + more, 1])
-        sum_of_all = _log_sum(np.array(total)) if total else 0.0
-        start, end = _trimmed(text, *place)
-        margin = float(best - none) if np.isfinite(best) else -1e9
-        score = margin if self.may_have_none else float(best)
-        chance = float(np.exp(best - sum_of_all)) if np.isfinite(best) else 0.0
-        answer = FoundAnswer(text[start:end], start, end, score, chance)
-        return Candidate(answer, margin, float(np.exp(none - sum_of_all)) if self.may_have_none else 0.0)
 
 
 def _real(batch: Batch) -> tf.Tensor:
@@ -270,34 +222,3 @@ def _places(window: Window, example: Question) -> tuple[int, int] | None:
     inside = np.flatnonzero((ends > start) & (starts < end) & (ends > starts))
     whole = len(inside) and starts[inside[0]] <= start and ends[inside[-1]] >= end
     return (window.row.border + int(inside[0]), window.row.border + int(inside[-1])) if whole else None
-
-
-def _log_sum(scores: np.ndarray) -> float:
-    most = scores.max()
-    return float(most + np.log(np.exp(scores - most).sum()))
-
-
-def _trimmed(text: str, start: int, end: int) -> tuple[int, int]:
-    """Return a part of a text without spaces at its ends."""
-    part = text[start:end]
-    return start + len(part) - len(part.lstrip()), end - len(part) + len(part.rstrip())
-
-
-def _best_threshold(examples: Sequence[Question], found: Sequence[Candidate]) -> float:
-    """Return the threshold with the highest F1: questions whose best answer exceeds none by more are answered.
-
-    Source: the official evaluation script of SQuAD 2.0, `find_best_thresh`.
-    """
-    right = [[answer.text for answer in example.answers] for example in examples]
-    gains = [
-        metrics.answer_f1(candidate.answer.text, answers) - metrics.answer_f1("", answers)
-        for candidate, answers in zip(found, right, strict=True)
-    ]
-    order = np.argsort([-candidate.margin for candidate in found], kind="stable")
-    margins = [found[i].margin for i in order]
-    sums = np.cumsum([0.0, *(gains[i] for i in order)])  # of answering so many questions
-    count = int(sums.argmax())
-    if not count:
-        return margins[0] + 1.0
-    after = margins[count] if count < len(margins) else margins[-1] - 2.0
-    return (margins[count - 1] + after) / 2

@@ -15,8 +15,9 @@ import tensorflow as tf
 from transformer.config.run import Config
 from transformer.config.tasks import TaggingSettings
 from transformer.data.batches import Batch, Record
-from transformer.data.examples.annotated import AnnotatedCorpus, Tagged, open_examples
-from transformer.data.examples.iob2 import tagged, tfds_tags
+from transformer.data.examples.annotated import AnnotatedCorpus, Tagged
+from transformer.data.examples.iob2 import WORDS, tagged, tfds_tags
+from transformer.data.examples.open_annotated import open_examples
 from transformer.data.examples.phrasebook_examples import PhrasebookExamples
 from transformer.data.records import Rows
 from transformer.data.tag_schemes import EDGE, entities, follows, parts
@@ -104,7 +105,11 @@ class Tagging(FineTuning):
             return PhrasebookExamples("entities", settings.language)
 
         return open_examples(
-            config, lambda path: tagged(path, settings), "", lambda builder: tfds_tags(builder, settings), embedded
+            config,
+            lambda path: tagged(path, settings),
+            settings.word or WORDS,
+            lambda builder: tfds_tags(builder, settings),
+            embedded,
         )
 
     @staticmethod

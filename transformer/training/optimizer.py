@@ -84,27 +84,34 @@ def optimizer_warnings(training: TrainingConfig) -> list[str]:
     return found
 
 
+def check_layers(config: Config, known: bool) -> None:
+    """Refuse settings that treat layers differently, with a UserError, where there are no such layers.
+
+    Args:
+        config: of the run.
+        known: whether it is known in which layer a weight is, see `Task.depths`.
+    """
+    frozen, layers = config.training.freeze_layers, config.model.num_layers
+    if (frozen or config.training.layer_decay != 1) and not known:
+        raise UserError(
+            "training.freeze_layers and training.layer_decay are for an encoder with a head; the task "
+            f"{config.task.name} has none: leave them out"
+        )
+    if frozen > layers:
+        raise UserError(f"training.freeze_layers is {frozen}, and there are only {layers} layers; lower it")
+
+
 def trained_weights(
     config: Config, weights: Sequence[keras.Variable], depths: Mapping[str, int]
 ) -> list[keras.Variable]:
     """Return the weights that a config does not freeze.
 
     Args:
-        config: of the run.
+        config: of the run, which `check_layers` has let pass.
         weights: of the network.
         depths: of each weight by its path, see `Task.depths`.
-
-    Raises:
-        UserError: layers are to be treated differently, and it is not known which there are, or there are none left.
     """
-    frozen, layers = config.training.freeze_layers, config.model.num_layers
-    if (frozen or config.training.layer_decay != 1) and not depths:
-        raise UserError(
-            f"training.freeze_layers and training.layer_decay are for an encoder with a head; the task "
-            f"{config.task.name} has none: leave them out"
-        )
-    if frozen > layers:
-        raise UserError(f"training.freeze_layers is {frozen}, and there are only {layers} layers; lower it")
+    frozen = config.training.freeze_layers
     return [weight for weight in weights if not frozen or depths[weight.path] > frozen]
 
 

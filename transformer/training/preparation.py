@@ -10,7 +10,7 @@ from transformer.data.records import Shards, stored_shards
 from transformer.system.errors import UserError
 from transformer.tasks import task_class
 from transformer.tasks.base import Corpus, Learned, Task
-from transformer.training.optimizer import build_schedule
+from transformer.training.optimizer import build_schedule, check_layers
 from transformer.training.starting_weights import check_fits
 
 
@@ -49,6 +49,7 @@ def prepare_new_run(config: Config, run: RunDirectory, say: Callable[[str], None
     task = kind(config, vocabularies, corpus.describe())
     if config.training.init_from:
         check_fits(RunDirectory(config.training.init_from), task)
+    check_layers(config, type(task).depths is not Task.depths)
     build_schedule(config)
     say(f"{task.describe()}; cleaning and encoding")
     data = _stored(corpus, task, say)

@@ -3,15 +3,20 @@
 import gzip
 import json
 
+import numpy as np
 import pytest
+import tensorflow_datasets as tfds
+from tiny_dataset import keep_data_in
 
 from transformer.config.run import Config
 from transformer.config.tasks import ClassificationSettings, TaggingSettings
-from transformer.data.examples.annotated import Answer, FileExamples, Question, open_examples
+from transformer.data.examples.annotated import Answer, FileExamples, Question
 from transformer.data.examples.iob2 import tagged, tfds_tags
+from transformer.data.examples.open_annotated import open_examples
 from transformer.data.examples.squad import questions, tfds_question
 from transformer.data.examples.tables import labelled, tfds_labels
 from transformer.system.errors import EnvironmentFailure, UserError
+from transformer.tasks import task_class
 
 
 @pytest.fixture
@@ -254,6 +259,61 @@ class Names:
 
 class Sequence:
     feature = type("Feature", (), {"names": ["O", "B-LOC", "I-LOC"]})
+
+
+class TinyAnnotated(tfds.core.GeneratorBasedBuilder):
+    """Labels, tags and answers, made up, with the features of glue/sst2, conll2003 and squad."""
+
+    VERSION = tfds.core.Version("1.0.0")
+    BUILDER_CONFIGS = [tfds.core.BuilderConfig(name=name) for name in ("labels", "tags", "answers")]
+    FEATURES = {
+        "labels": {"sentence": tfds.features.Text(), "label": tfds.features.ClassLabel(names=["bad", "good"])},
+        "tags": {
+            "tokens": tfds.features.Sequence(tfds.features.Text()),
+            "ner": tfds.features.Sequence(tfds.features.ClassLabel(names=["O", "B-LOC", "I-LOC"])),
+        },
+        "answers": {
+            **dict.fromkeys(("id", "question", "context"), tfds.features.Text()),
+            "answers": tfds.features.Sequence({"text": tfds.features.Text(), "answer_start": np.int32}),
+        },
+    }
+    EXAMPLES = {
+        "labels": {"sentence": "café", "label": 1},
+        "tags": {"tokens": ["in", "New", "York"], "ner": [0, 1, 2]},
+        "answers": {
+            **{"id": "7", "question": "Where?", "context": "In Paris."},
+            "answers": {"text": ["Paris", "Paris"], "answer_start": [3, 3]},
+        },
+    }
+
+    def _info(self):
+        features = tfds.features.FeaturesDict(self.FEATURES[self.builder_config.name])
+        return tfds.core.DatasetInfo(builder=self, features=features)
+
+    def _split_generators(self, dl_manager):
+        return {split: self._generate_examples() for split in ("train", "validation")}
+
+    def _generate_examples(self):
+        yield 0, self.EXAMPLES[self.builder_config.name]
+
+
+@pytest.mark.parametrize(
+    ("task", "config", "expected"),
+    [
+        ("classification", "labels", (("café",), ("good",))),
+        ("tagging", "tags", ("in New York", ((0, 2), (3, 6), (7, 11)), ("O", "B-LOC", "I-LOC"))),
+        ("question-answering", "answers", ("7", "Where?", "In Paris.", (Answer("Paris", 3),))),
+    ],
+)
+def test_a_dataset_of_tfds_is_read_by_its_name(tmp_path, task, config, expected):
+    for _ in keep_data_in(tmp_path):
+        settings = {"task": {"name": task}, "data": {"dataset": f"tiny_annotated/{config}"}}
+        corpus = task_class(task).read(Config().override(settings))
+        for split in ("train", "validation"):
+            (example,) = corpus.examples(split)
+            assert tuple(example)[:-1] == expected
+            assert example.place == f"tiny_annotated/{config}, {split} example 1"
+        assert len(corpus.fingerprint()) == 64
 
 
 def test_examples_of_tfds():

@@ -11,21 +11,13 @@ import collections
 import functools
 import hashlib
 import itertools
-import typing
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from transformer.config.run import Config
-from transformer.config.settings import FILES
 from transformer.data.examples import text_files
-from transformer.data.examples.downloads import prepare
 from transformer.data.examples.held_out import hold_out, pair_hash
-from transformer.data.examples.pairs import SPLITS
-from transformer.system.errors import EnvironmentFailure, UserError
-
-if typing.TYPE_CHECKING:
-    from tensorflow_datasets.core import DatasetBuilder
+from transformer.system.errors import UserError
 
 
 class Labelled(NamedTuple):
@@ -234,92 +226,3 @@ class FileExamples(AnnotatedCorpus):
         for path in self._files[split]:
             yield from self._reader(path)
         self._check_unchanged()
-
-
-class TfdsExamples(AnnotatedCorpus):
-    """A prepared TFDS dataset.
-
-    Args:
-        builder: of the prepared dataset.
-        convert: makes an example of one of its own, given as NumPy arrays and bytes, and of where it stands.
-        validation_pairs, test_share, seed: see `AnnotatedCorpus`.
-
-    Raises:
-        UserError: a dataset without a split 'train'.
-    """
-
-    def __init__(
-        self,
-        builder: DatasetBuilder,
-        convert: Callable[[Mapping[str, Any], str], Any],
-        validation_pairs: int,
-        test_share: float = 0.0,
-        seed: int = 1,
-    ) -> None:
-        name = "/".join(builder.info.full_name.split("/")[:-1])
-        splits = [split for split in ("train", "validation", "test") if split in builder.info.splits]
-        super().__init__(name, splits, validation_pairs, test_share, seed)
-        if "train" not in splits:
-            raise UserError(f"dataset {name} has no split 'train', only {', '.join(builder.info.splits)}")
-        self._builder, self._convert = builder, convert
-
-    def _identity(self) -> Iterator[str]:
-        yield self._builder.info.full_name
-        for split, info in self._builder.info.splits.items():
-            yield f"{split} {info.num_examples} {info.num_bytes}"
-
-    def _read(self, split: str) -> Iterator[Any]:
-        import tensorflow as tf
-        import tensorflow_datasets as tfds
-
-        dataset = self._builder.as_dataset(split=split, shuffle_files=False)
-        try:
-            for number, example in enumerate(tfds.as_numpy(dataset), start=1):
-                yield self._convert(example, f"{self.name}, {split} example {number}")
-        except tf.errors.OpError:
-            raise EnvironmentFailure(
-                f"dataset {self.name} is damaged, or cannot be read, in {self._builder.data_dir}; "
-                "remove that folder and it is prepared again"
-            ) from None
-
-
-def decoded(value: Any) -> str:
-    """Return the text of a feature of TFDS."""
-    return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
-
-
-def open_examples(
-    config: Config,
-    read: Callable[[Path], Iterator[Any]],
-    feature: str,
-    converter: Callable[[DatasetBuilder], Callable[[Mapping[str, Any], str], Any]],
-    embedded: Callable[[], AnnotatedCorpus],
-) -> AnnotatedCorpus:
-    """Open the one source that a config names.
-
-    Args:
-        config: of a task whose settings may have `test_share` and `split_seed`.
-        read: of a file, see `FileExamples`.
-        feature: that a dataset of TFDS must have.
-        converter: returns what makes examples of those of a dataset, see `TfdsExamples`.
-        embedded: opens what there is without a source, or raises a UserError.
-
-    Raises:
-        UserError: two sources, or no training files; an unknown dataset, or one that cannot be downloaded; a file that
-            is missing or no file. What is wrong inside files is found by `check`.
-    """
-    data, settings = config.data, config.task
-    files = {SPLITS[name]: tuple(map(Path, getattr(data, name))) for name in FILES if getattr(data, name)}
-    division = (data.validation_pairs, getattr(settings, "test_share", 0.0), getattr(settings, "split_seed", 1))
-    if data.dataset and files:
-        named = " + ".join(str(path) for paths in files.values() for path in paths)
-        raise UserError(f"give one source only: dataset {data.dataset}, or files ({named})")
-    if files:
-        if "train" not in files:
-            named = " + ".join(str(path) for paths in files.values() for path in paths)
-            raise UserError(f"{named} are no training examples; name those too, as data.train")
-        return FileExamples(files, read, *division)
-    if not data.dataset or data.dataset.startswith("phrasebook/"):
-        return embedded()
-    builder = prepare(data.dataset, feature)
-    return TfdsExamples(builder, converter(builder), *division)

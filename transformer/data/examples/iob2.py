@@ -11,13 +11,15 @@ from typing import Any
 from transformer.config.tasks import TaggingSettings
 from transformer.data.cleaning import SPACES
 from transformer.data.examples import text_files
-from transformer.data.examples.annotated import Tagged, decoded
+from transformer.data.examples.annotated import Tagged
+from transformer.data.examples.annotated_tfds import decoded
 from transformer.data.tag_schemes import EDGE, follows, known
 from transformer.system.errors import UserError, nearest, shortened
 
 if typing.TYPE_CHECKING:
     from tensorflow_datasets.core import DatasetBuilder
 
+WORDS = "tokens"  # feature of TFDS
 BETWEEN_DOCUMENTS = "-DOCSTART-"  # of CoNLL-2003, in place of a word
 COLUMNS = "# global.columns = "  # of CoNLL-U Plus, followed by the names
 _COMMENT = re.compile(r"# ?(\S+ =|newdoc|newpar)")
@@ -149,7 +151,7 @@ def tfds_tags(builder: DatasetBuilder, settings: TaggingSettings) -> Callable[[M
         UserError: it has no such features, or tags that are not of the scheme.
     """
     features = builder.info.features
-    word, tag = settings.word or "tokens", settings.tag or "ner"
+    word, tag = settings.word or WORDS, settings.tag or "ner"
     for key in (word, tag):
         if key not in features:
             raise UserError(

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from transformer.data.examples import text_files
-from transformer.data.examples.annotated import Answer, Question, decoded
+from transformer.data.examples.annotated import Answer, Question
+from transformer.data.examples.annotated_tfds import decoded
 from transformer.system.errors import UserError, shortened
 from transformer.system.files import parse_json
 

@@ -13,7 +13,8 @@ from typing import Any
 from transformer.config.tasks import ClassificationSettings
 from transformer.data.cleaning import SPACES
 from transformer.data.examples import text_files
-from transformer.data.examples.annotated import Labelled, decoded
+from transformer.data.examples.annotated import Labelled
+from transformer.data.examples.annotated_tfds import decoded
 from transformer.data.examples.text_documents import JSON_LINES
 from transformer.system.errors import UserError, nearest, shortened
 from transformer.system.files import parse_json
@@ -23,6 +24,7 @@ if typing.TYPE_CHECKING:
 
 TEXT_KEYS = ("text", "sentence")  # of JSON and of TFDS, where the settings name no column
 LABEL_KEY = "label"
+MOST_CLASSES = 10_000  # a column of texts taken for labels has more
 COMMA = ".csv"  # the ending of files with commas; any other has TABs
 
 
@@ -177,3 +179,15 @@ def tfds_labels(
         )
 
     return convert
+
+
+def check_classes(labels: Sequence[str], kind: str, name: str) -> None:
+    """Refuse, with a UserError, labels that nothing can be learned from."""
+    if len(labels) < (2 if kind == "single" else 1):
+        only = f"only the label {shortened(labels[0])}" if labels else "no label"
+        raise UserError(f"the training examples of {name} have {only}; name another column with task.label")
+    if len(labels) > MOST_CLASSES:
+        raise UserError(
+            f"the training examples of {name} have {len(labels):,} labels, such as {shortened(labels[0])}; at most "
+            f"{MOST_CLASSES:,} can be told apart: name another column with task.label, or set task.kind = 'number'"
+        )
