@@ -21,7 +21,7 @@ PARTS = {  # of each split: those of `phrasebook.SPLITS`
     "everyday": ("everyday",),
 }
 # How often training reads an everyday sentence while it reads one of a pattern once.
-EVERYDAY_TIMES = 6
+EVERYDAY_TIMES = 16
 
 
 class Phrasebook(tfds.core.GeneratorBasedBuilder):
