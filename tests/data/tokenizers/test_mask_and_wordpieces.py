@@ -136,7 +136,7 @@ def forged(**changes):
     [
         (b"[]", "JSON of the tokenizers library"),
         (forged(model={"type": "WordPiece"}), "no JSON of the tokenizers library"),
-        (json.dumps(wordpiece_json(["[UNK]", "a"], "[UNK]", False, None)).encode(), "as its first tokens"),
+        (json.dumps(wordpiece_json({"[UNK]": 0, "a": 1}, "[UNK]", False, None)).encode(), "as its first tokens"),
         (
             forged(model={**json.loads(forged())["model"], "vocab": {"[UNK]": 0, "a": 2}}),
             "number its tokens from 0 without a gap",
