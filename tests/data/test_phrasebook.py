@@ -510,8 +510,9 @@ def test_training_reads_everyday_sentences_more_often(builder, corpus):
 
     from transformer.data.phrasebook.phrasebook_dataset_builder import EVERYDAY_TIMES
 
-    examples = tfds.as_numpy(builder.as_dataset(split="train"))
-    times = collections.Counter((example["pt"].decode(), example["en"].decode()) for example in examples)
+    batches = tfds.as_numpy(builder.as_dataset(split="train").batch(4096))
+    pairs = (pair for batch in batches for pair in zip(batch["pt"], batch["en"], strict=True))
+    times = collections.Counter((source.decode(), target.decode()) for source, target in pairs)
     assert {times[sentence.pt, sentence.en] for sentence in corpus["train"]} == {1}
     assert {times[sentence.pt, sentence.en] for sentence in corpus["everyday_train"]} == {EVERYDAY_TIMES}
     validation = builder.info.splits["validation"].num_examples
