@@ -100,18 +100,9 @@ def out(made):
     return made("sentencepiece")[1]
 
 
-SLOW = pytest.mark.slow  # a run, an export and a process for each; what the first of them shows, it shows of all parts
-
-
+@pytest.mark.slow  # a run, an export and a process for each
 @pytest.mark.parametrize(
-    "parts",
-    [
-        ("sentencepiece",),
-        *(pytest.param((k,), marks=SLOW) for k in KINDS if k != "sentencepiece"),
-        pytest.param(("sentencepiece", "rotary"), marks=SLOW),
-        pytest.param(("sentencepiece", "learned"), marks=SLOW),
-    ],
-    ids=":".join,
+    "parts", [*((kind,) for kind in KINDS), ("sentencepiece", "rotary"), ("sentencepiece", "learned")], ids=":".join
 )
 def test_a_process_without_this_package_translates_as_the_translator(made, parts, tmp_path):
     run, out = made(*parts)
