@@ -10,11 +10,13 @@ from transformer.system.files import read_bounded
 
 DEFAULT_CONFIG = Path(__file__).with_name("phrasebook.toml")  # what a training without arguments reads
 DEFAULT_CONFIGS = {  # and one that names a task alone
+    "language-model": Path(__file__).with_name("phrasebook_texts.toml"),
+    "masked-lm": Path(__file__).with_name("phrasebook_masked.toml"),
     "classification": Path(__file__).with_name("phrasebook_topics.toml"),
     "tagging": Path(__file__).with_name("phrasebook_entities.toml"),
 }
 FINE_TUNING = Path(__file__).with_name("fine_tuning.toml")  # one of such a task that starts from another run
-FINE_TUNED = (*DEFAULT_CONFIGS, "question-answering")
+FINE_TUNED = ("classification", "tagging", "question-answering")
 
 # Sections of model, task and training; what a preset leaves out keeps its default.
 TRANSLATION: dict[str, object] = {"name": "translation"}
