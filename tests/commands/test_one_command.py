@@ -137,7 +137,7 @@ def test_an_installed_package_needs_no_repository(installed, tmp_path):
         return done.stdout
 
     assert run("--version") == f"transformer-reference {transformer.__version__}\n"
-    sizes = ("model.num_layers=1", "model.d_model=16", "model.dff=32", "training.score_examples=2")
+    sizes = ("model.num_layers=1", "model.d_model=24", "model.dff=32", "training.score_examples=2")
     settings = [part for word in ("training.max_steps=2", *sizes) for part in ("--set", word)]
     out = run("train", *settings)
     assert 'Translate: python -m transformer translate --run runs/phrasebook_pt_to_en "..."' in out
