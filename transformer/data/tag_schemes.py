@@ -1,9 +1,9 @@
 """Schemes of tags: how the tags of words mark entities, and which tag may follow which.
 
-iob2   B-X begins an entity of type X, I-X goes on with it, O is outside (Ramshaw and Marcus 1995; Sang and Veenstra
-       1999).
-bioes  also E-X at the end, and S-X for an entity of one word.
-plain  a tag stands for itself, such as a part of speech, and any may follow any.
+- iob2: B-X begins an entity of type X, I-X goes on with it, O is outside (Ramshaw and Marcus 1995; Sang and Veenstra
+  1999).
+- bioes: also E-X at the end, and S-X for an entity of one word.
+- plain: a tag stands for itself, such as a part of speech, and any may follow any.
 """
 
 from collections.abc import Iterator, Sequence

@@ -84,9 +84,9 @@ def rank_correlation(gold: Sequence[float], predicted: Sequence[float]) -> float
 
 
 def calibration_error(correct: Sequence[bool] | np.ndarray, confidence: Sequence[float] | np.ndarray) -> float:
-    """Return the expected calibration error: how far confidence is from being right, on average.
+    """Return the expected calibration error: how far confidence is from being right, on average:
 
-    sum over bins of (n_b / N) |accuracy_b - mean confidence_b|, with `BINS` bins of equal width over (0, 1].
+        sum over bins of n_b / N * abs(accuracy_b - mean confidence_b), with `BINS` bins of equal width over (0, 1].
 
     Args:
         correct: (N,) whether a prediction was right.

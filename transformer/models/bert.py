@@ -206,8 +206,8 @@ class BERT(PositionalCallMixin, keras.Model):
     """A `BertEncoder` with a masked-LM head and a next-sentence head.
 
     Args:
-        num_layers, d_model, num_heads, dff, vocab_size, maximum_position_encoding, rate, num_segments, positions,
-            pooler, **options: see `BertEncoder`.
+        num_layers, d_model, num_heads, dff, vocab_size, maximum_position_encoding, rate: see `BertEncoder`.
+        num_segments, positions, pooler, **options: likewise.
         next_sentence: whether there is a next-sentence head, which needs the pooler.
 
     Call: `bert(inputs, training)` with a mapping of integer tensors: `input_ids` (B, T), and, where there are any,

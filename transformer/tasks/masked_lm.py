@@ -51,7 +51,7 @@ class MaskedLM(Task):
         L = 1/n sum over chosen i of -log P(x_i | masked x)  +  1/m sum over pairs of -log P(next or not | masked x).
 
     An example is a `Passage`; an input of `predict` is a text in which '[MASK]' stands for one token, and its result
-    the `Candidate`s of each mask.
+    a list of `Candidate` for each mask.
 
     Features: ids (B, T) with START before the first sentence and END behind each; segments (B, T), 1 in the second;
     labels (B, T), what stood at the chosen places, 0 elsewhere; sentence (B,): `NEXT`, `OTHER`, or 0 where it does not
