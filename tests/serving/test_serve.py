@@ -151,7 +151,8 @@ def test_a_server_under_load_answers_everyone_rightly_and_stops_at_sigterm(tmp_p
     assert set(load["statuses"]) == {"200", "400", "413", "415", "422"}
     assert (throughput["sentences"], throughput["wrong"], throughput["lost"]) == (100, 0, 0)
     assert len(attacks) == 12 and {row["part"] for row in attacks} == {"attack"}
-    assert all(row["lost"] == 0 and 50 <= row["longest_silence_ms"] <= 1000 for row in attacks)
+    # An attack may be over before /health is asked the next time, after 50 ms.
+    assert all(row["lost"] == 0 and 0 < row["longest_silence_ms"] <= 1000 for row in attacks)
     assert [row["statuses"] for row in attacks[:-1]] == [
         {str(status): 4} for status in [422] * 7 + [400, 422, 422, 413]
     ]
