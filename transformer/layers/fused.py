@@ -2,7 +2,7 @@
 
 A training step on a CPU is bound by memory and by the number of operations almost as much as by matrix multiplication.
 These layers are Keras' own by weights, arguments and results; only `call` is written anew. Beside each stands what a
-training step costs without it, on one thread (`python benchmarks/kernels.py`); below 2 % it would go.
+training step costs without it, on one thread (`python benchmarks/kernel_costs.py`); below 2 % it would go.
 
 Axes: ... any, N their product, D width.
 """

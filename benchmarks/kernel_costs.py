@@ -1,7 +1,7 @@
 r"""Measure what each fast kernel of `layers/fused.py` is worth: switch each off in turn.
 
-    python benchmarks/kernels.py
-    python benchmarks/kernels.py --work decode --length 32
+    python benchmarks/kernel_costs.py
+    python benchmarks/kernel_costs.py --work decode --length 32
 
 One model (4 + 4 layers, d_model 128, 8 heads, dff 512, 8,000 words untied, float32) trains on random batches of 64
 sentences, or decodes them greedily, on one thread. Without a kernel, Keras' own layer or `tf.matmul` takes its place.
@@ -124,7 +124,7 @@ def compare(work: str, lengths: list[int], rounds: int) -> None:
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
-    p = Parser(prog="kernels.py", description=__doc__.splitlines()[0])
+    p = Parser(prog="kernel_costs.py", description=__doc__.splitlines()[0])
     p.add_argument("--work", choices=("train", "decode", "decode-xla"), default="train", help="(default: %(default)s)")
     p.add_argument("--length", type=int, nargs="+", default=[12, 24], metavar="N", help="tokens (default: 12 24)")
     p.add_argument("--rounds", type=int, default=15, metavar="N", help="(default: %(default)s)")
