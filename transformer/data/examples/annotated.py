@@ -189,17 +189,13 @@ class FileExamples(AnnotatedCorpus):
         name = " + ".join(path.name for path in next(iter(files.values())))
         super().__init__(name, files, validation_pairs, test_share, seed)
         self._files, self._reader = files, read
-        self._digests: list[str] = []
-        self._stamps: dict[Path, text_files.Stamp] = {}  # when the files were read through
-        text_files.check_paths(itertools.chain(*files.values()))
+        self._fixed = text_files.FixedFiles(itertools.chain(*files.values()), self._inspect)
 
     def check(self) -> None:
         """Read every file through once: whether it can be read, and holds an example."""
-        if not self._digests:
-            self._digests = self._inspect()
+        self._fixed.digests()
 
     def _inspect(self) -> list[str]:
-        self._stamps = {path: text_files.stamp(path) for path in itertools.chain(*self._files.values())}
         digests = []
         for split, paths in self._files.items():
             for path in paths:
@@ -212,17 +208,14 @@ class FileExamples(AnnotatedCorpus):
                 digests.append(f"{split} {count} {digest.hexdigest()}")
         return digests
 
-    def _check_unchanged(self) -> None:
-        text_files.check_unchanged(self._stamps, lambda: self._inspect() == self._digests)
-
     def _identity(self) -> Iterator[str]:
-        self.check()
         yield "examples"
-        yield from (digest for digest in self._digests if not digest.startswith("test "))  # nothing is learned from it
+        # Nothing is learned from the test split.
+        yield from (digest for digest in self._fixed.digests() if not digest.startswith("test "))
 
     def _read(self, split: str) -> Iterator[Any]:
         self.check()
-        self._check_unchanged()
+        self._fixed.check_unchanged()
         for path in self._files[split]:
             yield from self._reader(path)
-        self._check_unchanged()
+        self._fixed.check_unchanged()

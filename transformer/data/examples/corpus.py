@@ -97,17 +97,13 @@ class FileCorpus(Corpus):
         name = " + ".join(path.name for path in files["train"])
         super().__init__(name, source_language, target_language, files, validation_pairs)
         self._files = files
-        self._digests: list[str] = []
-        self._stamps: dict[Path, text_files.Stamp] = {}  # when the files were read through
-        text_files.check_paths(itertools.chain(*files.values()))
+        self._fixed = text_files.FixedFiles(itertools.chain(*files.values()), self._inspect)
 
     def check(self) -> None:
         """Read every file through once: encoding, columns, equal line counts, any text at all."""
-        if not self._digests:
-            self._digests = self._inspect()
+        self._fixed.digests()
 
     def _inspect(self) -> list[str]:
-        self._stamps = {path: text_files.stamp(path) for path in itertools.chain(*self._files.values())}
         digests = []
         for split, paths in self._files.items():
             counts = []
@@ -118,26 +114,23 @@ class FileCorpus(Corpus):
             text_files.check_aligned(paths[0], counts[0], paths[-1], counts[-1])
         return digests
 
-    def _check_unchanged(self) -> None:
-        text_files.check_unchanged(self._stamps, lambda: self._inspect() == self._digests)
-
     def warnings(self) -> Iterator[str]:
         languages = self.source_language, self.target_language
         yield from corpus_warnings.of_files(self._files["train"], languages)
 
     def _identity(self) -> Iterator[str]:
-        self.check()
         yield "files"
-        yield from (digest for digest in self._digests if not digest.startswith("test "))  # nothing is learned from it
+        # Nothing is learned from the test split.
+        yield from (digest for digest in self._fixed.digests() if not digest.startswith("test "))
 
     def _read(self, split: str) -> Iterator[Pair]:
         self.check()
         return self._stream(self._files[split])
 
     def _stream(self, paths: tuple[Path, ...]) -> Iterator[Pair]:
-        self._check_unchanged()
+        self._fixed.check_unchanged()
         if len(paths) == 1:
             yield from ((source, target) for source, target, *_ in text_files.rows(paths[0]))
         else:  # as many lines at `check`; a change since then is found below
             yield from zip(text_files.lines(paths[0]), text_files.lines(paths[1]), strict=False)
-        self._check_unchanged()
+        self._fixed.check_unchanged()

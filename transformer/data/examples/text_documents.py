@@ -164,17 +164,13 @@ class FileTexts(TextCorpus):
     def __init__(self, files: dict[str, tuple[Path, ...]], settings: TextSettings) -> None:
         super().__init__(" + ".join(path.name for path in files["train"]), files, settings)
         self._files = files
-        self._digest = ""
-        self._stamps: dict[Path, text_files.Stamp] = {}  # when the files were read through
-        text_files.check_paths(itertools.chain(*files.values()))
+        self._fixed = text_files.FixedFiles(itertools.chain(*files.values()), self._inspect)
 
     def check(self) -> None:
         """Read every file through once: whether it can be read, and holds any text."""
-        if not self._digest:
-            self._digest = self._inspect()
+        self._fixed.digests()
 
-    def _inspect(self) -> str:
-        self._stamps = {path: text_files.stamp(path) for paths in self._files.values() for path in paths}
+    def _inspect(self) -> list[str]:
         digest = hashlib.sha256()
         for split, paths in self._files.items():
             for path in paths:
@@ -184,10 +180,7 @@ class FileTexts(TextCorpus):
                     digest.update(f"{split} {part.begins} {part.ends} {len(part.text)} ".encode() + part.text.encode())
                 if not some:
                     raise UserError(f"{path} holds no text; give a file with some")
-        return digest.hexdigest()
-
-    def _check_unchanged(self) -> None:
-        text_files.check_unchanged(self._stamps, lambda: self._inspect() == self._digest)
+        return [digest.hexdigest()]
 
     def documents(self, tell: Callable[[str], object]) -> Iterator[list[Part]]:
         """Start a pass over the whole documents of the training files; `tell` is called with how each begins."""
@@ -200,15 +193,14 @@ class FileTexts(TextCorpus):
                 held = []
 
     def _identity(self) -> Iterator[str]:
-        self.check()
-        yield f"files {self._digest}"
+        yield f"files {self._fixed.digests()[0]}"
 
     def _read(self, split: str) -> Iterator[Part]:
         self.check()
-        self._check_unchanged()
+        self._fixed.check_unchanged()
         for path in self._files[split]:
             yield from _documents(path, self.settings.documents)
-        self._check_unchanged()
+        self._fixed.check_unchanged()
 
 
 def _documents(path: Path, kind: str) -> Iterator[Part]:

@@ -8,7 +8,7 @@ import io
 import itertools
 import lzma
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -50,34 +50,55 @@ def stamp(path: Path) -> Stamp:
     return state.st_size, state.st_mtime_ns
 
 
-def check_paths(paths: Iterable[Path]) -> None:
-    """Refuse, with a UserError, paths that are missing or no files."""
-    for path in paths:
-        if path.is_dir():
-            raise UserError(f"{path} is a directory, not a text file; name a file inside it")
-        if not path.exists():
-            raise UserError(f"there is no file {path}; check the path")
-        if not path.is_file():
-            raise UserError(f"{path} is a pipe or a device, and text is read more than once; save it to a file first")
-
-
-def check_unchanged(stamps: Mapping[Path, Stamp], same: Callable[[], bool]) -> None:
-    """Refuse files that hold other text than when they were read through: one part of the run would be on each.
+class FixedFiles:
+    """Files that are read through once, and must hold the same for as long as they are in use.
 
     Args:
-        stamps: of the files, taken then.
-        same: reads them through again and returns whether they hold the same; called where a stamp differs.
+        paths: of the files.
+        inspect: reads them through, and returns texts that are others where the files hold anything else.
 
     Raises:
-        EnvironmentFailure: they do not, or cannot be read.
+        UserError: a path that is missing or no file.
     """
-    changed = [str(path) for path, before in stamps.items() if stamp(path) != before]
-    with contextlib.suppress(UserError):
-        if not changed or same():
-            return
-    raise EnvironmentFailure(
-        f"{' and '.join(changed)} changed while in use; put back what was there, or begin another --run"
-    )
+
+    def __init__(self, paths: Iterable[Path], inspect: Callable[[], list[str]]) -> None:
+        self._paths, self._inspect = tuple(paths), inspect
+        self._digests: list[str] = []
+        self._stamps: dict[Path, Stamp] = {}  # when the files were read through
+        for path in self._paths:
+            if path.is_dir():
+                raise UserError(f"{path} is a directory, not a text file; name a file inside it")
+            if not path.exists():
+                raise UserError(f"there is no file {path}; check the path")
+            if not path.is_file():
+                raise UserError(
+                    f"{path} is a pipe or a device, and text is read more than once; save it to a file first"
+                )
+
+    def digests(self) -> list[str]:
+        """Return what `inspect` returned; called the first time, it reads the files."""
+        self._digests = self._digests or self._read_through()
+        return self._digests
+
+    def _read_through(self) -> list[str]:
+        self._stamps = {path: stamp(path) for path in self._paths}
+        return self._inspect()
+
+    def check_unchanged(self) -> None:
+        """Refuse files that hold other text than when they were read through: one part of the run would be on each.
+
+        They are read through again where a stamp differs.
+
+        Raises:
+            EnvironmentFailure: they hold something else, or cannot be read.
+        """
+        changed = [str(path) for path, before in self._stamps.items() if stamp(path) != before]
+        with contextlib.suppress(UserError):
+            if not changed or self._read_through() == self._digests:
+                return
+        raise EnvironmentFailure(
+            f"{' and '.join(changed)} changed while in use; put back what was there, or begin another --run"
+        )
 
 
 def lines(path: Path) -> Iterator[str]:
