@@ -29,6 +29,7 @@ from transformer.system.errors import UserError
 from transformer.system.graphs import Graph
 from transformer.system.threads import in_order
 from transformer.tasks.base import Task
+from transformer.tasks.network_sizes import network_sizes
 from transformer.tasks.sequence_to_sequence import IDS, check_activation
 
 PREDICTED_TOKENS = 2048  # padded tokens that are read together where nothing is learned from them
@@ -127,27 +128,10 @@ class FineTuning(Task):
 
     def encoder(self, dtype: str) -> BertEncoder:
         """Return an encoder of the configured sizes."""
-        model = self.config.model
         return BertEncoder(
-            num_layers=model.num_layers,
-            d_model=model.d_model,
-            num_heads=model.num_heads,
-            dff=model.dff,
+            **network_sizes(self.config.model),
             vocab_size=self.tokenizer.vocabulary_size,
-            maximum_position_encoding=model.max_positions,
-            rate=model.dropout_rate,
-            positions=model.positions,
             pooler=self.needs_pooler,
-            activation=model.activation,
-            attention_rate=model.attention_dropout_rate,
-            feed_forward_rate=model.feed_forward_dropout_rate,
-            norm_first=model.norm_first,
-            norm=model.norm,
-            norm_epsilon=model.norm_epsilon,
-            gated=model.gated,
-            use_bias=model.use_bias,
-            num_kv_heads=model.num_kv_heads,
-            rotary_base=model.rotary_base,
             dtype=dtype,
             name="encoder",
         )

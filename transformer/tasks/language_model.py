@@ -25,6 +25,7 @@ from transformer.models.gpt import GPT
 from transformer.search.searcher import Searcher, left_padded
 from transformer.system.errors import UserError
 from transformer.tasks.base import Parts, Task
+from transformer.tasks.network_sizes import network_sizes
 from transformer.tasks.sequence_to_sequence import IDS, check_activation
 
 MOST_BUFFERED = 2**22  # tokens that are shuffled together; sorting them takes up to 100 bytes each
@@ -140,27 +141,11 @@ class LanguageModel(Task):
     def network(self, dtype: str) -> GPT:
         model = self.config.model
         network = GPT(
-            num_layers=model.num_layers,
-            d_model=model.d_model,
-            num_heads=model.num_heads,
-            dff=model.dff,
+            **network_sizes(model),
             vocab_size=self.tokenizer.vocabulary_size,
-            maximum_position_encoding=model.max_positions,
-            rate=model.dropout_rate,
             embeddings="separate" if model.embeddings == "separate" else "shared",
-            positions=model.positions,
             scale_embeddings=model.scale_embeddings,
             unused_ids=self.tokenizer.unused_ids,
-            activation=model.activation,
-            attention_rate=model.attention_dropout_rate,
-            feed_forward_rate=model.feed_forward_dropout_rate,
-            norm_first=model.norm_first,
-            norm=model.norm,
-            norm_epsilon=model.norm_epsilon,
-            gated=model.gated,
-            use_bias=model.use_bias,
-            num_kv_heads=model.num_kv_heads,
-            rotary_base=model.rotary_base,
             dtype=dtype,
             name="gpt",
         )

@@ -28,6 +28,7 @@ from transformer.losses.linear_cross_entropy import linear_cross_entropy
 from transformer.models.bert import BERT
 from transformer.system.errors import UserError
 from transformer.tasks.base import Parts, Task
+from transformer.tasks.network_sizes import network_sizes
 from transformer.tasks.sequence_to_sequence import IDS, check_activation
 
 CANDIDATES = 5  # that `predict` returns for each mask
@@ -126,29 +127,12 @@ class MaskedLM(Task):
         return {"ids": ids, "segments": pair.segments, "labels": labels, "sentence": pair.sentence}
 
     def network(self, dtype: str) -> BERT:
-        model = self.config.model
         network = BERT(
-            num_layers=model.num_layers,
-            d_model=model.d_model,
-            num_heads=model.num_heads,
-            dff=model.dff,
+            **network_sizes(self.config.model),
             vocab_size=self.tokenizer.vocabulary_size,
-            maximum_position_encoding=model.max_positions,
-            rate=model.dropout_rate,
             num_segments=self.settings.segments,
-            positions=model.positions,
             pooler=self.pairs or self.settings.pooler,
             next_sentence=self.pairs,
-            activation=model.activation,
-            attention_rate=model.attention_dropout_rate,
-            feed_forward_rate=model.feed_forward_dropout_rate,
-            norm_first=model.norm_first,
-            norm=model.norm,
-            norm_epsilon=model.norm_epsilon,
-            gated=model.gated,
-            use_bias=model.use_bias,
-            num_kv_heads=model.num_kv_heads,
-            rotary_base=model.rotary_base,
             dtype=dtype,
             name="bert",
         )
