@@ -183,7 +183,6 @@ def strategy_for(
     width: tf.Tensor | int | None = None,
     alpha: tf.Tensor | float | None = None,
     most: int = 0,
-    chances: tf.Tensor | None = None,
 ) -> Strategy:
     """Return what a config asks for.
 
@@ -192,13 +191,12 @@ def strategy_for(
         width: number of hypotheses where it is known only when a graph runs; None: the config's `beam_size`.
         alpha: exponent of the length penalty, likewise; None: the config's.
         most: upper bound of `width`, where that is a tensor.
-        chances: see `Sample`.
     """
     width = search.beam_size if width is None else width
     alpha = search.length_penalty if alpha is None else alpha
     if search.temperature:
         return Sample(
-            width, search.temperature, search.top_k, search.top_p, search.seed, search.min_p, search.typical_p, chances
+            width, search.temperature, search.top_k, search.top_p, search.seed, search.min_p, search.typical_p
         )
     beam = LeavingBeam if search.finished == "leave" and (most or search.beam_size) > 1 else Beam
     return beam(width, alpha, search.penalty, most)
