@@ -25,17 +25,28 @@ def read_everyday() -> list[Sentence]:
     Raises:
       ValueError: a line has not three columns.
     """
-    folder = resources.files("transformer.data.phrasebook") / "everyday"
+    names = sorted(item.name for item in (resources.files("transformer.data.phrasebook") / "everyday").iterdir())
+    topics = [name.removesuffix(".tsv") for name in names if name.endswith(".tsv")]
+    return [each for topic in topics for each in read_table(f"everyday/{topic}.tsv", f"everyday.{topic}")]
+
+
+def read_table(name: str, pattern: str) -> list[Sentence]:
+    """Return the sentences of a file of the package, a line each: pt TAB en TAB zh.
+
+    Args:
+      name: of the file.
+      pattern: what the sentences get as theirs.
+
+    Raises:
+      ValueError: a line has not three columns.
+    """
+    text = resources.files("transformer.data.phrasebook").joinpath(name).read_text(encoding="utf-8")
     found = []
-    for item in sorted(folder.iterdir(), key=lambda item: item.name):
-        topic, _, ending = item.name.rpartition(".")
-        for number, line in enumerate(item.read_text(encoding="utf-8").splitlines() if ending == "tsv" else (), 1):
-            columns = line.split("\t")
-            if len(columns) != COLUMNS or not all(columns):
-                raise ValueError(
-                    f"{item.name}, line {number}: must have three columns (pt, en, zh), has {len(columns)}"
-                )
-            found.append(Sentence(columns[0], columns[1], columns[2], f"everyday.{topic}"))
+    for number, line in enumerate(text.splitlines(), 1):
+        columns = line.split("\t")
+        if len(columns) != COLUMNS or not all(columns):
+            raise ValueError(f"{name}, line {number}: must have three columns (pt, en, zh), has {len(columns)}")
+        found.append(Sentence(columns[0], columns[1], columns[2], pattern))
     return found
 
 

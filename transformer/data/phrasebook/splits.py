@@ -15,10 +15,9 @@ import math
 import operator
 import re
 from collections.abc import Iterable
-from importlib import resources
 from typing import NamedTuple
 
-from transformer.data.phrasebook.everyday import everyday_splits
+from transformer.data.phrasebook.everyday import everyday_splits, read_table
 from transformer.data.phrasebook.grammar import Pattern, Sentence, load_patterns, stable_hash
 from transformer.data.phrasebook.lexicon import LANGUAGES
 
@@ -103,7 +102,7 @@ def build_splits() -> dict[str, list[Sentence]]:
     """
     patterns = load_patterns()
     partitions = partition_entries(patterns)
-    splits = {"train": [], "validation": [], "test": [], "free": read_free()}
+    splits = {"train": [], "validation": [], "test": [], "free": read_table("free.tsv", "free")}
     taken = tuple({sentence[index] for sentence in splits["free"]} for index in range(len(LANGUAGES)))
 
     def collect(pattern: Pattern, split: str, number: int, known_words: list[set[str]] | None) -> int:
@@ -149,19 +148,3 @@ def build_splits() -> dict[str, list[Sentence]]:
 def _texts(sentences: Iterable[Sentence]) -> list[set[str]]:
     """Return what sentences are in each language."""
     return list(map(set, zip(*(sentence[:3] for sentence in sentences), strict=True)))
-
-
-def read_free() -> list[Sentence]:
-    """Return the hand-written sentences of free.tsv (pt, en, zh), which follow no pattern.
-
-    Raises:
-      ValueError: a line has not three columns.
-    """
-    text = (resources.files("transformer.data.phrasebook") / "free.tsv").read_text(encoding="utf-8")
-    sentences = []
-    for number, line in enumerate(text.splitlines(), 1):
-        columns = line.split("\t")
-        if len(columns) != 3 or not all(columns):
-            raise ValueError(f"free.tsv, line {number}: must have three columns (pt, en, zh), has {len(columns)}")
-        sentences.append(Sentence(columns[0], columns[1], columns[2], "free"))
-    return sentences
