@@ -6,6 +6,25 @@ export function element(name, properties = {}, ...children) {
   return made;
 }
 
+// Return a function that calls `ask` once, however often it is called, and again after a failure.
+export function remembered(ask) {
+  let known = null; // a promise
+  return () => {
+    known ??= ask().catch((error) => {
+      known = null; // to ask again
+      throw error;
+    });
+    return known;
+  };
+}
+
+// Let Ctrl+Enter in a part of a form, or in all of it, send the form.
+export function sendByKeys(part, form) {
+  part.addEventListener("keydown", (event) => {
+    if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) form.requestSubmit();
+  });
+}
+
 // Return a button that copies what a function returns.
 export function copyButton(copied) {
   const button = element("button", { type: "button", className: "quiet" }, "Copy");

@@ -1,6 +1,6 @@
 // The page of a language model: sends a prompt and shows how it goes on, as it comes. Texts become text nodes only.
 
-import { clean, copyButton, element } from "./elements.js";
+import { clean, copyButton, element, remembered, sendByKeys } from "./elements.js";
 import { answerProblem, characterProblem, numberProblem, STRANGER } from "./problems.js";
 
 const GONE = "The server does not answer. Your prompt stays here: press Continue when the server runs again.";
@@ -23,20 +23,12 @@ const fields = {
   samples: { name: "Samples", input: document.getElementById("samples"), whole: true },
 };
 let limits = {};
-let known = null; // a promise of what the server says of itself
+const know = remembered(begin); // what the server says of itself
 let running = new AbortController();
 
 function tell(message, wrong = false) {
   status.textContent = message;
   status.classList.toggle("wrong", wrong);
-}
-
-function know() {
-  known ??= begin().catch((error) => {
-    known = null; // to ask again
-    throw error;
-  });
-  return known;
 }
 
 async function begin() {
@@ -160,8 +152,6 @@ form.addEventListener("input", () => {
   if (wrong || status.classList.contains("wrong")) tell(wrong, wrong !== "");
 });
 stopButton.addEventListener("click", () => running.abort());
-text.addEventListener("keydown", (event) => {
-  if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) form.requestSubmit();
-});
+sendByKeys(text, form);
 
 know().catch(() => tell(GONE, true));

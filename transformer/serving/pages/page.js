@@ -1,7 +1,7 @@
 // The page: sends what is typed, shows translations, hypotheses and attention. Texts become text nodes only.
 
 import { attentionView, NO_WORDS, readsAs, TOUCHED } from "./attention.js";
-import { clean, copyButton, element } from "./elements.js";
+import { clean, copyButton, element, remembered, sendByKeys } from "./elements.js";
 import { examplesIn, knownLanguage, languageName } from "./languages.js";
 import { answerProblem, bodyProblem, fieldProblem, linesProblem, STRANGER } from "./problems.js";
 
@@ -18,7 +18,7 @@ const examples = document.getElementById("examples");
 const results = document.getElementById("results");
 const languages = { source: "", target: "" };
 let limits = {};
-let known = null; // a promise of what the server says of itself
+const know = remembered(begin); // what the server says of itself
 let timer = 0;
 let running = new AbortController();
 let cards = 0;
@@ -27,14 +27,6 @@ function tell(message, wrong = false) {
   status.textContent = message;
   status.classList.toggle("wrong", wrong);
   results.classList.toggle("stale", wrong);
-}
-
-function know() {
-  known ??= begin().catch((error) => {
-    known = null; // to ask again
-    throw error;
-  });
-  return known;
 }
 
 async function begin() {
@@ -211,9 +203,7 @@ form.addEventListener("input", () => {
     timer = setTimeout(translate, PAUSE);
   }
 });
-text.addEventListener("keydown", (event) => {
-  if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) form.requestSubmit();
-});
+sendByKeys(text, form);
 
 know().then(
   () => text.value && translate(), // typed before this script came, or kept by the browser

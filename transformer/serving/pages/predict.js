@@ -1,6 +1,6 @@
 // The page of predictions: sends what is typed, shows labels, entities and answers. Texts become text nodes only.
 
-import { clean, element } from "./elements.js";
+import { clean, element, remembered, sendByKeys } from "./elements.js";
 
 const GONE = "The server does not answer. Your text stays here: press Predict when the server runs again.";
 const STRANGER = "What answered is not the prediction server. Is the server running? Your text stays here.";
@@ -9,21 +9,13 @@ const MOST_LABELS = 8; // of a text that are shown
 const [form, context, text, status, results] = ["form", "context", "text", "status", "results"].map((id) =>
   document.getElementById(id),
 );
-let health = null; // a promise of what the server says of itself
+const know = remembered(begin); // what the server says of itself
 let running = new AbortController();
 
 function tell(message, wrong = false) {
   status.textContent = message;
   status.classList.toggle("wrong", wrong);
   results.classList.toggle("stale", wrong);
-}
-
-function know() {
-  health ??= begin().catch((error) => {
-    health = null; // to ask again
-    throw error;
-  });
-  return health;
 }
 
 async function begin() {
@@ -141,9 +133,7 @@ form.addEventListener("submit", (event) => {
   event.preventDefault();
   predict();
 });
-form.addEventListener("keydown", (event) => {
-  if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) form.requestSubmit();
-});
+sendByKeys(form, form);
 
 know().then(
   () => text.value && predict(),
