@@ -11,10 +11,10 @@ import tensorflow as tf
 from transformer.ids import END_ID, PAD_ID, START_ID, UNKNOWN_ID
 from transformer.models.transformer import Transformer
 from transformer.search.beam import Beam
+from transformer.search.hypotheses import length_penalty
 from transformer.search.loop import decode
 from transformer.search.rules import Past, at_least, begins_with, no_repeated_ngram, penalise_repetition
 from transformer.search.sampling import Sample, drawn
-from transformer.search.strategy import length_penalty
 
 NEVER = (PAD_ID, UNKNOWN_ID, START_ID)
 SOURCES = [[2, 5, 9, 4, 3], [2, 7, 3], [2, 8, 6, 3]]  # of different lengths, so that a batch of them has padding

@@ -138,7 +138,7 @@ def test_a_graph_is_made_once_whatever_is_tokenised(kind, tokenizer, wordpiece, 
             assert ids.nrows() == len(texts)
             for same in (ids, ids.to_tensor(), ids.with_row_splits_dtype(tf.int32)):
                 assert len(fresh.detokenize(same)) == len(texts)
-        assert (fresh._split.traces, fresh._join.traces) == (1, 1)
+        assert (fresh.graphs.split.traces, fresh.graphs.join.traces) == (1, 1)
     assert "retracing" not in caplog.text
 
 
