@@ -62,15 +62,13 @@ class Check:
 def some_sentences(translator: Translator, seed: int = 1) -> list[str]:
     """Return sentences of random words of the run's own vocabulary, of 1 to about 20 tokens, that the model reads."""
     import numpy as np
-    import tensorflow as tf
 
     generator, size = np.random.default_rng(seed), translator.tokenizers.source.vocabulary_size
     most = min(20, translator.max_positions - 2)
     if most < 1:
         return []
     rows = [generator.integers(END_ID + 1, size, generator.integers(1, most + 1)).tolist() for _ in range(DRAWN)]
-    texts = translator.tokenizers.source.detokenize(tf.ragged.constant(rows, tf.int32)).numpy()
-    texts = [" ".join(text.decode("utf-8", "replace").split()) for text in texts]
+    texts = [" ".join(text.split()) for text in translator.tokenizers.source.decode(rows)]
     return [text for text, _ in readable(translator, texts)][:SENTENCES]
 
 
@@ -98,7 +96,7 @@ def token_log_probabilities(translator: Translator, row: list[int], ids: list[in
 
 def found_ids(translator: Translator, row: list[int]) -> tuple[list[int], list[float]]:
     """Return the ids of the best hypothesis and their log-probabilities."""
-    _, found = translator._find([row], [[]])
+    found = translator.find([row])
     length = int(found.lengths[0, 0])
     return found.ids[0, 0, :length].tolist(), found.token_log_probabilities[0, 0, :length].tolist()
 
@@ -218,10 +216,11 @@ def main(argv: list[str] | None = None) -> int:
             import_tensorflow()
             load_own_task(args.task)
             from transformer.data.examples import text_files
+            from transformer.inference.engine import TENSORFLOW
             from transformer.inference.translator import Translator
 
         def load(**search: Any) -> Translator:
-            return Translator.load(args.run, **search)
+            return Translator.load(args.run, engine=TENSORFLOW, **search)
 
         def show(done: int, count: int) -> None:
             say(f"{done:,} of {count:,} sentences checked", in_place=True)
