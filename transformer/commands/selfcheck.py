@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from transformer.commands.parser import Parser
 from transformer.commands.task_flag import add_task_flag, load_own_task
 from transformer.ids import END_ID, PAD_ID, START_ID, UNKNOWN_ID
+from transformer.inference.engine import AUTO, TENSORFLOW
 from transformer.system.errors import UserError
 from transformer.system.interrupts import starting
 from transformer.system.messages import called, say
@@ -41,6 +42,8 @@ PLAIN_SEARCH = {
     "min_length_ratio": 0.0,
     "cut": "long",
 }
+# With these, CTranslate2 searches as TensorFlow does.
+SAME_SEARCH = {"finished": "leave", "penalty": "length", "coverage_penalty": 0.0}
 NEAR_TIE = 1e-2  # nats of a translation's score: two hypotheses as near as that may change places
 
 
@@ -149,6 +152,25 @@ def check_export(load: Callable, sentences: list[str] | None = None) -> Check:
     return Check.of("exported = original", differences, NEAR_TIE)
 
 
+def check_engines(load: Callable, sentences: list[str] | None = None) -> Check | None:
+    """Return the row that compares the translations of the two engines; None where CTranslate2 cannot read the model.
+
+    Args:
+        load: returns the translator of the run that an `engine` computes; other arguments override its search.
+        sentences: what to check with; None: `some_sentences`.
+    """
+    ours = load(engine=TENSORFLOW, **PLAIN_SEARCH, **SAME_SEARCH)
+    theirs = load(engine=AUTO, **PLAIN_SEARCH, **SAME_SEARCH)
+    if theirs.engine.name == TENSORFLOW:
+        say(f"the engines are not compared: {theirs.engines.reason(theirs.search)}")
+        return None
+    texts, _ = usable(ours, sentences)
+    pairs = zip(ours.translate(texts), theirs.translate(texts), strict=True)
+    return Check.of(
+        "ctranslate2 = tensorflow", [abs(mine[0].score - other[0].score) for mine, other in pairs], NEAR_TIE
+    )
+
+
 def run_checks(
     load: Callable, sentences: list[str] | None = None, progress: Callable[[int, int], None] = lambda done, count: None
 ) -> list[Check]:
@@ -216,11 +238,10 @@ def main(argv: list[str] | None = None) -> int:
             import_tensorflow()
             load_own_task(args.task)
             from transformer.data.examples import text_files
-            from transformer.inference.engine import TENSORFLOW
             from transformer.inference.translator import Translator
 
-        def load(**search: Any) -> Translator:
-            return Translator.load(args.run, engine=TENSORFLOW, **search)
+        def load(engine: str = TENSORFLOW, **search: Any) -> Translator:
+            return Translator.load(args.run, engine=engine, **search)
 
         def show(done: int, count: int) -> None:
             say(f"{done:,} of {count:,} sentences checked", in_place=True)
@@ -230,10 +251,11 @@ def main(argv: list[str] | None = None) -> int:
         say("")
         say("exporting the run to a temporary directory and loading it again")
         checks.append(check_export(load, sentences))
-        print(f"{'check':<22}{'cases':>6}  {'largest difference':>18}  result")
+        checks += filter(None, [check_engines(load, sentences)])
+        print(f"{'check':<24}{'cases':>6}  {'largest difference':>18}  result")
         for check in checks:
             result = f"{check.broken} broken" if check.broken else "ok"
-            print(f"{check.name:<22}{check.cases:>6}  {check.difference:>18.2e}  {result}")
+            print(f"{check.name:<24}{check.cases:>6}  {check.difference:>18.2e}  {result}")
         if any(check.broken for check in checks):
             raise UserError(f"{args.run} does not agree with itself; the table says where")
 

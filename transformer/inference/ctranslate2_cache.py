@@ -47,14 +47,24 @@ def opened(weights: Path, config: ModelConfig, tokenizers: TokenizerPair) -> CTr
         UserError: the weights are missing or of another architecture.
         Unavailable: the library is missing, or does not know a setting of the model; no folder can be written.
     """
+    model, kept = prepare(weights, config, tokenizers)
+    return CTranslate2Engine(model, tokenizers, config.cached, DAMAGED, kept)
+
+
+def prepare(
+    weights: Path, config: ModelConfig, tokenizers: TokenizerPair
+) -> tuple[Path, tempfile.TemporaryDirectory | None]:
+    """Return the folder of a model, made where it is not there, and what it lies in where it cannot be kept.
+
+    Arguments and errors as of `opened`.
+    """
     if reason := ctranslate2_model.unsupported(config, tokenizers):
         raise Unavailable(reason)
     try:
         ctranslate2_model.library()
     except UserError as error:
         raise Unavailable(str(error)) from None
-    model, kept = _found_or_made(weights, config, tokenizers)
-    return CTranslate2Engine(model, tokenizers, config.cached, DAMAGED, kept)
+    return _found_or_made(weights, config, tokenizers)
 
 
 def _found_or_made(

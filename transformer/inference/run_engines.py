@@ -4,9 +4,10 @@ from collections.abc import Sequence
 
 from transformer.checkpoints.run_directory import RunDirectory
 from transformer.data.tokenizers.vocabularies import TokenizerPair
-from transformer.inference import ctranslate2_engine
+from transformer.inference import ctranslate2_cache, ctranslate2_engine
 from transformer.inference.engine import Engine, Engines
 from transformer.system.errors import UserError
+from transformer.system.messages import say
 from transformer.system.tensorflow import have_tensorflow
 from transformer.tasks import COMMANDS, other_command
 
@@ -38,8 +39,6 @@ def engines_of_runs(runs: Sequence[RunDirectory], which: str, wanted: str) -> tu
         return opened([run.path for run in runs], which)
 
     def fast() -> Engine:
-        from transformer.inference import ctranslate2_cache
-
         return ctranslate2_cache.opened(runs[0].trained_weights(which), runs[0].config().model, tokenizers)
 
     if own:  # whatever its network is
@@ -51,6 +50,17 @@ def engines_of_runs(runs: Sequence[RunDirectory], which: str, wanted: str) -> tu
     if len(runs) > 1:
         return Engines(reference, wanted=wanted, without_fast="CTranslate2 translates with one model"), tokenizers
     return Engines(reference, fast, ctranslate2_engine.refused, wanted), tokenizers
+
+
+def prepare(run: RunDirectory) -> None:
+    """Convert a run's best weights for CTranslate2, so that its first translation need not wait for that.
+
+    Where that cannot be done, a line says why.
+    """
+    try:
+        ctranslate2_cache.prepare(run.trained_weights(), run.config().model, TokenizerPair.load(run.vocabularies))
+    except UserError as error:
+        say(f"not converted for CTranslate2: {error}")
 
 
 def _loaded(runs: Sequence[RunDirectory]) -> TokenizerPair:

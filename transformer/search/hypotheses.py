@@ -23,12 +23,12 @@ class Hypotheses(NamedTuple):
     finished: tf.Tensor | np.ndarray  # (B, W) bool, False where the longest length cut a hypothesis off
 
 
-def length_penalty(lengths: Any, alpha: Any, form: str = "length") -> Any:
+def length_penalty(lengths: Any, alpha: Any, form: str = "gnmt") -> Any:
     """Return what a log-probability is divided by.
 
     Args:
         lengths: in tokens, the end token included; at least 1. Numbers, or a tensor or array of floats.
         alpha: exponent; 0 compares plain log-probabilities.
-        form: 'length': length^alpha; 'gnmt': ((5 + length) / 6)^alpha (Wu et al. 2016, equation 14).
+        form: 'gnmt': ((5 + length) / 6)^alpha (Wu et al. 2016, equation 14); 'length': length^alpha.
     """
     return (lengths if form == "length" else (5.0 + lengths) / 6.0) ** alpha
