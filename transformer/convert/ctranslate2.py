@@ -18,12 +18,13 @@ import numpy as np
 import tensorflow as tf
 
 from transformer.config.run import Config
-from transformer.config.settings import POSITIONS
+from transformer.config.settings import POSITIONS, ModelConfig
 from transformer.ids import END_ID, START_ID, UNKNOWN_ID
 from transformer.inference.translator import Translator
 from transformer.layers.attention import MultiHeadAttention
 from transformer.layers.blocks import NORM_EPSILON
 from transformer.layers.fused import LayerNormalization
+from transformer.layers.relative_positions import FARTHEST, RelativeBias, RelativeKeys
 from transformer.models.transformer import Transformer
 from transformer.system.errors import UserError
 
@@ -53,7 +54,7 @@ def write(translator: Translator, config: Config, folder: Path, quantization: st
         tokenizer.pieces(range(tokenizer.vocabulary_size))
         for tokenizer in (translator.tokenizers.source, translator.tokenizers.target)
     )
-    spec = specification(translator.transformer)
+    spec = specification(translator.transformer, config.model)
     spec.register_source_vocabulary(source)
     spec.register_target_vocabulary(target)
     configure(spec, target)
@@ -75,50 +76,48 @@ def configure(spec: Any, target: Sequence[str]) -> None:
     spec.config.layer_norm_epsilon = NORM_EPSILON
 
 
-def empty_specification(num_layers: int, num_heads: int, norm_first: bool, activation: str, rotary_dim: int) -> Any:
-    """Return the library's `TransformerSpec` of such a model, without weights; `rotary_dim` 0 is for no rotation.
+def empty_specification(model: ModelConfig) -> Any:
+    """Return the library's `TransformerSpec` of such a model, without weights.
 
     Raises:
-        UserError: CTranslate2 is not installed, or does not know the activation function.
+        UserError: CTranslate2 is not installed, or does not know the activation function or the kind of positions.
     """
     library()
     from ctranslate2.specs import Activation, TransformerDecoderSpec, TransformerEncoderSpec, TransformerSpec
 
-    if activation not in ACTIVATIONS:
-        raise UserError(
-            f"CTranslate2 does not know model.activation '{activation}', only {', '.join(ACTIVATIONS)}; "
-            "export with --format savedmodel"
-        )
-    shared = {"num_layers": num_layers, "num_heads": num_heads, "pre_norm": norm_first}
-    shared["activation"] = Activation[ACTIVATIONS[activation]]
-    if rotary_dim:
-        shared |= {"rotary_dim": rotary_dim, "rotary_interleave": False}
-    return TransformerSpec(
+    for name, known in (("activation", tuple(ACTIVATIONS)), ("positions", POSITIONS)):
+        if getattr(model, name) not in known:
+            raise UserError(
+                f"CTranslate2 does not know model.{name} '{getattr(model, name)}', only {', '.join(known)}; "
+                "export with --format savedmodel"
+            )
+    shared = {"num_layers": model.num_layers, "num_heads": model.num_heads, "pre_norm": model.norm_first}
+    shared["activation"] = Activation[ACTIVATIONS[model.activation]]
+    if model.positions == "rotary":
+        shared |= {"rotary_dim": model.d_model // model.num_heads, "rotary_interleave": False}
+    shared["relative_attention_bias"] = model.positions == "relative_bias"
+    shared["relative_position"] = model.positions == "relative_keys"
+    spec = TransformerSpec(
         TransformerEncoderSpec(**shared),
-        TransformerDecoderSpec(**shared, alignment_layer=-1, alignment_heads=num_heads),
+        TransformerDecoderSpec(**shared, alignment_layer=-1, alignment_heads=model.num_heads),
     )
+    for layer in (*spec.encoder.layer, *spec.decoder.layer) if model.positions == "relative_bias" else ():
+        farthest = np.dtype("int32").type(model.relative_distance or FARTHEST)
+        layer.self_attention.relative_attention_max_distance = farthest
+    return spec
 
 
-def specification(model: Transformer) -> Any:
-    """Return `empty_specification` with the weights of a model; positions that it does not know are a UserError too."""
+def specification(model: Transformer, config: ModelConfig) -> Any:
+    """Return `empty_specification` with the weights of a model of this config."""
     encoder, decoder = model.encoder, model.decoder
-    options, kind = decoder.options, decoder.position_kind
-    if kind not in POSITIONS:
-        raise UserError(
-            f"CTranslate2 does not know model.positions '{kind}', only {', '.join(POSITIONS)}; "
-            "export with --format savedmodel"
-        )
-    rotary_dim = options.d_model // options.num_heads if kind == "rotary" else 0
-    spec = empty_specification(
-        decoder.num_layers, options.num_heads, options.norm_first, options.activation, rotary_dim
-    )
+    spec = empty_specification(config)
     spec.encoder.embeddings[0].weight = _array(encoder.embedding.embeddings)
     spec.decoder.embeddings.weight = _array(decoder.embedding.embeddings)
     for stack, ours in ((spec.encoder, encoder), (spec.decoder, decoder)):
         # One more than the model reads: the library scores a translation that was cut at the limit with an end token
         # after it, which changes nothing before and is left out.
-        if stack is spec.encoder or not rotary_dim:  # the library's encoder always adds something
-            nothing = tf.zeros((1, ours.maximum_position_encoding, options.d_model))
+        if hasattr(stack, "position_encodings"):  # a rotary encoder has to add something too
+            nothing = tf.zeros((1, ours.maximum_position_encoding, config.d_model))
             table = _array(ours.positions.embed(nothing, 0))[0]
             stack.position_encodings.encodings = np.pad(table, ((0, 1), (0, 0)), mode="edge")
         if ours.final_norm:
@@ -155,6 +154,12 @@ def _fill_self_attention(spec: Any, mha: MultiHeadAttention, norm: LayerNormaliz
     _fill_linear(spec.linear[0], mha.wq, mha.wk, mha.wv)
     _fill_linear(spec.linear[1], mha.dense)
     _fill_norm(spec.layer_norm, norm)
+    if isinstance(mha.positions, RelativeBias):
+        spec.relative_attention_bias = _array(mha.positions.biases)
+    if isinstance(mha.positions, RelativeKeys):
+        keys, values = mha.positions.keys, mha.positions.values
+        spec.relative_position_keys = _array(keys)
+        spec.relative_position_values = np.zeros(keys.shape, np.float32) if values is None else _array(values)
 
 
 def _fill_cross_attention(spec: Any, mha: MultiHeadAttention, norm: LayerNormalization) -> None:

@@ -21,6 +21,7 @@ from transformer.checkpoints.arrays import Shape
 from transformer.config.settings import ModelConfig
 from transformer.convert.ctranslate2 import MODEL, configure, empty_specification
 from transformer.data.tokenizers.vocabularies import DESCRIPTION, KINDS, MOST_ASSET, TokenizerPair
+from transformer.layers.relative_positions import CLIPPED
 from transformer.system.errors import UserError
 from transformer.system.files import MOST_JSON, parse_json, path_inside, read_inside
 
@@ -62,8 +63,7 @@ def check(folder: Path, config: ModelConfig, tokenizers: TokenizerPair) -> int:
     """
     both = tokenizers.source, tokenizers.target
     pieces = [tokenizer.pieces(range(tokenizer.vocabulary_size)) for tokenizer in both]
-    rotary_dim = config.d_model // config.num_heads if config.positions == "rotary" else 0
-    spec = empty_specification(config.num_layers, config.num_heads, config.norm_first, config.activation, rotary_dim)
+    spec = empty_specification(config)
     configure(spec, pieces[1])
     name = f"{MODEL}/{SETTINGS}"
     try:
@@ -100,6 +100,11 @@ def _wanted(spec: Any, config: ModelConfig, vocabularies: Sequence[int]) -> tupl
     """Return the bytes of a model's scalars and the shapes of its weights, by name."""
     width, inner = config.d_model, config.dff
     rows = {"self_attention/linear_0": 3 * width, "attention/linear_1": 2 * width, "ffn/linear_0": inner}
+    vectors = 2 * (config.relative_distance or CLIPPED) + 1, width // config.num_heads
+    relative: dict[str, Shape] = {
+        "relative_attention_bias": (config.relative_buckets, config.num_heads),
+        **dict.fromkeys(("relative_position_keys", "relative_position_values"), vectors),
+    }
     scalars: dict[str, bytes] = {}
     shapes: dict[str, Shape] = {}
     for name, value in spec.variables().items():
@@ -109,6 +114,8 @@ def _wanted(spec: Any, config: ModelConfig, vocabularies: Sequence[int]) -> tupl
             scalars[name] = _scalar(value)
         elif kind in ("gamma", "beta"):
             shapes[name] = (width,)
+        elif kind in relative:
+            shapes[name] = relative[kind]
         elif part.startswith(("embeddings", "projection")):
             shapes[name] = (vocabularies[side == "decoder"], width)
         else:
@@ -116,8 +123,9 @@ def _wanted(spec: Any, config: ModelConfig, vocabularies: Sequence[int]) -> tupl
             shapes[f"{name.removesuffix('weight')}bias"] = shapes[name][:1]
     if config.embeddings == "separate":
         shapes["decoder/projection/bias"] = (vocabularies[1],)
-    for side in ("encoder",) if config.positions == "rotary" else ("encoder", "decoder"):
-        shapes[f"{side}/position_encodings/encodings"] = (config.max_positions + 1, width)
+    for side in ("encoder", "decoder"):
+        if hasattr(getattr(spec, side), "position_encodings"):
+            shapes[f"{side}/position_encodings/encodings"] = (config.max_positions + 1, width)
     return scalars, shapes
 
 

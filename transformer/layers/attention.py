@@ -209,9 +209,7 @@ class MultiHeadAttention(PositionalCallMixin, keras.layers.Layer):
         """Return heads (B, H, T, K) and weights (B, H, T, S); queries that share keys stand behind one another."""
         shared = self.num_heads // self.num_kv_heads
         if shared == 1:
-            return scaled_dot_product_attention(
-                queries, keys, values, mask, bias, self.dropout, training, value_bias
-            )
+            return scaled_dot_product_attention(queries, keys, values, mask, bias, self.dropout, training, value_bias)
         if mask is not None and mask.shape[1] not in (1, None):
             raise ValueError("mask must be broadcastable to (B, 1, T, S) where heads share keys")
         shape = tf.shape(queries)  # (B, H, T, K)
@@ -219,7 +217,9 @@ class MultiHeadAttention(PositionalCallMixin, keras.layers.Layer):
             mask = tf.tile(mask, (1, 1, shared, 1))  # (B, 1, H / shared * T, S)
         queries = tf.reshape(queries, (shape[0], self.num_kv_heads, -1, self.depth))
         if bias is not None:
-            bias = tf.broadcast_to(bias, (*tf.unstack(tf.shape(bias)[:-3]), *tf.unstack(shape[1:3]), tf.shape(bias)[-1]))
+            bias = tf.broadcast_to(
+                bias, (*tf.unstack(tf.shape(bias)[:-3]), *tf.unstack(shape[1:3]), tf.shape(bias)[-1])
+            )
             bias = tf.reshape(bias, (-1, self.num_kv_heads, tf.shape(queries)[2], tf.shape(bias)[-1]))
         heads, weights = scaled_dot_product_attention(
             queries, keys, values, mask, bias, self.dropout, training, value_bias

@@ -90,9 +90,7 @@ class Positions(keras.layers.Layer):
         """
         return None
 
-    def value_bias(
-        self, weights: tf.Tensor, query_positions: tf.Tensor, key_positions: tf.Tensor
-    ) -> tf.Tensor | None:
+    def value_bias(self, weights: tf.Tensor, query_positions: tf.Tensor, key_positions: tf.Tensor) -> tf.Tensor | None:
         """Return what is added to the weighted values, (B, H, T, K); None: nothing.
 
         Args:

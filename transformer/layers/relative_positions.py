@@ -156,18 +156,14 @@ class RelativeKeys(Positions):
         products = tf.einsum("bhtk,nk->bhtn", queries, vectors)
         return tf.einsum(f"bhtn,{axes}->bhts", products, which)
 
-    def value_bias(
-        self, weights: tf.Tensor, query_positions: tf.Tensor, key_positions: tf.Tensor
-    ) -> tf.Tensor | None:
+    def value_bias(self, weights: tf.Tensor, query_positions: tf.Tensor, key_positions: tf.Tensor) -> tf.Tensor | None:
         if self.values is None:
             return None
         which, axes = self._which(query_positions, key_positions, weights.dtype)
         summed = tf.einsum(f"bhts,{axes}->bhtn", weights, which)
         return tf.einsum("bhtn,nk->bhtk", summed, tf.cast(tf.convert_to_tensor(self.values), weights.dtype))
 
-    def _which(
-        self, query_positions: tf.Tensor, key_positions: tf.Tensor, dtype: tf.DType
-    ) -> tuple[tf.Tensor, str]:
+    def _which(self, query_positions: tf.Tensor, key_positions: tf.Tensor, dtype: tf.DType) -> tuple[tf.Tensor, str]:
         """Return 1 where two tokens are at a distance and 0 elsewhere, (S, N), (T, S, N), or with B; and its axes."""
         found = _clipped(distances(query_positions, key_positions), self.farthest)
         axes = "tsn" if found.shape.rank == 2 else "btsn"
