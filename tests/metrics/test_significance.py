@@ -54,7 +54,7 @@ def test_equal_systems_differ_by_chance_and_clear_ones_do_not():
 
 
 def test_unequal_or_no_lines_are_refused(texts):
-    with pytest.raises(ValueError, match="must hold as many lines, at least 1, got 2 and 3"):
+    with pytest.raises(ValueError, match="must have equally many lines, at least 1, got 2, 3"):
         paired_bootstrap(np.ones((2, 1)), np.ones((3, 1)), float)
     with pytest.raises(ValueError, match="hypotheses must be as many as references, got 59 and 60"):
         compare(chrf_metric(), texts[1], texts[2][1:], texts[0])
