@@ -74,7 +74,8 @@ def test_everything_is_as_the_formulas_have_it(model):
 
 
 @pytest.mark.parametrize(
-    "options", [{}, {"norm_first": True}, {"norm": "rms", "gated": True}, *({"positions": kind} for kind in POSITIONS)]
+    "options",
+    [{}, {"norm_first": True}, {"norm": "rms", "gated": True}, *({"positions": kind} for kind in POSITIONS)],
 )
 def test_padding_changes_nothing(options):
     encoder = build(BertEncoder, **options)
