@@ -5,7 +5,7 @@ import json
 import pytest
 from live_server import JSON, serving
 from reference import randomised
-from tiny_run import fine_tuning, write_run
+from tiny_run import fine_tuning, masked_model, write_run
 
 from transformer.inference.predictor import Predictor, described
 from transformer.serving.config import ServeConfig
@@ -16,11 +16,11 @@ from transformer.tasks import task_class
 TEXTS = ["sun sea one", "moon", "river river sun two"]
 
 
-@pytest.fixture(scope="module", params=["classification", "tagging", "question-answering"])
+@pytest.fixture(scope="module", params=["classification", "tagging", "question-answering", "masked-lm"])
 def served(request, tmp_path_factory):
     """Return a predictor with random weights, and a server of it."""
     folder = tmp_path_factory.mktemp(request.param)
-    config = fine_tuning(folder, request.param)
+    config = masked_model(folder) if request.param == "masked-lm" else fine_tuning(folder, request.param)
     kind = task_class(request.param)
     corpus = kind.read(config)
     task = kind(config, kind.learn(corpus, config), corpus.describe())

@@ -39,7 +39,9 @@ def open_service(
     names = [Path(run).resolve().name for run in runs]
     if RunDirectory(runs[0]).config().task.name in PREDICTING:
         if len(runs) > 1 or search:
-            raise UserError(f"{runs[0]} labels texts, and is served alone, without --beam-size; give one run")
+            raise UserError(
+                f"{runs[0]} predicts labels or tokens, and is served alone, without --beam-size; give one run"
+            )
         predictor = Predictor.load(runs[0], which)
         prediction = PredictionService(predictor)
         prediction.warm_up()
