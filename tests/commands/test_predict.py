@@ -143,7 +143,8 @@ def test_evaluation_of_masks_tells_accuracy_and_losses_of_tokens_and_pairs(run, 
     words = ["--task", "masked-lm", name, folder / "documents.txt", "--draws", 3]
     told = json.loads(run(*words, "--json", command=evaluate)[1][0])
     task, network = load(RunDirectory(name))
-    passages = list(task.read(task.config).examples("train")) + list(task.read(task.config).examples("validation"))
+    files = {"train": [str(folder / "documents.txt")], "valid": [str(folder / "documents.txt")]}
+    passages = list(task.read(task.config.override({"data": files})).examples("train"))
     draws = [task.found(network, passages, seed) for seed in range(3)]
     assert told["masked_tokens"] == sum(one.tokens for one in draws)
     assert told["pairs"] == sum(one.pairs for one in draws) > 0
@@ -189,7 +190,9 @@ def test_a_run_of_another_task_is_told_with_the_command_that_fits(run, runs, tmp
     use = f"use {predict.called('evaluate')} --task classification {runs['classification']}"
     assert code == 1 and errors[0].endswith(f"is a run of the task classification, not of tagging; {use}")
     code, _, errors = run("--task", "masked-lm", other, command=evaluate)
-    assert code == 1 and errors[0].endswith(f"not of masked-lm; use {predict.called('evaluate')} TRANSLATIONS REFERENCES")
+    assert code == 1 and errors[0].endswith(
+        f"not of masked-lm; use {predict.called('evaluate')} TRANSLATIONS REFERENCES"
+    )
     for kind in (Translator, Generator):
         with pytest.raises(UserError, match="is a run of the task 'masked-lm'; use .* predict$"):
             kind.load(runs["masked-lm"])

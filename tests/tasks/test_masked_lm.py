@@ -168,7 +168,9 @@ def test_candidates_are_the_likeliest_tokens(prepared):
             np.testing.assert_allclose([c.probability for c in mask.candidates], shares[best], rtol=1e-4)
             if top_k == 5:
                 assert [candidate.text for candidate in mask.candidates] == [task.tokenizer.decode([i]) for i in best]
-    with pytest.raises(UserError, match=r"there is no \[MASK\] in 'no mask'; write it where the model is to find a token"):
+    with pytest.raises(
+        UserError, match=r"there is no \[MASK\] in 'no mask'; write it where the model is to find a token"
+    ):
         task.predict(network, [text, "no mask"])
     with pytest.raises(UserError, match=r"a text has \d+ tokens, and the model reads 32; give a shorter one"):
         task.predict(network, ["sun [MASK] " * 40])
