@@ -14,6 +14,7 @@ DEFAULT_CONFIGS = {  # and one that names a task alone
     "masked-lm": Path(__file__).with_name("phrasebook_masked.toml"),
     "classification": Path(__file__).with_name("phrasebook_topics.toml"),
     "tagging": Path(__file__).with_name("phrasebook_entities.toml"),
+    "contrastive": Path(__file__).with_name("phrasebook_meaning.toml"),
 }
 FINE_TUNING = Path(__file__).with_name("fine_tuning.toml")  # one of such a task that starts from another run
 FINE_TUNED = ("classification", "tagging", "question-answering")
