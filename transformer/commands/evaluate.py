@@ -1,6 +1,6 @@
 """BLEU and chrF of files: `transformer evaluate HYP REF [REF ...] --target-language L`.
 
-With `--task` it is `evaluate_texts` or `evaluate_labels` that reads the command line.
+With `--task` it is `evaluate_texts`, `evaluate_labels` or `evaluate_embeddings` that reads the command line.
 """
 
 import argparse
@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from transformer.commands import evaluate_labels, evaluate_texts
+from transformer.commands import evaluate_embeddings, evaluate_labels, evaluate_texts
 from transformer.commands.parser import Parser
 from transformer.config.presets import FINE_TUNED
 from transformer.data.languages import check_language
@@ -44,7 +44,8 @@ def parser() -> Parser:
         description="Score translations: sacreBLEU and chrF with their signatures, on standard output.",
         epilog="Files are UTF-8, plain or .gz; line n of HYP is the translation that line n of each REF is compared "
         "with. Of a language model, how likely texts are: evaluate --task language-model RUN FILE. Of labels, tags and "
-        "answers: evaluate --task classification (tagging, question-answering) RUN FILE.",
+        "answers: evaluate --task classification (tagging, question-answering) RUN FILE. Of vectors: evaluate --task "
+        "contrastive RUN.",
     )
     p.add_argument("hypotheses", metavar="HYP", type=Path, help="translations, one sentence a line")
     p.add_argument(
@@ -79,8 +80,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Score a file against others; return the exit code: 0 done, 1 failed with one line on stderr, 2 wrong usage."""
     words = sys.argv[1:] if argv is None else argv
     if any(word.partition("=")[0] == "--task" for word in words):
-        labels = any(name in (word, word.removeprefix("--task=")) for word in words for name in FINE_TUNED)
-        return (evaluate_labels if labels else evaluate_texts).main(words)
+        named = {word.removeprefix("--task=") for word in words}
+        if evaluate_embeddings.TASK in named:
+            return evaluate_embeddings.main(words)
+        return (evaluate_labels if named & set(FINE_TUNED) else evaluate_texts).main(words)
     options = parser().parse_args(argv)
     return exit_code(lambda: _evaluate(options))
 

@@ -19,6 +19,7 @@ HOW = {  # to go on with a run, by the command that works with it
     "translate": 'translate --run {} "..."',
     "generate": 'generate {} "..."',
     "predict": 'predict {} "..."',
+    "embed": 'embed {} "..."',
 }
 
 

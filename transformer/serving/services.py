@@ -5,10 +5,13 @@ from pathlib import Path
 from typing import Any
 
 from transformer.checkpoints.run_directory import RunDirectory
+from transformer.inference.embedder import EMBEDDING, Embedder
 from transformer.inference.generator import Generator
 from transformer.inference.predictor import PREDICTING, Predictor
 from transformer.inference.translator import Translator
 from transformer.serving.config import ServeConfig
+from transformer.serving.embedding_schemas import embedding_offer
+from transformer.serving.embedding_service import EmbeddingService
 from transformer.serving.generation_schemas import generation_offer
 from transformer.serving.generation_service import GenerationService
 from transformer.serving.offer import Offer
@@ -37,14 +40,22 @@ def open_service(
         UserError: a run that cannot be loaded, or not be served.
     """
     names = [Path(run).resolve().name for run in runs]
-    if RunDirectory(runs[0]).config().task.name in PREDICTING:
+    task = RunDirectory(runs[0]).config().task.name
+    if task in EMBEDDING:
+        if len(runs) > 1 or search:
+            raise UserError(f"{runs[0]} makes vectors, and is served alone, without --beam-size; give one run")
+        embedder = Embedder.load(runs[0], which)
+        embedding = EmbeddingService(embedder)
+        embedding.warm_up()
+        return embedding.answer, embedding_offer(limits, task, embedder.size, {"run": names})
+    if task in PREDICTING:
         if len(runs) > 1 or search:
             raise UserError(f"{runs[0]} labels texts, and is served alone, without --beam-size; give one run")
         predictor = Predictor.load(runs[0], which)
         prediction = PredictionService(predictor)
         prediction.warm_up()
         return prediction.answer, prediction_offer(limits, predictor, {"run": names})
-    if RunDirectory(runs[0]).config().task.name == LanguageModel.name:
+    if task == LanguageModel.name:
         if len(runs) > 1:
             raise UserError(f"{runs[0]} is a language model, which is served alone; give one run")
         generator = Generator.load(runs[0], which, **search)

@@ -38,6 +38,7 @@ from transformer.tasks.sequence_to_sequence import IDS, LANGUAGE_MODELS, check_a
 from transformer.tasks.text_vectors import TextVectors, encode_texts, framed_row
 from transformer.tasks.translation import CleanedPairs
 
+EMBEDDED = "phrasebook/meaning"  # its sentences in the two languages that the settings name
 SIDES = ("first", "second", "negative")  # a text, its positive, and perhaps a hard negative
 MASKING = ("wordpiece", "sentencepiece", "bytepair")  # tokenizers that can be learned with a mask
 
@@ -95,6 +96,9 @@ class Contrastive(Task):
     def read(cls, config: Config) -> CleanedPairs | AnnotatedCorpus:
         if config.task.examples != "pairs":
             return open_compared(config)
+        if config.data.dataset == EMBEDDED:
+            languages = config.task.source_language or "pt", config.task.target_language or "en"
+            config = config.override({"data": {"dataset": "phrasebook/{}_to_{}".format(*languages)}})
         return CleanedPairs(open_corpus(config), config.cleaning)
 
     @classmethod

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-import tensorflow as tf
 
 from transformer.data.cleaning import normalise_text
 from transformer.data.tokenizers.exact import ExactTokenizer
