@@ -1,7 +1,7 @@
 """What `transformer embed` and `transformer search` do with an embedder: lines in, vectors or neighbours out."""
 
-import contextlib
 import json
+import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -178,7 +178,8 @@ def _answer(
 def write_hits(query: str, hits: Sequence[dict[str, Any]], as_json: bool) -> None:
     """Write what was found for a query."""
     if as_json:
-        print(for_terminal(json.dumps({"query": query, "found": list(hits)}, ensure_ascii=False)), flush=True)
+        line = json.dumps({"query": query, "found": list(hits)}, ensure_ascii=False)
+        print(for_terminal(line, sys.stdout), flush=True)
         return
     for hit in hits:
         text = escaped(" ".join(hit["text"].splitlines()).replace("\t", " "))
@@ -208,7 +209,5 @@ def open_vectors(path: str, width: int) -> np.ndarray:
         raise UserError(f"{path} is no array of vectors ({error}); make it with embed --output F.npy") from None
     fits = isinstance(vectors, np.ndarray) and vectors.dtype == np.float32 and vectors.ndim == 2
     if not (fits and 0 < vectors.shape[1] <= width):
-        with contextlib.suppress(AttributeError):
-            vectors.close()  # type: ignore[attr-defined]  # of an archive
         raise UserError(f"{path} does not hold float32 vectors of at most {width} numbers; make it with embed")
     return vectors

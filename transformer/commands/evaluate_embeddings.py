@@ -78,7 +78,7 @@ def _evaluate(options: argparse.Namespace) -> None:
             "accuracy_at_5": accuracy_at(ranks, 5),
             "mean_reciprocal_rank": mean_reciprocal_rank(ranks),
         }
-        for way, ranks in zip(WAYS, ranks_both_ways(*vectors, first, second), strict=True)
+        for way, ranks in zip(WAYS, ranks_both_ways(vectors[0], vectors[1], first, second), strict=True)
     }
     if options.json:
         print(json.dumps({"pairs": len(first), **scores}))

@@ -28,7 +28,7 @@ class EmbeddingHealth(Health):
     size: int = Field(description="numbers of a vector")
 
 
-def request_model(limits: ServeConfig, size: int) -> type[BaseModel]:
+def request_model(limits: ServeConfig, most: int) -> type[BaseModel]:
     """Return the model of a request within the server's limits, for vectors of so many numbers."""
     texts_type = list_of_texts("texts", limits.max_sentences, limits.max_characters, EXAMPLES)
 
@@ -36,7 +36,7 @@ def request_model(limits: ServeConfig, size: int) -> type[BaseModel]:
         model_config = ConfigDict(extra="forbid", strict=True)
 
         texts: texts_type  # type: ignore[valid-type]
-        size: Annotated[Integer, Field(ge=1, le=size)] = Field(size, description="so many numbers of each, the first")
+        size: Annotated[Integer, Field(ge=1, le=most)] = Field(most, description="so many numbers of each, the first")
 
     return EmbeddingRequest
 

@@ -63,7 +63,7 @@ class Contrastive(Task):
     Settings = ContrastiveSettings
     Vocabularies = TextVocabulary
     vocabularies: TextVocabulary
-    columns = ("first", "second", "keys")
+    columns: tuple[str, ...] = ("first", "second", "keys")
     features = {"first": IDS, "second": IDS, "keys": tf.TensorSpec((None, 2), tf.int32)}
     rows_stand_alone = False
 

@@ -1,6 +1,6 @@
 """Texts that are compared with one another: triplets of a TSV, and sentences that are read twice."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -51,14 +51,21 @@ def twice(path: Path) -> Iterator[Compared]:
             yield Compared((line, line), f"{path}, line {number}")
 
 
+_WAY_OUT = "give files of them with --train"
+
+
+def _no_dataset(builder: object) -> Callable:
+    raise AssertionError  # no dataset is asked for
+
+
 def open_compared(config: Config) -> AnnotatedCorpus:
     """Open the files of triplets or sentences that a config names; errors as of `open_examples`."""
     kind, dataset = config.task.examples, config.data.dataset
 
-    def no_dataset(*_: object) -> AnnotatedCorpus:
-        named = f"dataset {dataset} holds pairs" if dataset else "there are no files"
-        raise UserError(f"{named}, and task.examples is '{kind}'; give files of them with --train")
-
     if dataset:
-        no_dataset()
-    return open_examples(config, triplets if kind == "triplets" else twice, "", no_dataset, no_dataset)
+        raise UserError(f"dataset {dataset} holds pairs, and task.examples is '{kind}'; {_WAY_OUT}")
+
+    def no_files() -> AnnotatedCorpus:
+        raise UserError(f"task.examples is '{kind}', and there are no files; {_WAY_OUT}")
+
+    return open_examples(config, triplets if kind == "triplets" else twice, "", _no_dataset, no_files)
