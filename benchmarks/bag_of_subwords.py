@@ -53,3 +53,7 @@ class BagOfSubwords(Contrastive):
         network = Bag(self.tokenizer.vocabulary_size, self.config.model.d_model, name="bag")
         network.build()
         return network
+
+    def depths(self, network: keras.Model) -> dict[str, int]:
+        """Return nothing: there are no layers."""
+        return {}

@@ -1,5 +1,6 @@
 """Contrastive learning as a task: what a batch holds, what is refused, and that the trainer carries it."""
 
+import dataclasses
 import json
 import os
 import subprocess
@@ -14,6 +15,8 @@ from tiny_run import contrastive, pairs, spread_parts, tiny_config, write_run
 
 from transformer.checkpoints.loading import load
 from transformer.checkpoints.run_directory import RunDirectory
+from transformer.commands import train as train_command
+from transformer.config.flags import resolve
 from transformer.config.run import Config
 from transformer.data.batches import batches
 from transformer.models.bert import BertEncoder
@@ -225,3 +228,22 @@ def lines_of(run):
 def test_the_settings_survive_json():
     config = Config().override({"task": {"name": "contrastive", "sizes": ["8", "16"]}})
     assert Config.from_json(config.to_json()) == config
+
+
+def test_a_task_alone_trains_on_the_phrasebook_and_a_start_has_its_own_recipe(tmp_path):
+    def asked(*words):
+        return resolve(train_command.parser().parse_args(["--task", "contrastive", *words]))
+
+    config, run = asked()
+    assert (config.data.dataset, str(run)) == ("phrasebook/meaning", "runs/phrasebook_meaning")
+    assert KIND.read(config).name == "phrasebook/pt_to_en"
+    config, _ = asked("--source-language", "en", "--target-language", "zh")
+    assert KIND.read(config).name == "phrasebook/en_to_zh"
+    scratch, _ = asked("--tsv", "mine.tsv")
+    assert (scratch.data.train, scratch.model.d_model, scratch.text.tokenizer) == (("mine.tsv",), 128, "wordpiece")
+    tiny = contrastive(tmp_path)
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "config.json").write_text(tiny.to_json(), encoding="utf-8")
+    started, _ = asked("--tsv", "mine.tsv", "--init-from", str(tmp_path / "other"))
+    assert (started.model, started.training.peak_learning_rate) == (tiny.model, 1e-4)
+    assert started.task == dataclasses.replace(tiny.task, source_language="", target_language="")
