@@ -20,6 +20,7 @@ HOW = {  # to go on with a run, by its task or by the command that works with it
     "generate": 'generate {} "..."',
     "predict": 'predict {} "..."',
     "masked-lm": 'predict {} "... [MASK] ..."',
+    "embed": 'embed {} "..."',
 }
 
 
