@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 from live_server import JSON, serving
 from reference import randomised
-from tiny_run import contrastive, write_run
+from tiny_run import contrastive, masked_model, write_run
 
 from transformer.inference.embedder import Embedder
 from transformer.serving.config import ServeConfig
 from transformer.serving.embedding_schemas import embedding_offer
 from transformer.serving.embedding_service import EmbeddingService
+from transformer.serving.services import open_service
 from transformer.tasks import task_class
 
 TEXTS = ["sun sea one", "", "river river sun two"]
@@ -100,3 +101,13 @@ def test_the_page_shows_the_likest_text_first(served):
         assert texts(driver.find_elements(By.CSS_SELECTOR, "dt")) == expected
         assert not driver.find_elements(By.CSS_SELECTOR, ".card b")
         assert not [line for line in driver.get_log("browser") if line["level"] == "SEVERE"]
+
+
+def test_a_masked_language_model_is_served_as_either(tmp_path):
+    config = masked_model(tmp_path)
+    kind = task_class("masked-lm")
+    corpus = kind.read(config)
+    task = kind(config, kind.learn(corpus, config), corpus.describe())
+    run = str(write_run(tmp_path / "run", config, task.vocabularies, task.network("float32")))
+    assert open_service([run], "best", {}, ServeConfig())[1].path == "/predict"
+    assert open_service([run], "best", {}, ServeConfig(), embed=True)[1].path == "/embed"

@@ -1,7 +1,7 @@
 """BLEU, chrF, ROUGE and perplexity of files: `transformer evaluate HYP REF [REF ...] --target-language L`.
 
-With `--task` it is `evaluate_texts`, `evaluate_masks`, `evaluate_labels` or `evaluate_embeddings` that reads the command
-line.
+With `--task` it is `evaluate_texts`, `evaluate_masks`, `evaluate_labels` or `evaluate_embeddings` that reads the
+command line.
 """
 
 import argparse

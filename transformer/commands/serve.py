@@ -42,9 +42,10 @@ def parser() -> Parser:
     """Return the command line."""
     p = Parser(
         prog=called("serve"),
-        description="Serve a translator (POST /translate), a language model (POST /generate), what predicts (POST /predict) "
-        "or what makes vectors (POST /embed), with a page at /, the documentation at /docs, and GET /health. It answers this machine alone unless --host says otherwise; there is "
-        "neither encryption nor a password.",
+        description="Serve a translator (POST /translate), a language model (POST /generate), what predicts "
+        "(POST /predict) or what makes vectors (POST /embed), with a page at /, the documentation at /docs, and GET "
+        "/health. It answers this machine alone unless --host says otherwise; there is neither encryption nor a "
+        "password.",
     )
     p.add_argument("runs", nargs="+", metavar="RUN", help="run directory; several, of one vocabulary, work together")
     add_task_flag(p)
