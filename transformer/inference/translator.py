@@ -27,7 +27,9 @@ from transformer.search.searcher import Searchers, padded
 from transformer.system.errors import UserError
 from transformer.system.graphs import Graph
 from transformer.system.threads import in_order, refuse_fork
-from transformer.tasks import COMMANDS, other_command, translation
+from transformer.tasks import COMMANDS, other_command
+from transformer.tasks.denoising import Denoising
+from transformer.tasks.translation import Translation as TranslationTask
 
 
 class Translator:
@@ -70,6 +72,8 @@ class Translator:
     ) -> Self:
         """Load the translator of a run directory, or the ensemble of several.
 
+        A run of denoising is one too: it restores texts with noise, in which '[MASK]' is the mask.
+
         Args:
             run: one or several directories.
             which: `best` or `last` weights.
@@ -84,11 +88,11 @@ class Translator:
         runs = [RunDirectory(path) for path in ([run] if isinstance(run, (str, Path)) else run)]
         for directory in runs:
             name = directory.config().task.name
-            if name in COMMANDS and name != translation.Translation.name:
+            if COMMANDS.get(name, "translate") != "translate":
                 raise UserError(f"{directory.path} is a run of the task '{name}'{other_command(name)}")
         loaded = [load(directory, which) for directory in runs]
         for directory, (task, _) in zip(runs, loaded, strict=True):
-            if not isinstance(task, translation.Translation):
+            if not isinstance(task, (TranslationTask, Denoising)):
                 raise UserError(f"{directory.path} is a run of the task '{task.name}', which does not translate")
         tasks, models = zip(*loaded, strict=True)
         config, tokenizers = tasks[0].config, tasks[0].vocabularies
@@ -98,6 +102,8 @@ class Translator:
                     f"{directory.path} has another vocabulary than {runs[0].path}; only runs that share one can "
                     "translate together (train the second with --init-from the first)"
                 )
+        if isinstance(tasks[0], Denoising):  # whose noise may have moved sentences
+            search = {"cut": "long", **search}
         config = config.override({"search": search}, "search")
         positions = min(task.config.model.max_positions for task in tasks)
         language = tasks[0].corpus.get("source_language", "")

@@ -1,18 +1,20 @@
 """What every tokenizer does."""
 
 import abc
+import itertools
 from collections.abc import Sequence
 
 import numpy as np
 import tensorflow as tf
 
 from transformer.data.cleaning import META_SPACE, normalise_tensor
-from transformer.ids import END_ID, PAD_ID, START_ID, UNKNOWN_ID
+from transformer.ids import END_ID, MASK_ID, PAD_ID, START_ID, UNKNOWN_ID
 from transformer.system.graphs import Graph
 
 # At PAD_ID, UNKNOWN_ID, START_ID, END_ID.
 RESERVED_TOKENS = ["[PAD]", "[UNK]", "[START]", "[END]"]
 MASK_TOKEN = "[MASK]"  # at MASK_ID, in vocabularies that have a mask
+SENTINEL_TOKEN = "<extra_id_{}>"  # with a number from 0, at MASK_ID + 1 and on, in vocabularies that have sentinels
 _TEXTS = tf.TensorSpec([None], tf.string)
 _RAGGED_IDS = tf.RaggedTensorSpec([None, None], tf.int32)
 
@@ -38,6 +40,22 @@ class Tokenizer(abc.ABC):
     def vocabulary_size(self) -> int:
         """Number of ids, special ids included."""
         return len(self._vocabulary)
+
+    @property
+    def masks(self) -> bool:
+        """Whether MASK_ID is a mask."""
+        return len(self._vocabulary) > MASK_ID and self._vocabulary[MASK_ID] == MASK_TOKEN
+
+    @property
+    def sentinels(self) -> int:
+        """Number of sentinels, whose ids follow MASK_ID."""
+        if not self.masks:
+            return 0
+        numbers = itertools.takewhile(
+            lambda i: self._vocabulary[MASK_ID + 1 + i] == SENTINEL_TOKEN.format(i),
+            range(len(self._vocabulary) - MASK_ID - 1),
+        )
+        return sum(1 for _ in numbers)
 
     def pieces(self, ids: Sequence[int] | tf.Tensor) -> list[str]:
         """Return the subwords behind ids (T,), special ones included, as a picture would show them."""
