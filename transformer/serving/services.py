@@ -37,7 +37,9 @@ def open_service(
     command = COMMANDS.get(RunDirectory(runs[0]).config().task.name)
     if command == "predict":
         if len(runs) > 1 or search:
-            raise UserError(f"{runs[0]} labels texts, and is served alone, without --beam-size; give one run")
+            raise UserError(
+                f"{runs[0]} predicts labels or tokens, and is served alone, without --beam-size; give one run"
+            )
         return _prediction(runs[0], which, limits, names)
     if command == "generate":
         if len(runs) > 1:

@@ -30,6 +30,7 @@ COMMANDS = {
     "translation": "translate",
     "denoising": "translate",
     "language-model": "generate",
+    "masked-lm": "predict",
     "classification": "predict",
     "tagging": "predict",
     "question-answering": "predict",
