@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from conftest import ROOT
-from tiny_run import contrastive, fine_tuning, language_model, masked_model, tiny_config, write_corpus
+from tiny_run import contrastive, denoising, fine_tuning, language_model, masked_model, tiny_config, write_corpus
 
 from transformer.checkpoints.loading import load
 from transformer.checkpoints.run_directory import RunDirectory
@@ -37,6 +37,8 @@ def config_of(name, folder):
         return masked_model(folder, model={"dropout_rate": 0.0})
     if name == "contrastive":
         return contrastive(folder, model={"dropout_rate": 0.0})
+    if name == "denoising":
+        return denoising(folder, model={"dropout_rate": 0.0})
     if name in FINE_TUNED:
         return fine_tuning(folder, name, model={"dropout_rate": 0.0})
     kind = load_task({"toy": TOY, "language_identification": EXAMPLE}[name])
@@ -47,7 +49,16 @@ def config_of(name, folder):
 
 @pytest.fixture(
     scope="module",
-    params=["translation", "language-model", "masked-lm", "contrastive", *FINE_TUNED, "toy", "language_identification"],
+    params=[
+        "translation",
+        "language-model",
+        "masked-lm",
+        "denoising",
+        "contrastive",
+        *FINE_TUNED,
+        "toy",
+        "language_identification",
+    ],
 )
 def prepared(request, tmp_path_factory):
     """Return a task, the rows of its training split, and its network."""

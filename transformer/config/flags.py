@@ -64,7 +64,9 @@ def _config_like(args: Namespace) -> Config:
     config = Config().override({"model": stored["model"], "text": stored["text"], "data": fitting})
     if args.task in STARTED and not args.config:
         config = read_config(STARTED[args.task], base=config)
-    if args.task in (None, stored["task"]["name"]) and not args.config:  # but not what flags say of a corpus
+    name = stored["task"]["name"]
+    unsaid = Config().task.name if args.source or args.tsv else name  # pairs are translation's alone
+    if (args.task or unsaid) == name and not args.config:  # but not what flags say of a corpus
         task = {name: value for name, value in stored["task"].items() if name not in TASK_FLAGS}
         config = config.override({"task": task})
     return config

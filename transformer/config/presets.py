@@ -12,6 +12,7 @@ DEFAULT_CONFIG = Path(__file__).with_name("phrasebook.toml")  # what a training 
 DEFAULT_CONFIGS = {  # and one that names a task alone
     "language-model": Path(__file__).with_name("phrasebook_texts.toml"),
     "masked-lm": Path(__file__).with_name("phrasebook_masked.toml"),
+    "denoising": Path(__file__).with_name("phrasebook_denoising.toml"),
     "classification": Path(__file__).with_name("phrasebook_topics.toml"),
     "tagging": Path(__file__).with_name("phrasebook_entities.toml"),
     "contrastive": Path(__file__).with_name("phrasebook_meaning.toml"),

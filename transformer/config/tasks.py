@@ -70,6 +70,53 @@ class MaskedLMSettings:
 
 
 PHRASEBOOK_LANGUAGES = ("all", "pt", "en", "zh")
+TOKEN_RATES = ("mask_rate", "delete_rate", "infill_rate", "sentinel_rate")
+
+
+@dataclass(frozen=True)
+class DenoisingSettings:
+    """From a noised text to the text as it was.
+
+    A token has one fate: it is masked, deleted, in a span that is replaced by one mask or by a sentinel, or left. So
+    the rates of these, shares of the tokens, are at most 1 together. The other two rates are shares of the texts.
+    """
+
+    name: str = "denoising"
+    mask_rate: float = 0.0  # of the tokens, each replaced by the mask (Lewis et al. 2020, section 2.2)
+    delete_rate: float = 0.0  # of the tokens
+    infill_rate: float = 0.3  # of the tokens, in spans that are each replaced by one mask; empty spans insert one
+    sentinel_rate: float = (
+        0.0  # of the tokens, in spans that are the target, each behind a sentinel (Raffel et al. 2020)
+    )
+    span_length: float = 3.0  # mean length of a span in tokens; of infilled ones, a Poisson distribution's
+    permute_rate: float = 0.0  # of the texts, whose sentences are put in a random order
+    rotate_rate: float = 0.0  # of the texts, which begin at a random token, and go on with what stood before it
+    sentinels: int = 100  # that a vocabulary gets where sentinel_rate is above 0
+    documents: str = "line"  # a text is a 'line', ends at a 'blank_line', or is a 'file'; of JSON lines, always a line
+    language: str = "all"  # of the phrasebook's sentences
+
+    def __post_init__(self) -> None:
+        for name in (*TOKEN_RATES, "permute_rate", "rotate_rate"):
+            require(0 <= getattr(self, name) <= 1, name, "from 0 to 1", getattr(self, name))
+        total = sum(getattr(self, name) for name in TOKEN_RATES)
+        shares = " + ".join(f"{name} {getattr(self, name):g}" for name in TOKEN_RATES if getattr(self, name))
+        require(total <= 1 + 1e-9, " + ".join(TOKEN_RATES), "at most 1: a token has one fate", f"{total:g} ({shares})")
+        some = total + self.permute_rate + self.rotate_rate > 0
+        require(some, "one of the rates", "above 0: without noise there is nothing to restore", 0)
+        alone = not self.sentinel_rate or total == self.sentinel_rate
+        rule = "the only rate of tokens, as the target is the spans alone; set the others to 0"
+        require(alone, "sentinel_rate", rule, shares)
+        require(self.span_length >= 1, "span_length", "at least 1", self.span_length)
+        require(2 <= self.sentinels <= 1000, "sentinels", "from 2 to 1000", self.sentinels)
+        require_choice("documents", self.documents, DOCUMENTS)
+        require_choice("language", self.language, PHRASEBOOK_LANGUAGES)
+
+    @property
+    def validation_share(self) -> float:
+        """None of the last characters: where the source has no validation split, whole texts are taken for one."""
+        return 0.0
+
+
 CLASS_WEIGHTS = ("none", "balanced")
 
 
@@ -171,6 +218,7 @@ SETTINGS: dict[str, type] = {  # by the task's name
     "translation": TranslationSettings,
     "language-model": LanguageModelSettings,
     "masked-lm": MaskedLMSettings,
+    "denoising": DenoisingSettings,
     "classification": ClassificationSettings,
     "tagging": TaggingSettings,
     "question-answering": QuestionAnsweringSettings,

@@ -21,6 +21,7 @@ BUILT_IN = {
     "translation": "transformer.tasks.translation:Translation",
     "language-model": "transformer.tasks.language_model:LanguageModel",
     "masked-lm": "transformer.tasks.masked_lm:MaskedLM",
+    "denoising": "transformer.tasks.denoising:Denoising",
     "classification": "transformer.tasks.classification:Classification",
     "tagging": "transformer.tasks.tagging:Tagging",
     "question-answering": "transformer.tasks.question_answering:QuestionAnswering",
@@ -28,6 +29,7 @@ BUILT_IN = {
 }
 COMMANDS = {
     "translation": "translate",
+    "denoising": "translate",
     "language-model": "generate",
     "masked-lm": "predict",
     "classification": "predict",
