@@ -14,6 +14,7 @@ from transformer.config.run import Config
 from transformer.config.settings import DEFAULT_RUN, DataConfig, ModelConfig, SearchConfig, TextConfig, TrainingConfig
 from transformer.config.tasks import (
     SETTINGS,
+    DenoisingSettings,
     LanguageModelSettings,
     MaskedLMSettings,
     TranslationSettings,
@@ -177,6 +178,12 @@ def test_padding_may_not_reach_behind_the_last_position():
         (MaskedLMSettings, "language", ["fr"]),
         (MaskedLMSettings, "mask_rate", [0.0, 1.0]),
         (MaskedLMSettings, "segments", [0, 1, 65]),  # with next sentences there are two
+        (DenoisingSettings, "mask_rate", [-0.1, 1.1]),
+        (DenoisingSettings, "permute_rate", [1.5]),
+        (DenoisingSettings, "span_length", [0.5]),
+        (DenoisingSettings, "sentinels", [1, 1001]),
+        (DenoisingSettings, "documents", ["page"]),
+        (DenoisingSettings, "language", ["fr"]),
         (TextConfig, "tokenizer", ["bpe"]),
         (TextConfig, "model_type", ["char"]),
         (TextConfig, "vocabulary_size", [299, -5]),
@@ -223,6 +230,32 @@ def test_a_value_out_of_range_is_named_with_the_rule(make, name, bad):
     for value in bad:
         with pytest.raises(ValueError, match=f"^{name} must be .*got {value!r}$"):
             make(**{name: value})
+
+
+@pytest.mark.parametrize(
+    "rates, told",
+    [
+        (
+            {"mask_rate": 0.5, "delete_rate": 0.3},
+            "mask_rate + delete_rate + infill_rate + sentinel_rate must be at most 1: a token has one fate, got '1.1 "
+            "(mask_rate 0.5 + delete_rate 0.3 + infill_rate 0.3)'",
+        ),
+        (
+            {"sentinel_rate": 0.15},
+            "sentinel_rate must be the only rate of tokens, as the target is the spans alone; set the others to 0, got "
+            "'infill_rate 0.3 + sentinel_rate 0.15'",
+        ),
+        ({"infill_rate": 0.0}, "one of the rates must be above 0: without noise there is nothing to restore, got 0"),
+    ],
+)
+def test_noise_rates_that_do_not_go_together_are_told_in_one_line(rates, told):
+    message = failure(Config().override, {"task": {"name": "denoising", **rates}})
+    assert message == f"config: [task] {told}"
+
+
+def test_noise_rates_may_sum_to_one():
+    for rates in ({"mask_rate": 0.6, "delete_rate": 0.1}, {"infill_rate": 0.0, "sentinel_rate": 1.0}):
+        Config().override({"task": {"name": "denoising", **rates}})
 
 
 @pytest.mark.parametrize("config", [Config(), preset("big"), Config().override({"data": {"train": ["données/é.txt"]}})])

@@ -12,7 +12,8 @@ from transformer.system.messages import say
 from transformer.system.tensorflow import have_tensorflow
 from transformer.tasks import COMMANDS, other_command
 
-TRANSLATION = "translation"  # the task
+DENOISING = "denoising"
+OURS = ("translation", DENOISING)  # tasks of one network and one kind of vocabularies
 
 
 def engines_of_runs(runs: Sequence[RunDirectory], which: str, wanted: str) -> tuple[Engines, TokenizerPair]:
@@ -29,9 +30,9 @@ def engines_of_runs(runs: Sequence[RunDirectory], which: str, wanted: str) -> tu
     """
     names = [run.config().task.name for run in runs]
     for run, name in zip(runs, names, strict=True):
-        if name in COMMANDS and name != TRANSLATION:
+        if name in COMMANDS and name not in OURS:
             raise UserError(f"{run.path} is a run of the task '{name}'{other_command(name)}")
-    own, here = [name for name in names if name != TRANSLATION], Path.cwd()
+    own, here = [name for name in names if name not in OURS], Path.cwd()
 
     def reference() -> Engine:
         have_tensorflow()

@@ -7,17 +7,23 @@ import math
 from collections.abc import Mapping, Sequence
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from transformer.config.run import Config
-from transformer.config.settings import ModelConfig
+from transformer.config.settings import ModelConfig, SearchConfig
 from transformer.data.batches import Batch, Record
+from transformer.data.cleaning import cleaned
+from transformer.data.tokenizers.base import Tokenizer
 from transformer.data.tokenizers.vocabularies import TokenizerPair
 from transformer.ids import END_ID, PAD_ID, START_ID
 from transformer.layers.activations import activation_of
 from transformer.losses.linear_cross_entropy import linear_cross_entropy
 from transformer.models.transformer import Transformer
+from transformer.search.length_limits import output_limits, search_batches
+from transformer.search.searcher import Searchers, padded
 from transformer.system.errors import UserError
+from transformer.system.threads import in_order
 from transformer.tasks.base import Parts, Task
 
 IDS = tf.TensorSpec((None, None), tf.int32)
@@ -46,12 +52,13 @@ class SequenceToSequence(Task):
 
     Vocabularies = TokenizerPair
     vocabularies: TokenizerPair
-    columns = ("source", "target")
+    columns: tuple[str, ...] = ("source", "target")
     features = {"source_ids": IDS, "target_in": IDS, "target_out": IDS}
 
     def __init__(self, config: Config, vocabularies: TokenizerPair, corpus: Mapping[str, str]) -> None:
         super().__init__(config, vocabularies, corpus)
         check_buildable(config.model, vocabularies)
+        self._searchers: Searchers | None = None  # of the network that was last searched with
 
     def describe(self) -> str:
         return f"vocabulary of {self.vocabularies.target.vocabulary_size:,} subwords"
@@ -61,9 +68,7 @@ class SequenceToSequence(Task):
         return [record["source"].row_lengths() + 2, record["target"].row_lengths() + 1]
 
     def batch(self, record: Record, seed: tf.Tensor) -> Batch:
-        source_ids, target_ids = (_framed(record[name]).to_tensor(PAD_ID) for name in self.columns)
-        target_in = tf.where(target_ids == END_ID, PAD_ID, target_ids)[:, :-1]
-        return {"source_ids": source_ids, "target_in": target_in, "target_out": target_ids[:, 1:]}
+        return features_of(record["source"], record["target"])
 
     def network(self, dtype: str) -> Transformer:
         return build_model(self.config.model, self.vocabularies, dtype)
@@ -89,6 +94,52 @@ class SequenceToSequence(Task):
 
     def uniform(self) -> dict[str, float]:
         return {"token": math.log(self.vocabularies.target.vocabulary_size)}
+
+    def predict(self, network: keras.Model, inputs: Sequence[str]) -> list[str]:
+        """Return the best output for each text, which is read as one; `Translator` does more."""
+        return self.outputs(network, inputs, self.config.search)
+
+    def outputs(self, network: keras.Model, texts: Sequence[str], search: SearchConfig) -> list[str]:
+        """Return what a search finds for each text, in one line.
+
+        Args:
+            network: of the task.
+            texts: are cleaned first, and cut to the positions of the model.
+            search: its settings.
+        """
+        if self._searchers is None or self._searchers.models[0] is not network:
+            self._searchers = Searchers([network])
+        searcher, positions = self._searchers.searcher(search), self.config.model.max_positions
+        rows = _source_rows(
+            self.vocabularies.source, [cleaned(text, self.config.cleaning) for text in texts], positions
+        )
+        lengths = [len(row) for row in rows]
+
+        def found_for(batch: list[int]) -> list[bytes]:
+            limits = output_limits(search, np.array([lengths[i] for i in batch]), positions)
+            found = searcher(padded([rows[i] for i in batch]), *limits)
+            return self.vocabularies.target.detokenize(tf.constant(found.ids[:, 0])).numpy().tolist()
+
+        # Of no token nothing is made.
+        batches = search_batches(lengths, search, positions, self.config.model.cached, shortest=3)
+        outputs = [""] * len(texts)
+        for batch, found in zip(batches, in_order(found_for, batches), strict=True):
+            for i, text in zip(batch, found, strict=True):
+                outputs[i] = " ".join(text.decode("utf-8", "replace").splitlines())
+        return outputs
+
+
+def features_of(source: tf.RaggedTensor, target: tf.RaggedTensor) -> Batch:
+    """Return the features of rows of ids (B, None), which get start and end tokens."""
+    source_ids, target_ids = (_framed(ids).to_tensor(PAD_ID) for ids in (source, target))
+    target_in = tf.where(target_ids == END_ID, PAD_ID, target_ids)[:, :-1]
+    return {"source_ids": source_ids, "target_in": target_in, "target_out": target_ids[:, 1:]}
+
+
+def _source_rows(tokenizer: Tokenizer, texts: Sequence[str], positions: int) -> list[list[int]]:
+    """Return the ids of texts with start and end tokens, cut to the positions of the model."""
+    encoded = tf.constant([text.encode("utf-8", "replace") for text in texts])
+    return [[START_ID, *row[: positions - 2], END_ID] for row in tokenizer.tokenize(encoded).to_list()]
 
 
 def _framed(ids: tf.RaggedTensor) -> tf.RaggedTensor:
