@@ -83,6 +83,13 @@ def masked_model(folder, **changes):
     return tiny_config(folder, text={"tokenizer": "wordpiece"}).override({"task": task, "data": data}).override(changes)
 
 
+def contrastive(folder, **changes):
+    """Return the config of vectors of the corpus's pairs."""
+    config = tiny_config(folder, write_corpus(folder), text={"tokenizer": "wordpiece"})
+    task = {"name": "contrastive", "source_language": "pt", "target_language": "en", "temperature": 0.2}
+    return config.override({"task": task, "training": {"label_smoothing": 0.0}}).override(changes)
+
+
 def denoising(folder, **changes):
     """Return the config of denoising of the corpus's sentences in both languages."""
     for side, language in enumerate(("pt", "en")):

@@ -1,6 +1,7 @@
 """BLEU, chrF, ROUGE and perplexity of files: `transformer evaluate HYP REF [REF ...] --target-language L`.
 
-With `--task` it is `evaluate_texts`, `evaluate_masks` or `evaluate_labels` that reads the command line.
+With `--task` it is `evaluate_texts`, `evaluate_masks`, `evaluate_labels` or `evaluate_embeddings` that reads the
+command line.
 """
 
 import argparse
@@ -9,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from transformer.commands import evaluate_labels, evaluate_masks, evaluate_texts
+from transformer.commands import evaluate_embeddings, evaluate_labels, evaluate_masks, evaluate_texts
 from transformer.commands.parser import Parser
 from transformer.config.presets import FINE_TUNED
 from transformer.data.languages import check_language
@@ -55,7 +56,7 @@ def parser() -> Parser:
         epilog="Files are UTF-8, plain or .gz; line n of HYP is the translation that line n of each REF is compared "
         "with. Of a language model, how likely texts are: evaluate --task language-model RUN FILE. Of masked tokens: "
         "evaluate --task masked-lm RUN FILE. Of labels, tags and answers: evaluate --task classification (tagging, "
-        "question-answering) RUN FILE.",
+        "question-answering) RUN FILE. Of vectors: evaluate --task contrastive RUN.",
     )
     p.add_argument("hypotheses", metavar="HYP", type=Path, help="translations, one sentence a line")
     p.add_argument(
@@ -110,6 +111,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         named = {word.removeprefix("--task=") for word in words}
         if "masked-lm" in named:
             return evaluate_masks.main(words)
+        if evaluate_embeddings.TASK in named:
+            return evaluate_embeddings.main(words)
         return (evaluate_labels if named & {*FINE_TUNED} else evaluate_texts).main(words)
     p = parser()
     options = p.parse_args(argv)

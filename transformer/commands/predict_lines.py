@@ -38,7 +38,7 @@ def predict_lines(
     Texts typed at a terminal are answered one by one; others together, those of a pipe when no more are at hand.
     `top_k` is that of `Predictor.predict`. What cannot be read or written is a UserError.
     """
-    lines, idle = _source(texts, input_path)
+    lines, idle = source_lines(texts, input_path)
     kinds = sorted({label.partition("-")[2] or label for label in predictor.labels} - {"O"})
     done = 0
     with output(output_path) as file:
@@ -61,7 +61,7 @@ def predict_lines(
         say("")
 
 
-def _source(texts: Sequence[str], input_path: str | None) -> tuple[Iterable[str], Callable[[], bool] | None]:
+def source_lines(texts: Sequence[str], input_path: str | None) -> tuple[Iterable[str], Callable[[], bool] | None]:
     """Return the lines, and the `idle` of `groups`."""
     if texts:
         return arguments(texts, "text"), None

@@ -20,6 +20,7 @@ HOW = {  # to go on with a run, by its task or by the command that works with it
     "generate": 'generate {} "..."',
     "predict": 'predict {} "..."',
     "masked-lm": 'predict {} "... [MASK] ..."',
+    "embed": 'embed {} "..."',
 }
 
 
@@ -92,13 +93,13 @@ def main(argv: list[str] | None = None) -> int:
         with starting():
             import_tensorflow()
             from transformer.checkpoints.run_directory import RunDirectory
-            from transformer.inference.run_engines import TRANSLATION, prepare
+            from transformer.inference.run_engines import OURS, prepare
             from transformer.training.cluster import open_strategy
             from transformer.training.trainer import train
 
         state = train(config, run, open_strategy(args.strategy))
         name = config.task.name
-        if name == TRANSLATION:
+        if name in OURS:
             prepare(RunDirectory(run))
         words = HOW.get(name if name in HOW else COMMANDS.get(name, ""), "").format(shlex.quote(str(run)))
         how = f" {words.split()[0].capitalize()}: {called(words)}" if words else ""

@@ -15,9 +15,13 @@ DEFAULT_CONFIGS = {  # and one that names a task alone
     "denoising": Path(__file__).with_name("phrasebook_denoising.toml"),
     "classification": Path(__file__).with_name("phrasebook_topics.toml"),
     "tagging": Path(__file__).with_name("phrasebook_entities.toml"),
+    "contrastive": Path(__file__).with_name("phrasebook_meaning.toml"),
 }
-FINE_TUNING = Path(__file__).with_name("fine_tuning.toml")  # one of such a task that starts from another run
 FINE_TUNED = ("classification", "tagging", "question-answering")
+STARTED = {  # and one of such a task that starts from another run
+    **dict.fromkeys(FINE_TUNED, Path(__file__).with_name("fine_tuning.toml")),
+    "contrastive": Path(__file__).with_name("contrastive_tuning.toml"),
+}
 
 # Sections of model, task and training; what a preset leaves out keeps its default.
 TRANSLATION: dict[str, object] = {"name": "translation"}

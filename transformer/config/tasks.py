@@ -181,6 +181,39 @@ class QuestionAnsweringSettings:
         require(0 <= self.test_share < 1, "test_share", "at least 0 and below 1", self.test_share)
 
 
+EXAMPLES = ("pairs", "triplets", "sentences")
+SENTENCE_ENCODERS = ("bert", "transformer")
+
+
+@dataclass(frozen=True)
+class ContrastiveSettings:
+    """From a text to a vector that is near to those of texts that mean the same."""
+
+    name: str = "contrastive"
+    examples: str = "pairs"  # 'pairs' of texts; 'triplets' with a hard negative; 'sentences', read twice under dropout
+    source_language: str = ""  # two-letter code of the first text of a pair; empty: read from a TFDS name, or not known
+    target_language: str = ""
+    encoder: str = "bert"  # or 'transformer': that of an encoder-decoder, such as a translator's
+    pooling: str = "mean"  # of a text's states, 'first' or 'max'
+    projection: int = 0  # numbers of a vector, made from the pooled state by a dense layer; 0: the pooled state itself
+    temperature: float = 0.05
+    denominator: str = "positives"  # what an anchor is compared with: the 'positives' of all pairs, or their 'anchors'
+    symmetric: bool = True  # positives look for their anchors, too
+    sizes: tuple[str, ...] = ()  # numbers of a vector that are of use alone, such as ["32", "128"]; empty: all of them
+    chunk_rows: int = 0  # rows of a batch that are embedded at a time, so that it may be larger than memory; 0: all
+
+    def __post_init__(self) -> None:
+        require_choice("examples", self.examples, EXAMPLES)
+        require_choice("encoder", self.encoder, SENTENCE_ENCODERS)
+        require_choice("pooling", self.pooling, ("mean", "first", "max"))
+        require_choice("denominator", self.denominator, ("positives", "anchors"))
+        require(0.001 <= self.temperature <= 100, "temperature", "from 0.001 to 100", self.temperature)
+        require(0 <= self.projection <= 2**14, "projection", "from 0 to 16384", self.projection)
+        require(self.chunk_rows >= 0, "chunk_rows", "at least 0", self.chunk_rows)
+        sizes = all(size.isdigit() and 0 < int(size) <= 2**14 for size in self.sizes)
+        require(sizes, "sizes", 'whole numbers in quotes, such as ["32", "128"]', self.sizes)
+
+
 SETTINGS: dict[str, type] = {  # by the task's name
     "translation": TranslationSettings,
     "language-model": LanguageModelSettings,
@@ -189,6 +222,7 @@ SETTINGS: dict[str, type] = {  # by the task's name
     "classification": ClassificationSettings,
     "tagging": TaggingSettings,
     "question-answering": QuestionAnsweringSettings,
+    "contrastive": ContrastiveSettings,
 }
 
 

@@ -25,6 +25,7 @@ BUILT_IN = {
     "classification": "transformer.tasks.classification:Classification",
     "tagging": "transformer.tasks.tagging:Tagging",
     "question-answering": "transformer.tasks.question_answering:QuestionAnswering",
+    "contrastive": "transformer.tasks.contrastive:Contrastive",
 }
 COMMANDS = {
     "translation": "translate",
@@ -34,6 +35,7 @@ COMMANDS = {
     "classification": "predict",
     "tagging": "predict",
     "question-answering": "predict",
+    "contrastive": "embed",
 }  # which work with a run of a task
 _LOADED: dict[str, type[Task]] = {}
 

@@ -41,13 +41,6 @@ class RowReader:
 
         Rows are read in the order of their lengths, several batches at a time.
         """
-        order = sorted(range(len(rows)), key=lambda i: len(rows[i].ids))
-        batches, start = [], 0
-        for end in range(1, len(order) + 1):
-            longest = len(rows[order[end]].ids) if end < len(order) else 0
-            if end == len(order) or longest * (end + 1 - start) > PREDICTED_TOKENS:
-                batches.append(order[start:end])
-                start = end
         graph = self._graph(network)
 
         def read(batch: list[int]) -> np.ndarray:
@@ -60,6 +53,7 @@ class RowReader:
             return np.asarray(graph(ids, segments.astype(np.int32)))
 
         found: list[np.ndarray] = [np.zeros(0)] * len(rows)
+        batches = batches_by_length([len(row.ids) for row in rows], PREDICTED_TOKENS)
         for batch, outputs in zip(batches, in_order(read, batches), strict=True):
             for i, output in zip(batch, outputs, strict=True):
                 found[i] = output[: len(rows[i].ids)] if outputs.ndim == 3 else output
@@ -69,3 +63,15 @@ class RowReader:
         if self._last is None or self._last[0] is not network:
             self._last = network, Graph(lambda ids, segments: self._function(network, ids, segments), IDS, IDS)
         return self._last[1]
+
+
+def batches_by_length(lengths: Sequence[int], most_tokens: int) -> list[list[int]]:
+    """Return the numbers of rows, by their lengths, in batches of at most so many tokens with padding; each has one."""
+    order = sorted(range(len(lengths)), key=lengths.__getitem__)
+    batches, start = [], 0
+    for end in range(1, len(order) + 1):
+        longest = lengths[order[end]] if end < len(order) else 0
+        if end == len(order) or longest * (end + 1 - start) > most_tokens:
+            batches.append(order[start:end])
+            start = end
+    return batches

@@ -52,7 +52,7 @@ class SequenceToSequence(Task):
 
     Vocabularies = TokenizerPair
     vocabularies: TokenizerPair
-    columns = ("source", "target")
+    columns: tuple[str, ...] = ("source", "target")
     features = {"source_ids": IDS, "target_in": IDS, "target_out": IDS}
 
     def __init__(self, config: Config, vocabularies: TokenizerPair, corpus: Mapping[str, str]) -> None:
