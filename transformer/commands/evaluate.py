@@ -183,8 +183,10 @@ def _perplexities(options: argparse.Namespace, sources: list[str], references: l
     for unit, perplexity in (("token", total.perplexity), ("byte", total.byte_perplexity)):
         print(f"perplexity {perplexity:.4f}  a {unit} ({getattr(total, f'{unit}s'):,})")
         if options.baseline_run:
-            columns = [[(each.log_probability, getattr(each, f"{unit}s")) for each in scores] for scores in found]
-            print(_compared(compare_perplexities(*map(np.array, columns)), options.baseline_run, 4))
+            ours, theirs = (
+                np.array([(each.log_probability, getattr(each, f"{unit}s")) for each in scores]) for scores in found
+            )
+            print(_compared(compare_perplexities(ours, theirs), options.baseline_run, 4))
 
 
 def _compared(found: "Comparison", other: Path, digits: int) -> str:
