@@ -1,6 +1,6 @@
 """BLEU, chrF, ROUGE and perplexity of files: `transformer evaluate HYP REF [REF ...] --target-language L`.
 
-With `--task` it is `evaluate_texts` or `evaluate_labels` that reads the command line.
+With `--task` it is `evaluate_texts`, `evaluate_masks` or `evaluate_labels` that reads the command line.
 """
 
 import argparse
@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from transformer.commands import evaluate_labels, evaluate_texts
+from transformer.commands import evaluate_labels, evaluate_masks, evaluate_texts
 from transformer.commands.parser import Parser
 from transformer.config.presets import FINE_TUNED
 from transformer.data.languages import check_language
@@ -53,8 +53,9 @@ def parser() -> Parser:
         description="Score translations: sacreBLEU, chrF and ROUGE with their signatures, on standard output; also how "
         "likely the references are to a run, and whether another system is as good.",
         epilog="Files are UTF-8, plain or .gz; line n of HYP is the translation that line n of each REF is compared "
-        "with. Of a language model, how likely texts are: evaluate --task language-model RUN FILE. Of labels, tags and "
-        "answers: evaluate --task classification (tagging, question-answering) RUN FILE.",
+        "with. Of a language model, how likely texts are: evaluate --task language-model RUN FILE. Of masked tokens: "
+        "evaluate --task masked-lm RUN FILE. Of labels, tags and answers: evaluate --task classification (tagging, "
+        "question-answering) RUN FILE.",
     )
     p.add_argument("hypotheses", metavar="HYP", type=Path, help="translations, one sentence a line")
     p.add_argument(
@@ -106,8 +107,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Score a file against others; return the exit code: 0 done, 1 failed with one line on stderr, 2 wrong usage."""
     words = sys.argv[1:] if argv is None else argv
     if any(word.partition("=")[0] == "--task" for word in words):
-        labels = any(name in (word, word.removeprefix("--task=")) for word in words for name in FINE_TUNED)
-        return (evaluate_labels if labels else evaluate_texts).main(words)
+        named = {word.removeprefix("--task=") for word in words}
+        if "masked-lm" in named:
+            return evaluate_masks.main(words)
+        return (evaluate_labels if named & {*FINE_TUNED} else evaluate_texts).main(words)
     p = parser()
     options = p.parse_args(argv)
     if bool(options.run) != bool(options.source):
@@ -183,10 +186,8 @@ def _perplexities(options: argparse.Namespace, sources: list[str], references: l
     for unit, perplexity in (("token", total.perplexity), ("byte", total.byte_perplexity)):
         print(f"perplexity {perplexity:.4f}  a {unit} ({getattr(total, f'{unit}s'):,})")
         if options.baseline_run:
-            ours, theirs = (
-                np.array([(each.log_probability, getattr(each, f"{unit}s")) for each in scores]) for scores in found
-            )
-            print(_compared(compare_perplexities(ours, theirs), options.baseline_run, 4))
+            columns = [[(each.log_probability, getattr(each, f"{unit}s")) for each in scores] for scores in found]
+            print(_compared(compare_perplexities(np.array(columns[0]), np.array(columns[1])), options.baseline_run, 4))
 
 
 def _compared(found: "Comparison", other: Path, digits: int) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from transformer.checkpoints.run_directory import BEST, LAST, RunDirectory
 from transformer.commands.parser import Parser
+from transformer.commands.task_flag import check_task
 from transformer.config.tasks import DOCUMENTS
 from transformer.system.errors import UserError
 from transformer.system.interrupts import starting
@@ -55,8 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _evaluate(options: argparse.Namespace) -> None:
     run = RunDirectory(options.run)
     config = run.config()
-    if config.task.name != "language-model":
-        raise UserError(f"{options.run} is a run of the task {config.task.name}, not of language-model")
+    check_task(options.run, config, "language-model")
     with starting():
         import_tensorflow()
         from transformer.checkpoints.loading import load

@@ -9,7 +9,6 @@ import numpy as np
 import tensorflow as tf
 
 from transformer.ids import END_ID, START_ID
-from transformer.inference.reading import utf8
 from transformer.inference.text_scores import TextScore
 from transformer.inference.translator import Translator
 from transformer.losses.cross_entropy import token_losses
@@ -63,7 +62,7 @@ class TranslationScorer:
         if not sources:
             return []
         source_rows = self.translator.encode(sources)
-        target_rows = [[*row, END_ID] for row in self.translator.tokenizers.target.tokenize(utf8(targets)).to_list()]
+        target_rows = [[*row, END_ID] for row in self.translator.tokenizers.target.encode(targets)]
         lengths = np.array([(len(s), len(t)) for s, t in zip(source_rows, target_rows, strict=True)])
         longest, most = lengths.max(axis=1), self.translator.max_positions
         if longest.max() > most:

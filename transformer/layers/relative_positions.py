@@ -9,12 +9,12 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from transformer.layers.angles import CLIPPED, FARTHEST
 from transformer.layers.checks import check_sizes
 from transformer.layers.options import LayerOptions
 from transformer.layers.positions_base import Positions, distances
 
-BUCKETS, FARTHEST = 32, 128  # T5's
-CLIPPED = 16  # Shaw et al., section 4.1
+BUCKETS = 32  # T5's
 
 
 def relative_buckets(distance: np.ndarray, buckets: int, farthest: int, bidirectional: bool) -> np.ndarray:

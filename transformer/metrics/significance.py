@@ -73,7 +73,7 @@ def compare(
         np.array(metric._extract_corpus_statistics(list(texts), several), np.float64)
         for texts in (hypotheses, baseline)
     )
-    return paired_bootstrap(ours, theirs, lambda sums: metric._compute_score_from_stats(sums.tolist()).score, samples)
+    return paired_bootstrap(ours, theirs, lambda sums: metric._compute_score_from_stats(list(sums)).score, samples)
 
 
 def compare_perplexities(ours: np.ndarray, baseline: np.ndarray, samples: int = SAMPLES) -> Comparison:

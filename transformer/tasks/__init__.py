@@ -28,6 +28,7 @@ BUILT_IN = {
 COMMANDS = {
     "translation": "translate",
     "language-model": "generate",
+    "masked-lm": "predict",
     "classification": "predict",
     "tagging": "predict",
     "question-answering": "predict",
