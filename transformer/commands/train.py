@@ -90,6 +90,7 @@ def main(argv: list[str] | None = None) -> int:
     def job() -> None:
         with starting():
             import_tensorflow()
+            from transformer.checkpoints.run_directory import RunDirectory
             from transformer.training.cluster import open_strategy
             from transformer.training.trainer import train
 
@@ -97,5 +98,8 @@ def main(argv: list[str] | None = None) -> int:
         words = HOW.get(COMMANDS.get(config.task.name, ""), "").format(shlex.quote(str(run)))
         how = f" {words.split()[0].capitalize()}: {called(words)}" if words else ""
         print(one_line(f"{run}: best at step {state.best_step:,}.{how}"))
+        confidence = RunDirectory(run).confidence() if how else None
+        for sentence in confidence.examples if confidence else ():
+            print(one_line(f"try: {called('translate')} --run {shlex.quote(str(run))} {shlex.quote(sentence)}"))
 
     return exit_code(job, f"interrupted; the same command continues {run} from its last checkpoint")

@@ -52,8 +52,10 @@ def open_service(
         generation.warm_up()
         about = {"run": names, "context": generator.context}
         return generation.answer, generation_offer(limits, generator.search, about)
-    translation = TranslationService(Translator.load(runs, which, **search), limits)
+    translator = Translator.load(runs, which, **search)
+    translation = TranslationService(translator, limits)
     translation.warm_up()
     corpus = RunDirectory(runs[0]).corpus()
     about = {"run": names, **{side: corpus.get(side, "") for side in ("source_language", "target_language")}}
+    about["examples"] = list(translator.confidence.examples) if translator.confidence else []
     return translation.answer, translation_offer(limits, translation.default.beam_size, about)

@@ -20,12 +20,14 @@ from transformer.data.tokenizers.base import Tokenizer
 from transformer.data.tokenizers.learning import reservoir, train_tokenizers
 from transformer.data.tokenizers.vocabularies import TokenizerPair
 from transformer.ids import END_ID, START_ID
+from transformer.metrics.confidence import Confidence
 from transformer.metrics.text import bleu
 from transformer.search.length_limits import output_limits, search_batches
 from transformer.search.searcher import Searchers, padded
 from transformer.system.errors import UserError
 from transformer.system.threads import in_order
 from transformer.tasks.sequence_to_sequence import SequenceToSequence
+from transformer.tasks.translation_confidence import Found, confidence_of
 
 
 class CleanedPairs:
@@ -110,14 +112,20 @@ class Translation(SequenceToSequence):
     def score(self, network: keras.Model, examples: Sequence[Pair]) -> dict[str, float]:
         """Return the BLEU of greedy search."""
         sources, references = zip(*examples, strict=True)
-        hypotheses = self._translate(network, sources, dataclasses.replace(self.config.search, beam_size=1))
-        return {"bleu": bleu(hypotheses, references, self.corpus.get("target_language", "")).score}
+        found = self._translate(network, sources, dataclasses.replace(self.config.search, beam_size=1))
+        return {"bleu": bleu([each.text for each in found], references, self.corpus.get("target_language", "")).score}
 
     def predict(self, network: keras.Model, inputs: Sequence[str]) -> list[str]:
         """Return the best translation of each text, which is one sentence; `Translator` does more."""
-        return self._translate(network, inputs, self.config.search)
+        return [found.text for found in self._translate(network, inputs, self.config.search)]
 
-    def _translate(self, network: keras.Model, texts: Sequence[str], search: SearchConfig) -> list[str]:
+    def confidence(self, network: keras.Model, corpus: CleanedPairs, step: int) -> Confidence | None:
+        def translate(texts: Sequence[str]) -> list[Found]:
+            return self._translate(network, texts, self.config.search)
+
+        return confidence_of(translate, corpus.corpus, step)
+
+    def _translate(self, network: keras.Model, texts: Sequence[str], search: SearchConfig) -> list[Found]:
         if self._searchers is None or self._searchers.models[0] is not network:
             self._searchers = Searchers([network])
         searcher, positions = self._searchers.searcher(search), self.config.model.max_positions
@@ -126,17 +134,20 @@ class Translation(SequenceToSequence):
         )
         lengths = [len(row) for row in rows]
 
-        def translated(batch: list[int]) -> list[bytes]:
+        def translated(batch: list[int]) -> Iterator[tuple[bytes, float, int]]:
             limits = output_limits(search, np.array([lengths[i] for i in batch]), positions)
             found = searcher(padded([rows[i] for i in batch]), *limits)
-            return self.vocabularies.target.detokenize(tf.constant(found.ids[:, 0])).numpy().tolist()
+            best = found.log_probabilities[:, 0], found.lengths[:, 0]
+            texts = self.vocabularies.target.detokenize(tf.constant(found.ids[:, 0])).numpy()
+            return zip(texts.tolist(), *(np.asarray(array).tolist() for array in best), strict=True)
 
         # Without a token nothing is translated.
         batches = search_batches(lengths, search, positions, self.config.model.cached, shortest=3)
-        translations = [""] * len(texts)
+        translations = [Found("", 0.0, 0, 0)] * len(texts)
         for batch, found in zip(batches, in_order(translated, batches), strict=True):
-            for i, text in zip(batch, found, strict=True):
-                translations[i] = " ".join(text.decode("utf-8", "replace").splitlines())
+            for i, (text, log_probability, tokens) in zip(batch, found, strict=True):
+                line = " ".join(text.decode("utf-8", "replace").splitlines())
+                translations[i] = Found(line, log_probability, tokens, lengths[i] - 2)
         return translations
 
 
