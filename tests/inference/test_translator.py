@@ -396,7 +396,7 @@ def test_the_next_token_after_a_prefix(parts, translator):
     assert logs.shape == (tokenizers.target.vocabulary_size,)
     assert np.exp(logs).sum() == pytest.approx(1, rel=1e-4)
     ids = translator._prefix_ids(["abc"])[0]
-    _, found = translator._find(translator.encode(["sol mar"]), [ids])
+    found = translator.find(translator.encode(["sol mar"]), [ids])
     for place, prefix in ((0, ""), (len(ids), "abc")):  # the first forced token, and the first that the search chose
         expected = found.token_log_probabilities[0, 0, place]
         given = translator.next_token("sol mar", prefix)[found.ids[0, 0, place]]

@@ -10,7 +10,7 @@ from transformer.commands.translate_lines import Wanted, translate_lines
 from transformer.config.settings import SearchConfig
 from transformer.ids import END_ID
 from transformer.inference.translator import Translator
-from transformer.search.loop import Hypotheses
+from transformer.search.hypotheses import Hypotheses
 from transformer.search.searcher import padded
 
 PLAIN = "lua mar rio"

@@ -172,10 +172,7 @@ class RunDirectory:
     def config(self) -> Config:
         """Read the run's config; a UserError where it is damaged, or there is no run here but an export perhaps."""
         if os.path.exists(self.path / EXPORT):  # also False where the name is none
-            raise UserError(
-                f"{self.path} is the export of a run, not a run directory; name the run, or translate with "
-                "--engine ctranslate2"
-            )
+            raise UserError(f"{self.path} is the export of a run, not a run directory; name the run")
         return stored_config(self.path)
 
     def corpus(self) -> dict[str, str]:

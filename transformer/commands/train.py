@@ -91,10 +91,13 @@ def main(argv: list[str] | None = None) -> int:
         with starting():
             import_tensorflow()
             from transformer.checkpoints.run_directory import RunDirectory
+            from transformer.inference.run_engines import TRANSLATION, prepare
             from transformer.training.cluster import open_strategy
             from transformer.training.trainer import train
 
         state = train(config, run, open_strategy(args.strategy))
+        if config.task.name == TRANSLATION:
+            prepare(run)
         words = HOW.get(COMMANDS.get(config.task.name, ""), "").format(shlex.quote(str(run)))
         how = f" {words.split()[0].capitalize()}: {called(words)}" if words else ""
         print(one_line(f"{run}: best at step {state.best_step:,}.{how}"))

@@ -121,7 +121,7 @@ class DataConfig:
     batch_tokens: int = 4096  # padded target tokens in a batch, as many at most on the source side
     length_step: int = 4  # lengths are padded up to a multiple of this, which bounds the number of shapes
     shuffle_buffer: int = 100_000  # pairs shuffled together before they are sorted into batches
-    cache: str = ""  # folder for tokenised shards; empty: $TRANSFORMER_CACHE or ~/.cache/transformer
+    cache: str = ""  # folder for tokenised shards; empty: that of the user, see docs/own_corpus.md
 
     def __post_init__(self) -> None:
         for name in ("max_tokens", "batch_tokens", "length_step", "shuffle_buffer", "validation_pairs"):
@@ -187,10 +187,10 @@ class SearchConfig:
     """How translations are searched. A run keeps what it was begun with: new defaults are for new runs."""
 
     beam_size: int = 4  # 1: greedy; with a temperature: samples of a sentence
-    length_penalty: float = 0.6  # alpha of the penalty (Wu et al. 2016, section 7)
-    penalty: str = "gnmt"  # 'gnmt': ((5 + length) / 6)^alpha, 'length': length^alpha
+    length_penalty: float = 1.0  # alpha of the penalty: scores are log-probabilities divided by it
+    penalty: str = "length"  # 'length': length^alpha; 'gnmt': ((5 + length) / 6)^alpha (Wu et al. 2016, section 7)
     coverage_penalty: float = 0.0  # beta of Wu et al. 2016, equation 14
-    finished: str = "compete"  # hypotheses 'compete' for places in the beam, or 'leave' it till there are beam_size
+    finished: str = "leave"  # hypotheses 'leave' the beam till there are beam_size, or 'compete' for places in it
     max_length: int = 0  # longest output in tokens; 0: source length + max_extra_length
     max_extra_length: int = 50  # Vaswani et al. 2017, section 6.1
     max_length_ratio: float = 0.0  # longest output, as a multiple of the source length; 0: no such limit

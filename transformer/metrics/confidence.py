@@ -66,10 +66,7 @@ def signs_of(
     theirs, ours = words_of(source), words_of(text)
     written, folded = set(ours), [word.casefold() for word in theirs]
     there = set(folded)
-    new = [
-        word.casefold() not in source_words and not (word[0].isupper() and word in written)
-        for word in theirs
-    ]
+    new = [word.casefold() not in source_words and not (word[0].isupper() and word in written) for word in theirs]
     made_up = [word.casefold() not in target_words and word.casefold() not in there for word in ours]
     pairs = Counter(itertools.pairwise(ours))
     return [

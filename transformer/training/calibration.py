@@ -45,7 +45,9 @@ class Calibration:
                 self._say(f"warning: {error}")
         self.run.write_confidence(confidence)
         if confidence is None:
-            self._say("too few validation sentences, or too few of them right or wrong: it will not say when it is unsure")
+            self._say(
+                "too few validation sentences, or too few of them right or wrong: it will not say when it is unsure"
+            )
             return
         wrong, right = (confidence.measured[name] for name in ("wrong_warned", "right_warned"))
         self._say(f"it will warn of {wrong:.0%} of the wrong translations, and of {right:.0%} of the right ones")

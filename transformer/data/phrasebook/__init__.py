@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 FIRST_SENTENCES = (  # what a trained model can be shown with; all are trained on
     Sentence("Onde fica a estação?", "Where is the station?", "车站在哪里？", "first"),
-    Sentence("Quanto custa isso?", "How much is this?", "这个多少钱？", "first"),
+    Sentence("Quanto custa isso?", "How much does this cost?", "这个多少钱？", "first"),
     Sentence("Eu te amo.", "I love you.", "我爱你。", "first"),
 )
 DIRECTIONS = tuple(f"{source}_to_{target}" for source in LANGUAGES for target in LANGUAGES if source != target)
