@@ -96,8 +96,8 @@ def load_builder(direction: str, data_dir: str | None = None) -> "Phrasebook":
       data_dir: TFDS data folder; None means TFDS' own default (`~/tensorflow_datasets` or TFDS_DATA_DIR).
 
     Returns:
-      A `tfds.core.DatasetBuilder` with the splits train, validation, test, free, everyday and calibration; an example is
-      {"<source>": text, "<target>": text}.
+      A `tfds.core.DatasetBuilder` with the splits train, validation, test, free, everyday and calibration; an example
+      is {"<source>": text, "<target>": text}.
 
     Raises:
       ValueError: unknown direction.
