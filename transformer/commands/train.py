@@ -97,7 +97,7 @@ def main(argv: list[str] | None = None) -> int:
 
         state = train(config, run, open_strategy(args.strategy))
         if config.task.name == TRANSLATION:
-            prepare(run)
+            prepare(RunDirectory(run))
         words = HOW.get(COMMANDS.get(config.task.name, ""), "").format(shlex.quote(str(run)))
         how = f" {words.split()[0].capitalize()}: {called(words)}" if words else ""
         print(one_line(f"{run}: best at step {state.best_step:,}.{how}"))

@@ -121,7 +121,7 @@ class Translation(SequenceToSequence):
 
     def confidence(self, network: keras.Model, corpus: CleanedPairs, step: int) -> Confidence | None:
         def translate(texts: Sequence[str]) -> list[Found]:
-            return self._translate(network, texts, self.config.search)
+            return self._translate(network, texts, dataclasses.replace(self.config.search, beam_size=1))  # fast
 
         return confidence_of(translate, corpus.corpus, step)
 
