@@ -85,7 +85,7 @@ def compare(args: Namespace) -> None:
         }
         print(json.dumps(line), flush=True)
 
-    translator = Translator.load(args.run, **search)
+    translator = Translator.load(args.run, engine="tensorflow", **search)
     row("tensorflow", "float32", weights, best_of(translator))
     row("tensorflow, hypotheses compete", "float32", weights, best_of(Translator.load(args.run, **search | COMPETE)))
     with tempfile.TemporaryDirectory() as folder:

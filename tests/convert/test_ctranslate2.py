@@ -88,6 +88,12 @@ SLOW = pytest.mark.slow  # a run, an export and graphs for each; the other two d
         pytest.param({"norm_first": True, "embeddings": "shared"}, {}, 0.35, marks=SLOW),
         ({"positions": "rotary", "embeddings": "shared"}, {}, 0.35),
         pytest.param({"positions": "learned", "embeddings": "shared"}, {}, 0.42, marks=SLOW),
+        (
+            {"positions": "relative_bias", "relative_buckets": 6, "relative_distance": 7, "embeddings": "shared"},
+            {},
+            0.32,
+        ),
+        ({"positions": "relative_keys", "relative_distance": 2, "embeddings": "shared"}, {}, 0.39),
     ],
 )
 def test_every_architecture_translates_alike(tmp_path, model, text, end):

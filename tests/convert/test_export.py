@@ -16,7 +16,7 @@ from conftest import ROOT
 from tiny_run import pairs, shipping_example, spread_parts, tiny_config, write_run
 
 from transformer.commands import export
-from transformer.config.settings import SearchConfig
+from transformer.config.settings import POSITIONS, SearchConfig
 from transformer.convert import savedmodel
 from transformer.convert.directory import describe, draft_export, read_description
 from transformer.data.phrasebook import generate
@@ -102,7 +102,7 @@ def out(made):
 
 @pytest.mark.slow  # a run, an export and a process for each
 @pytest.mark.parametrize(
-    "parts", [*((kind,) for kind in KINDS), ("sentencepiece", "rotary"), ("sentencepiece", "learned")], ids=":".join
+    "parts", [*((kind,) for kind in KINDS), *(("sentencepiece", kind) for kind in POSITIONS[1:])], ids=":".join
 )
 def test_a_process_without_this_package_translates_as_the_translator(made, parts, tmp_path):
     run, out = made(*parts)

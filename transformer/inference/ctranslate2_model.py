@@ -21,7 +21,7 @@ from transformer.checkpoints.arrays import PREFIX, Shape
 from transformer.config.settings import POSITIONS, ModelConfig
 from transformer.data.tokenizers.vocabularies import TokenizerPair
 from transformer.ids import END_ID, START_ID, UNKNOWN_ID
-from transformer.layers.angles import sinusoids
+from transformer.layers.angles import CLIPPED, FARTHEST, sinusoids
 from transformer.system.errors import UserError
 
 # Keras' names and the library's.
@@ -47,7 +47,7 @@ def unsupported(config: ModelConfig, tokenizers: TokenizerPair) -> str:
     """Return which setting of a model the library does not know, or no model can have; empty: it can be converted."""
     if config.activation not in ACTIVATIONS:
         return f"CTranslate2 does not know model.activation '{config.activation}', only {', '.join(ACTIVATIONS)}"
-    if config.positions not in ("sinusoidal", "rotary", "learned"):
+    if config.positions not in POSITIONS:
         return f"CTranslate2 does not know model.positions '{config.positions}', only {', '.join(POSITIONS)}"
     plain = ModelConfig()
     for name in ("norm", "norm_epsilon", "gated", "use_bias", "num_kv_heads", "rotary_base", "scale_embeddings"):
@@ -82,10 +82,18 @@ def weight_shapes(config: ModelConfig, sizes: Sequence[int]) -> dict[str, Shape]
             shapes[f"{side}/embedding/embeddings"] = (size, width)
         if config.positions == "learned":
             shapes[f"{side}/positions/vectors"] = (config.max_positions, width)
+        elif config.positions == "relative_bias":
+            shapes[f"{side}/positions/biases"] = (config.relative_buckets, config.num_heads)
         for layer in (f"{side}/layer{number}" for number in range(1, config.num_layers + 1)):
             for attention, _, _ in sublayers:
                 for projection in ("wq", "wk", "wv", "dense"):
                     dense(f"{layer}/{attention}/{projection}", width, width)
+            if config.positions == "relative_keys":
+                own = f"{layer}/{sublayers[0][0]}/positions"
+                shapes |= {
+                    f"{own}/{name}": distance_vectors(config)
+                    for name in ("keys", "values")[: 1 + config.relative_values]
+                }
             dense(f"{layer}/ffn/inner", width, config.dff)
             dense(f"{layer}/ffn/outer", config.dff, width)
             for number in range(1, len(sublayers) + 2):
@@ -95,6 +103,11 @@ def weight_shapes(config: ModelConfig, sizes: Sequence[int]) -> dict[str, Shape]
     if config.embeddings == "separate":
         dense("final_layer", width, sizes[1])
     return {PREFIX + name: shape for name, shape in shapes.items()}
+
+
+def distance_vectors(config: ModelConfig) -> Shape:
+    """Return the shape of what 'relative_keys' has for each distance."""
+    return 2 * (config.relative_distance or CLIPPED) + 1, config.d_model // config.num_heads
 
 
 def save(arrays: Arrays, config: ModelConfig, tokenizers: TokenizerPair, folder: Path, quantization: str) -> None:
@@ -135,10 +148,16 @@ def empty_specification(config: ModelConfig) -> Any:
     shared["activation"] = Activation[ACTIVATIONS[config.activation]]
     if config.positions == "rotary":
         shared |= {"rotary_dim": config.d_model // config.num_heads, "rotary_interleave": False}
-    return TransformerSpec(
+    shared["relative_attention_bias"] = config.positions == "relative_bias"
+    shared["relative_position"] = config.positions == "relative_keys"
+    spec = TransformerSpec(
         TransformerEncoderSpec(**shared),
         TransformerDecoderSpec(**shared, alignment_layer=-1, alignment_heads=config.num_heads),
     )
+    for layer in (*spec.encoder.layer, *spec.decoder.layer) if config.positions == "relative_bias" else ():
+        farthest = np.dtype("int32").type(config.relative_distance or FARTHEST)
+        layer.self_attention.relative_attention_max_distance = farthest
+    return spec
 
 
 def specification(arrays: Arrays, config: ModelConfig) -> Any:
@@ -150,7 +169,7 @@ def specification(arrays: Arrays, config: ModelConfig) -> Any:
     spec.encoder.embeddings[0].weight = _copy(tables["encoder"])
     spec.decoder.embeddings.weight = _copy(tables["decoder"])
     for side, stack, sublayers in (("encoder", spec.encoder, ENCODER), ("decoder", spec.decoder, DECODER)):
-        if side == "encoder" or config.positions != "rotary":  # the library's encoder always adds something
+        if hasattr(stack, "position_encodings"):  # a rotary encoder has to add something too
             stack.position_encodings.encodings = _positions(own, config, side)
         if config.norm_first:
             _fill_norm(stack.layer_norm, own, f"{side}/final_norm")
@@ -161,6 +180,7 @@ def specification(arrays: Arrays, config: ModelConfig) -> Any:
                 for linear, ours in zip(part.linear, LINEARS[theirs], strict=True):
                     _fill_linear(linear, own, [f"{name}/{attention}/{projection}" for projection in ours])
                 _fill_norm(part.layer_norm, own, f"{name}/{norm}")
+            _fill_relative(layer.self_attention, own, config, side, f"{name}/{sublayers[0][0]}/positions")
             _fill_linear(layer.ffn.linear_0, own, [f"{name}/ffn/inner"])
             _fill_linear(layer.ffn.linear_1, own, [f"{name}/ffn/outer"])
             _fill_norm(layer.ffn.layer_norm, own, f"{name}/layernorm{len(sublayers) + 1}")
@@ -182,6 +202,16 @@ def _positions(own: Arrays, config: ModelConfig, side: str) -> np.ndarray:
     learned = config.positions == "learned"
     table = own[f"{side}/positions/vectors"] if learned else sinusoids(config.max_positions, config.d_model)
     return np.pad(table, ((0, 1), (0, 0)), mode="edge")
+
+
+def _fill_relative(attention: Any, own: Arrays, config: ModelConfig, side: str, name: str) -> None:
+    """Fill the relative positions of a self-attention; `name` is of those that a layer has for itself."""
+    if config.positions == "relative_bias":
+        attention.relative_attention_bias = _copy(own[f"{side}/positions/biases"])
+    elif config.positions == "relative_keys":
+        attention.relative_position_keys = _copy(own[f"{name}/keys"])
+        values = own.get(f"{name}/values", np.zeros(distance_vectors(config)))  # the library always adds some
+        attention.relative_position_values = _copy(values)
 
 
 def _copy(array: Any) -> np.ndarray:

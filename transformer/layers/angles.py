@@ -1,8 +1,11 @@
-"""The angles behind sinusoidal and rotary positions, in NumPy: an exported model holds them too."""
+"""The numbers behind the kinds of positions, in NumPy: an exported model holds them too."""
 
 import numpy as np
 
 from transformer.layers.checks import check_sizes
+
+FARTHEST = 128  # distance from which on relative biases are the same: T5's
+CLIPPED = 16  # and relative keys: Shaw et al. 2018, section 4.1
 
 
 def sinusoids(pos: int, d_model: int) -> np.ndarray:

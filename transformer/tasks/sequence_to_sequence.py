@@ -149,6 +149,9 @@ def build_model(config: ModelConfig, tokenizers: TokenizerPair, dtype: str = "fl
         norm_first=config.norm_first,
         embeddings=config.embeddings,
         positions=config.positions,
+        relative_distance=config.relative_distance,
+        relative_buckets=config.relative_buckets,
+        relative_values=config.relative_values,
         dtype=dtype,
         name="transformer",
     )
