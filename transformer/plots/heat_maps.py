@@ -69,6 +69,8 @@ def attention_heads(
     numbers: bool = False,
     label: str = WEIGHT,
     path: str | Path | None = None,
+    title: str = "",
+    names: tuple[str, str] = ("query", "key"),
 ) -> Figure:
     """Draw what each head of one attention layer attends to and, of several heads, their mean.
 
@@ -78,17 +80,19 @@ def attention_heads(
         columns: S keys, as text.
         numbers: write each weight into its place.
         label: what the colours say, from 0 to 1.
+        title: of the picture; empty: that it shows what is attended to.
+        names: of the rows and of the columns.
     """
     weights = np.asarray(weights)
     if weights.ndim != 3 or weights.shape[1:] != (len(rows), len(columns)):
         raise ValueError(f"weights must be (H, {len(rows)}, {len(columns)}), got {weights.shape}")
-    titles, title = [""], "What each query attends to"
+    titles, usual = [""], "What each query attends to"
     if len(weights) > 1:
-        title = "What each head attends to"
+        usual = "What each head attends to"
         titles = [*(f"head {i + 1}" for i in range(len(weights))), "mean of the heads"]
         weights = np.concatenate([weights, weights.mean(axis=0, keepdims=True)])
-    names = ("query", "key")
-    return finish(_weight_grid(weights, rows, columns, titles, title, names, PER_ROW, (), numbers, label), path)
+    grid = _weight_grid(weights, rows, columns, titles, title or usual, names, PER_ROW, (), numbers, label)
+    return finish(grid, path)
 
 
 def _weight_grid(
