@@ -217,6 +217,8 @@ def test_heads_and_their_mean():
     (only,) = plots.attention_heads(weights[:1], ["a", "b"], ["x", "y", "z"], numbers=True).axes[:1]
     assert (only.get_title(), len(only.images)) == ("", 1)
     assert texts(only.texts) == [f"{weight:.2f}" for weight in weights[0].ravel()]
+    named = plots.attention_heads(weights[:1], ["a", "b"], ["x", "y", "z"], title="Tags", names=("word", "tag"))
+    assert (named.get_suptitle(), named.axes[0].get_ylabel(), named.axes[0].get_xlabel()) == ("Tags", "word", "tag")
     with pytest.raises(ValueError, match=r"weights must be \(H, 1, 3\), got \(2, 2, 3\)"):
         plots.attention_heads(weights, ["a"], ["x", "y", "z"])
 
@@ -233,7 +235,10 @@ def test_masks_are_light_where_a_token_may_attend():
     assert [axes.get_title() for axes in figure.axes] == ["look ahead", "padding"]
     allowed, hidden = figure.legends[0].get_patches()
     assert texts(figure.legends[0].get_texts()) == ["True: may attend", "False: hidden"]
-    assert texts(plots.mask_maps({"m": padding}, meanings=("word", "pad")).legends[0].get_texts()) == ["word", "pad"]
+    assert (first.get_ylabel(), first.get_xlabel()) == ("query", "key")
+    other = plots.mask_maps({"m": padding}, meanings=("word", "pad"), names=("sentence", "position"))
+    assert texts(other.legends[0].get_texts()) == ["word", "pad"]
+    assert (other.axes[0].get_ylabel(), other.axes[0].get_xlabel()) == ("sentence", "position")
     for patch, value in ((allowed, 1), (hidden, 0)):
         np.testing.assert_allclose(patch.get_facecolor(), first.images[0].to_rgba(value))
     for bad in (look_ahead.astype(float), np.ones((2, 1, 1, 3), bool)):
