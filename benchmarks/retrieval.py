@@ -19,7 +19,7 @@ from transformer.system.process import exit_code
 from transformer.system.tensorflow import import_tensorflow
 
 BAG = "benchmarks/bag_of_subwords.py:BagOfSubwords"
-RESAMPLED = 10_000
+SAMPLES = 10_000
 
 
 def vectors_of(run: str, texts: Sequence[str]) -> np.ndarray:
@@ -32,21 +32,6 @@ def vectors_of(run: str, texts: Sequence[str]) -> np.ndarray:
         return Embedder.load(run).embed(texts)
     task, network = load(RunDirectory(run))
     return np.array(task.predict(network, texts))
-
-
-def bootstrap(one: np.ndarray, other: np.ndarray, seed: int = 1) -> tuple[float, float, float]:
-    """Return the 2.5 and 97.5 percentiles of the difference of two means, and how often it is not above 0.
-
-    Args:
-        one, other: (N,) what each system got of each example.
-        seed: of the examples that are drawn, with repetition.
-
-    Source: Koehn 2004.
-    """
-    generator, difference = np.random.default_rng(seed), one - other
-    means = np.array([difference[generator.integers(0, len(one), len(one))].mean() for _ in range(RESAMPLED)])
-    low, high = np.percentile(means, [2.5, 97.5])
-    return float(low), float(high), float(np.mean(means <= 0))
 
 
 def main() -> int:
@@ -64,6 +49,7 @@ def _compare(args: argparse.Namespace) -> None:
     import_tensorflow()
     from transformer.data.examples import text_files
     from transformer.metrics.retrieval import accuracy_at, mcnemar, mean_reciprocal_rank, ranks_both_ways
+    from transformer.metrics.significance import paired_bootstrap
     from transformer.tasks import load_task
 
     load_task(BAG)
@@ -83,11 +69,11 @@ def _compare(args: argparse.Namespace) -> None:
         print(f"{run}: accuracy at 1 {' / '.join(at_1)}, at 5 {' / '.join(at_5)}, MRR {' / '.join(reciprocal)}")
     for run, theirs in zip(args.runs[1:], right[1:], strict=True):
         chances = [f"{mcnemar(one, other):.4g}" for one, other in zip(right[0], theirs, strict=True)]
-        both = [np.mean(ways, axis=0) for ways in (right[0], theirs)]
-        low, high, chance = bootstrap(*both)
-        difference = f"{100 * np.mean(both[0] - both[1]):+.2f} ({100 * low:+.2f} to {100 * high:+.2f})"
+        both = [np.mean(ways, axis=0)[:, np.newaxis] for ways in (right[0], theirs)]  # of each pair, (N, 1)
+        compared = paired_bootstrap(*both, lambda sums: float(sums[0] / len(pairs)), SAMPLES)
         print(f"{args.runs[0]} and {run}: McNemar p = {' / '.join(chances)}")
-        print(f"    both directions together {difference}, bootstrap p = {chance:.4f}")
+        means = f"{100 * compared.score:.2f} and {100 * compared.baseline:.2f}"
+        print(f"    both directions together {means}, paired bootstrap p = {compared.p_value:.4f}")
 
 
 if __name__ == "__main__":

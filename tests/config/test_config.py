@@ -517,3 +517,20 @@ def test_a_search_may_keep_4_gigabytes_of_a_sentence():
     with pytest.raises(UserError, match=r"search\.beam_size must be at most 5 .* got 6"):
         Config().override({"model": big, "search": {"beam_size": 6}})
     Config().override({"model": big, "search": {"beam_size": 64, "max_length": 1000}})
+
+
+@pytest.mark.parametrize(
+    "flags, task",
+    [
+        (["--train", "a.txt"], "denoising"),
+        (["--source", "a.en", "--target", "a.de"], "translation"),
+        (["--tsv", "a.tsv"], "translation"),
+        (["--tsv", "a.tsv", "--task", "translation"], "translation"),
+    ],
+)
+def test_a_run_that_starts_from_another_goes_on_with_its_task_unless_pairs_are_given(tmp_path, flags, task):
+    stored = Config().override({"task": {"name": "denoising", "mask_rate": 0.2}, "model": {"d_model": 64}})
+    (tmp_path / "config.json").write_text(stored.to_json(), encoding="utf-8")
+    config, _ = resolve(train.parser().parse_args(["--init-from", str(tmp_path), *flags]))
+    assert config.task.name == task and config.model.d_model == 64
+    assert config.task == stored.task or task == "translation"

@@ -104,5 +104,8 @@ def main(argv: list[str] | None = None) -> int:
         words = HOW.get(name if name in HOW else COMMANDS.get(name, ""), "").format(shlex.quote(str(run)))
         how = f" {words.split()[0].capitalize()}: {called(words)}" if words else ""
         print(one_line(f"{run}: best at step {state.best_step:,}.{how}"))
+        confidence = RunDirectory(run).confidence() if how else None
+        for sentence in confidence.examples if confidence else ():
+            print(one_line(f"try: {called('translate')} --run {shlex.quote(str(run))} {shlex.quote(sentence)}"))
 
     return exit_code(job, f"interrupted; the same command continues {run} from its last checkpoint")

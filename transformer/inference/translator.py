@@ -6,7 +6,7 @@ import copy
 import dataclasses
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
@@ -20,6 +20,7 @@ from transformer.inference.reading import Part, Reader
 from transformer.inference.result import END, START, Translation, joined, one_line
 from transformer.inference.run_engines import DENOISING, engines_of_runs
 from transformer.inference.warnings import translation_warnings
+from transformer.metrics.confidence import Confidence
 from transformer.search.hypotheses import Hypotheses
 from transformer.search.length_limits import output_limits, search_batches
 from transformer.system.errors import UserError
@@ -41,6 +42,7 @@ class Translator:
         max_positions: longest sequence of the model, in tokens.
         source_language: code, by whose rules texts are split into sentences; empty: English.
         cleaning: that of the training text, which removes HTML from the sentences too; None: they are read as they are.
+        confidence: what tells translations that the model is unsure of; None: nothing does.
 
     Use: `Translator.load(run).translate(["a sentence"])`.
     """
@@ -53,7 +55,9 @@ class Translator:
         max_positions: int,
         source_language: str = "",
         cleaning: CleaningConfig | None = None,
+        confidence: Confidence | None = None,
     ) -> None:
+        self.confidence = confidence
         self.engines = transformer if isinstance(transformer, Engines) else _engines_of(transformer)
         self.tokenizers, self.max_positions = tokenizers, max_positions
         self._use(search, Reader(tokenizers.source, max_positions, search.cut, source_language, cleaning))
@@ -90,7 +94,8 @@ class Translator:
         config = config.override({"search": search}, "search")
         positions = min(directory.config().model.max_positions for directory in runs)
         language = runs[0].corpus().get("source_language", "")
-        return cls(engines, tokenizers, config.search, positions, language, config.cleaning)
+        confidence = runs[0].confidence() if len(runs) == 1 else None  # those of one model are not an ensemble's
+        return cls(engines, tokenizers, config.search, positions, language, config.cleaning, confidence)
 
     def with_search(self, **search: float | str) -> Self:
         """Return a translator with the same weights that searches with other settings; those not named stay.
@@ -285,18 +290,33 @@ class Translator:
         tokens = found.ids[: length - finished]
         heads = None if heads is None else heads[:, :, :length, : len(row)]
         shown = heads is not None
+        log_probability = float(found.log_probabilities)
+        confidence, doubts = self._confidence(part.text, text, log_probability, length, len(row) - 2)
         return Translation(
             text,
             float(found.scores),
-            float(found.log_probabilities),
+            log_probability,
             tuple(self.tokenizers.target.pieces(tokens)) if shown else (),
             (START, *self.tokenizers.source.pieces(row[1:-1]), END) if shown else (),
             None if heads is None else heads[-1].mean(axis=0),
             finished,
-            (*self._warnings(row), *translation_warnings(part.text, text, row[1:-1], tokens.tolist(), finished)),
+            (
+                *self._warnings(row),
+                *translation_warnings(part.text, text, row[1:-1], tokens.tolist(), finished),
+                *doubts,
+            ),
             tuple(map(float, found.token_log_probabilities[:length])),
             heads if with_heads else None,
+            confidence,
+            bool(doubts),
         )
+
+    def _confidence(self, *translation: Any) -> tuple[float | None, list[str]]:
+        """Return how sure the model may be of a translation, and the warning where that is too little."""
+        if self.confidence is None:
+            return None, []
+        confidence = self.confidence.of(*translation)
+        return confidence, [self.confidence.warning] if confidence < self.confidence.threshold else []
 
 
 @dataclasses.dataclass(frozen=True)

@@ -106,6 +106,17 @@ def rouge(hypotheses: Sequence[str], references: References, tokenizer: str = "d
     return {name: corpus_score(Rouge(name, tokenizer), hypotheses, references) for name in KINDS}
 
 
+def sentence_chrf(hypotheses: Sequence[str], references: Sequence[str]) -> list[float]:
+    """Return the chrF2 of each hypothesis alone, against its one reference; see `chrf`."""
+    from sacrebleu.metrics import CHRF
+
+    metric = CHRF()
+    return [
+        metric.sentence_score(hypothesis, [reference]).score
+        for hypothesis, reference in zip(hypotheses, references, strict=True)
+    ]
+
+
 def tokenised_bleu(hypotheses: Sequence[str], references_tokenised: References, language: str) -> Score:
     """Return BLEU as published Multi30k tables measure it: lower-cased and tokenised by Moses' rules.
 

@@ -55,10 +55,12 @@ def open_service(
         if len(runs) > 1:
             raise UserError(f"{runs[0]} is a language model, which is served alone; give one run")
         return _generation(runs[0], which, search, limits, names)
-    translation = TranslationService(Translator.load(runs, which, engine, **search), limits)
+    translator = Translator.load(runs, which, engine, **search)
+    translation = TranslationService(translator, limits)
     translation.warm_up()
     corpus = RunDirectory(runs[0]).corpus()
     about = {"run": names, **{side: corpus.get(side, "") for side in ("source_language", "target_language")}}
+    about["examples"] = list(translator.confidence.examples) if translator.confidence else []
     return translation.answer, translation_offer(limits, translation.default.beam_size, about)
 
 

@@ -14,6 +14,7 @@ import tensorflow as tf
 from transformer.config.run import Config
 from transformer.data.batches import Batch, Record
 from transformer.data.records import EXAMPLES_PER_CALL, Rows
+from transformer.metrics.confidence import Confidence
 
 Parts = dict[str, tf.Tensor]  # float32 scalars by the names of the loss's parts
 
@@ -180,6 +181,16 @@ class Task(abc.ABC):
     def score(self, network: keras.Model, examples: Sequence[Any]) -> dict[str, float]:
         """Return `figures` of validation examples, the more the better: the first decides. {}: the loss does."""
         return {}
+
+    def confidence(self, network: keras.Model, corpus: Any, step: int) -> Confidence | None:
+        """Return what tells right answers of a trained network from wrong ones, for its users; None: nothing does.
+
+        Args:
+            network: with the weights that are kept.
+            corpus: from `read`.
+            step: of training that made the weights.
+        """
+        return None
 
     @abc.abstractmethod
     def predict(self, network: keras.Model, inputs: Sequence[Any]) -> list:

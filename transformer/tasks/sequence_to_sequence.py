@@ -4,7 +4,8 @@ Axes: B batch, S source, T target.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 import keras
 import numpy as np
@@ -37,6 +38,15 @@ LANGUAGE_MODELS = (
     "rotary_base",
     "scale_embeddings",
 )
+
+
+class Found(NamedTuple):
+    """What a search found for a text, in one line."""
+
+    text: str
+    log_probability: float  # summed, in nats
+    tokens: int  # the end token included
+    source_tokens: int  # without start and end
 
 
 class SequenceToSequence(Task):
@@ -97,10 +107,10 @@ class SequenceToSequence(Task):
 
     def predict(self, network: keras.Model, inputs: Sequence[str]) -> list[str]:
         """Return the best output for each text, which is read as one; `Translator` does more."""
-        return self.outputs(network, inputs, self.config.search)
+        return [found.text for found in self.search(network, inputs, self.config.search)]
 
-    def outputs(self, network: keras.Model, texts: Sequence[str], search: SearchConfig) -> list[str]:
-        """Return what a search finds for each text, in one line.
+    def search(self, network: keras.Model, texts: Sequence[str], search: SearchConfig) -> list[Found]:
+        """Return the best output for each text.
 
         Args:
             network: of the task.
@@ -115,18 +125,21 @@ class SequenceToSequence(Task):
         )
         lengths = [len(row) for row in rows]
 
-        def found_for(batch: list[int]) -> list[bytes]:
+        def outputs_for(batch: list[int]) -> Iterator[tuple[bytes, float, int]]:
             limits = output_limits(search, np.array([lengths[i] for i in batch]), positions)
             found = searcher(padded([rows[i] for i in batch]), *limits)
-            return self.vocabularies.target.detokenize(tf.constant(found.ids[:, 0])).numpy().tolist()
+            best = found.log_probabilities[:, 0], found.lengths[:, 0]
+            outputs = self.vocabularies.target.detokenize(tf.constant(found.ids[:, 0])).numpy()
+            return zip(outputs.tolist(), *(np.asarray(array).tolist() for array in best), strict=True)
 
         # Of no token nothing is made.
         batches = search_batches(lengths, search, positions, self.config.model.cached, shortest=3)
-        outputs = [""] * len(texts)
-        for batch, found in zip(batches, in_order(found_for, batches), strict=True):
-            for i, text in zip(batch, found, strict=True):
-                outputs[i] = " ".join(text.decode("utf-8", "replace").splitlines())
-        return outputs
+        every = [Found("", 0.0, 0, 0)] * len(texts)
+        for batch, found in zip(batches, in_order(outputs_for, batches), strict=True):
+            for i, (text, log_probability, tokens) in zip(batch, found, strict=True):
+                line = " ".join(text.decode("utf-8", "replace").splitlines())
+                every[i] = Found(line, log_probability, tokens, lengths[i] - 2)
+        return every
 
 
 def features_of(source: tf.RaggedTensor, target: tf.RaggedTensor) -> Batch:

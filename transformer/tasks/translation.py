@@ -18,9 +18,11 @@ from transformer.data.examples.pairs import open_corpus
 from transformer.data.records import Rows
 from transformer.data.tokenizers.learning import reservoir, train_tokenizers
 from transformer.data.tokenizers.vocabularies import TokenizerPair
+from transformer.metrics.confidence import Confidence
 from transformer.metrics.text import bleu
 from transformer.system.errors import UserError
-from transformer.tasks.sequence_to_sequence import SequenceToSequence
+from transformer.tasks.sequence_to_sequence import Found, SequenceToSequence
+from transformer.tasks.translation_confidence import confidence_of
 
 
 class CleanedPairs:
@@ -101,5 +103,11 @@ class Translation(SequenceToSequence):
     def score(self, network: keras.Model, examples: Sequence[Pair]) -> dict[str, float]:
         """Return the BLEU of greedy search."""
         sources, references = zip(*examples, strict=True)
-        hypotheses = self.outputs(network, sources, dataclasses.replace(self.config.search, beam_size=1))
-        return {"bleu": bleu(hypotheses, references, self.corpus.get("target_language", "")).score}
+        found = self.search(network, sources, dataclasses.replace(self.config.search, beam_size=1))
+        return {"bleu": bleu([each.text for each in found], references, self.corpus.get("target_language", "")).score}
+
+    def confidence(self, network: keras.Model, corpus: CleanedPairs, step: int) -> Confidence | None:
+        def translate(texts: Sequence[str]) -> list[Found]:
+            return self.search(network, texts, dataclasses.replace(self.config.search, beam_size=1))  # fast
+
+        return confidence_of(translate, corpus.corpus, step)
