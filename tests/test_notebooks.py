@@ -105,8 +105,18 @@ def test_it_teaches_what_the_package_does(path):
     assert not set(defined) & set(transformer.__all__)
     assert asserts >= 8
     prose = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
-    assert re.search(r"\| 00\d, section|\| .* \| 00\d, section", prose)  # the documents' sections
-    assert "## Exercises" in notebook.cells[-1].source
+    footnote = re.search(r"<small>In the \[documents\]\(\.\./docs/documents\.md\): 00\d, section", prose)
+    assert footnote and prose.index("| part | paper") < footnote.start()
+    last = notebook.cells[-1].source
+    assert "## Exercises" in last and f"(solutions/{path.stem}.py)" in last
+
+
+@each_notebook
+def test_every_exercise_has_a_solution(path):
+    exercises = re.findall(r"(?m)^(\d+)\. ", read(path)[0].cells[-1].source)
+    code = ast.parse((FOLDER / "solutions" / f"{path.stem}.py").read_text(encoding="utf-8"))
+    found = [node.name for node in code.body if isinstance(node, ast.FunctionDef)]
+    assert exercises == [name.removeprefix("exercise_") for name in found if name.startswith("exercise_")]
 
 
 @pytest.fixture(scope="module")

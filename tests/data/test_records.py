@@ -165,11 +165,14 @@ def test_the_cache_folder_is_the_configs_then_the_environments(tmp_path, monkeyp
     assert cache_folder(Config().data.cache) == tmp_path
     assert cache_folder(a_config(tmp_path).data.cache) == tmp_path / "cache"
     monkeypatch.delenv("TRANSFORMER_CACHE")
-    assert cache_folder(Config().data.cache) == Path.home() / ".cache" / "transformer"
+    for folders, expected in (("", Path.home() / ".cache"), ("relative", Path.home() / ".cache"), (tmp_path, tmp_path)):
+        monkeypatch.setenv("XDG_CACHE_HOME", str(folders))
+        assert cache_folder(Config().data.cache) == expected / "transformer"
 
 
 def test_a_user_without_a_home_folder_is_told(monkeypatch):
-    monkeypatch.delenv("TRANSFORMER_CACHE", raising=False)
+    for name in ("TRANSFORMER_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(os.path, "expanduser", lambda path: path)  # as for a user whom the machine does not know
     with pytest.raises(
         UserError, match=r"^there is no home folder for ~/.cache/transformer; name .* \$TRANSFORMER_CACHE"

@@ -100,9 +100,25 @@ def test_curves_of_several_runs_are_in_one_picture(tmp_path):
     assert texts(loss.get_legend().get_texts())[:2] == [f"{runs[0]}, train", f"{runs[0]}, validation"]
     assert [points(line) for line in score.lines] == [([6], [12.5])]
     assert (len(rate.lines), len(norm.lines), norm.get_yscale()) == (2, 2, "log")
-    assert loss.get_ylabel() == "loss (nats per target token)"
+    assert (loss.get_ylabel(), score.get_ylabel()) == ("loss (nats)", "BLEU (validation)")
     named = plots.training_curves({"first": runs[0]}).axes[0]
     assert texts(named.get_legend().get_texts()) == ["first, train", "first, validation"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "drawn", "label"),
+    [
+        ({"masked_accuracy": 0.5, "sentence_accuracy": 0.9}, 0.5, "share of the masked tokens that are found"),
+        ({"accuracy": 0.75, "macro_f1": 0.6}, 0.75, "accuracy"),
+        ({"perplexity": 4.0, "bits_per_byte": 1.25}, 1.25, "bits per byte"),
+    ],
+)
+def test_the_score_that_is_drawn_is_the_tasks(fields, drawn, label, tmp_path):
+    record = {"event": "validation", "step": 3, "loss": 1.0, **fields}
+    (tmp_path / "metrics.jsonl").write_text(json.dumps(record) + "\n", encoding="utf-8")
+    score = plots.training_curves([tmp_path]).axes[1]
+    assert [points(line) for line in score.lines] == [([3], [drawn])]
+    assert score.get_ylabel() == f"{label} (validation)"
 
 
 def test_what_was_not_measured_is_said(tmp_path):
@@ -201,6 +217,8 @@ def test_heads_and_their_mean():
     (only,) = plots.attention_heads(weights[:1], ["a", "b"], ["x", "y", "z"], numbers=True).axes[:1]
     assert (only.get_title(), len(only.images)) == ("", 1)
     assert texts(only.texts) == [f"{weight:.2f}" for weight in weights[0].ravel()]
+    named = plots.attention_heads(weights[:1], ["a", "b"], ["x", "y", "z"], title="Tags", names=("word", "tag"))
+    assert (named.get_suptitle(), named.axes[0].get_ylabel(), named.axes[0].get_xlabel()) == ("Tags", "word", "tag")
     with pytest.raises(ValueError, match=r"weights must be \(H, 1, 3\), got \(2, 2, 3\)"):
         plots.attention_heads(weights, ["a"], ["x", "y", "z"])
 
@@ -217,7 +235,10 @@ def test_masks_are_light_where_a_token_may_attend():
     assert [axes.get_title() for axes in figure.axes] == ["look ahead", "padding"]
     allowed, hidden = figure.legends[0].get_patches()
     assert texts(figure.legends[0].get_texts()) == ["True: may attend", "False: hidden"]
-    assert texts(plots.mask_maps({"m": padding}, meanings=("word", "pad")).legends[0].get_texts()) == ["word", "pad"]
+    assert (first.get_ylabel(), first.get_xlabel()) == ("query", "key")
+    other = plots.mask_maps({"m": padding}, meanings=("word", "pad"), names=("sentence", "position"))
+    assert texts(other.legends[0].get_texts()) == ["word", "pad"]
+    assert (other.axes[0].get_ylabel(), other.axes[0].get_xlabel()) == ("sentence", "position")
     for patch, value in ((allowed, 1), (hidden, 0)):
         np.testing.assert_allclose(patch.get_facecolor(), first.images[0].to_rgba(value))
     for bad in (look_ahead.astype(float), np.ones((2, 1, 1, 3), bool)):

@@ -5,7 +5,8 @@ import random
 import pytest
 
 from transformer.metrics.confidence import SIGNS
-from transformer.tasks.translation_confidence import Found, confidence_of, training_words
+from transformer.tasks.sequence_to_sequence import Found
+from transformer.tasks.translation_confidence import confidence_of, training_words
 
 KNOWN = {f"palavra{letter}": f"word{letter}" for letter in "abcdefghijklmnop"}
 NEW = {f"termo{letter}": f"term{letter}" for letter in "abcdefghijklmnop"}

@@ -1,6 +1,7 @@
 """BLEU, chrF, ROUGE and perplexity of files: `transformer evaluate HYP REF [REF ...] --target-language L`.
 
-With `--task` it is `evaluate_texts` or `evaluate_labels` that reads the command line.
+With `--task` it is `evaluate_texts`, `evaluate_masks`, `evaluate_labels` or `evaluate_embeddings` that reads the
+command line.
 """
 
 import argparse
@@ -9,8 +10,9 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from transformer.commands import evaluate_labels, evaluate_texts
+from transformer.commands import evaluate_embeddings, evaluate_labels, evaluate_masks, evaluate_texts
 from transformer.commands.parser import Parser
+from transformer.commands.perplexities import compared, print_perplexities
 from transformer.config.presets import FINE_TUNED
 from transformer.data.languages import check_language
 from transformer.metrics.text import (
@@ -32,7 +34,7 @@ from transformer.system.tensorflow import import_tensorflow
 if TYPE_CHECKING:
     from sacrebleu.metrics.base import Metric
 
-    from transformer.metrics.significance import Comparison
+    from transformer.inference.text_scores import TextScore
 
 OTHER_LETTERS = 0.01  # share of the letters, from which on a warning tells that ROUGE leaves them out
 
@@ -53,8 +55,9 @@ def parser() -> Parser:
         description="Score translations: sacreBLEU, chrF and ROUGE with their signatures, on standard output; also how "
         "likely the references are to a run, and whether another system is as good.",
         epilog="Files are UTF-8, plain or .gz; line n of HYP is the translation that line n of each REF is compared "
-        "with. Of a language model, how likely texts are: evaluate --task language-model RUN FILE. Of labels, tags and "
-        "answers: evaluate --task classification (tagging, question-answering) RUN FILE.",
+        "with. Of a language model, how likely texts are: evaluate --task language-model RUN FILE. Of masked tokens: "
+        "evaluate --task masked-lm RUN FILE. Of labels, tags and answers: evaluate --task classification (tagging, "
+        "question-answering) RUN FILE. Of vectors: evaluate --task contrastive RUN.",
     )
     p.add_argument("hypotheses", metavar="HYP", type=Path, help="translations, one sentence a line")
     p.add_argument(
@@ -106,8 +109,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Score a file against others; return the exit code: 0 done, 1 failed with one line on stderr, 2 wrong usage."""
     words = sys.argv[1:] if argv is None else argv
     if any(word.partition("=")[0] == "--task" for word in words):
-        labels = any(name in (word, word.removeprefix("--task=")) for word in words for name in FINE_TUNED)
-        return (evaluate_labels if labels else evaluate_texts).main(words)
+        named = {word.removeprefix("--task=") for word in words}
+        if "masked-lm" in named:
+            return evaluate_masks.main(words)
+        if evaluate_embeddings.TASK in named:
+            return evaluate_embeddings.main(words)
+        return (evaluate_labels if named & {*FINE_TUNED} else evaluate_texts).main(words)
     p = parser()
     options = p.parse_args(argv)
     if bool(options.run) != bool(options.source):
@@ -139,7 +146,7 @@ def _evaluate(options: argparse.Namespace) -> None:
             from transformer.metrics.significance import compare
 
             found = compare(metric, ours, prepared(texts[options.baseline]), theirs)
-            print(_compared(found, options.baseline, 2))
+            print(compared(found, options.baseline, 2))
     if options.rouge and options.rouge_tokenizer == ROUGE_TOKENIZERS[0]:
         _warn_of_other_letters(options.references[0], references[0])
     if options.run:
@@ -162,34 +169,18 @@ def _metrics(options: argparse.Namespace) -> Iterator[tuple[str, "Metric", Calla
 
 def _perplexities(options: argparse.Namespace, sources: list[str], references: list[list[str]]) -> None:
     """Print how likely all references are to a run, and to another."""
-    import numpy as np
-
-    from transformer.inference.text_scores import TextScore
     from transformer.inference.translation_scores import TranslationScorer
     from transformer.inference.translator import Translator
-    from transformer.metrics.significance import compare_perplexities
 
-    found = []
-    for run in filter(None, (options.run, options.baseline_run)):
+    found: list[list[TextScore]] = [[], []]
+    for scores, run in zip(found, filter(None, (options.run, options.baseline_run)), strict=False):
         scorer = TranslationScorer(Translator.load(run))
-        scores = []
         for path, targets in zip(options.references, references, strict=True):
             try:
                 scores += scorer.score(sources, targets)
             except ValueError as error:  # a pair that is too long
                 raise UserError(f"{options.source} and {path}, {error}; leave it out of both") from None
-        found.append(scores)
-    total = sum(found[0], TextScore(0.0, 0, 0))
-    for unit, perplexity in (("token", total.perplexity), ("byte", total.byte_perplexity)):
-        print(f"perplexity {perplexity:.4f}  a {unit} ({getattr(total, f'{unit}s'):,})")
-        if options.baseline_run:
-            columns = [[(each.log_probability, getattr(each, f"{unit}s")) for each in scores] for scores in found]
-            print(_compared(compare_perplexities(np.array(columns[0]), np.array(columns[1])), options.baseline_run, 4))
-
-
-def _compared(found: "Comparison", other: Path, digits: int) -> str:
-    difference = round(found.score, digits) - round(found.baseline, digits)
-    return f"  {other}: {found.baseline:.{digits}f}, {difference:+.{digits}f} to it, p = {found.p_value:.4f}"
+    print_perplexities(found[0], options.baseline_run, found[1])
 
 
 def _warn_of_other_letters(path: Path, texts: Sequence[str]) -> None:

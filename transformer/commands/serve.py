@@ -42,9 +42,10 @@ def parser() -> Parser:
     """Return the command line."""
     p = Parser(
         prog=called("serve"),
-        description="Serve a translator (POST /translate) or a language model (POST /generate), with a page at /, the "
-        "documentation at /docs, and GET /health. It answers this machine alone unless --host says otherwise; there is "
-        "neither encryption nor a password.",
+        description="Serve a translator (POST /translate), a language model (POST /generate), what predicts "
+        "(POST /predict) or what makes vectors (POST /embed), with a page at /, the documentation at /docs, and GET "
+        "/health. It answers this machine alone unless --host says otherwise; there is neither encryption nor a "
+        "password.",
     )
     p.add_argument("runs", nargs="+", metavar="RUN", help="run directory; several, of one vocabulary, work together")
     add_task_flag(p)
@@ -54,6 +55,11 @@ def parser() -> Parser:
         choices=ENGINES,
         default=AUTO,
         help="what translates, as of the command translate (default: %(default)s)",
+    )
+    p.add_argument(
+        "--embed",
+        action="store_true",
+        help="of a masked language model: serve vectors of texts (POST /embed) instead of masked tokens",
     )
     p.add_argument("--beam-size", type=int, metavar="N", help="of requests that name none (default: the run's)")
     p.add_argument(
@@ -107,7 +113,7 @@ def main(argv: list[str] | None = None) -> int:
                 from transformer.serving.batcher import Batcher
                 from transformer.serving.services import open_service
 
-            answer, offer = open_service(args.runs, args.weights, search, limits, args.engine)
+            answer, offer = open_service(args.runs, args.weights, search, limits, args.engine, args.embed)
             batcher = Batcher(answer, limits.max_waiting, limits.max_together, limits.timeout)
             app = make_app(batcher, offer, limits, hosts)
             gc.collect()

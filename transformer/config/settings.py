@@ -135,7 +135,7 @@ class DataConfig:
     batch_tokens: int = 4096  # padded target tokens in a batch, as many at most on the source side
     length_step: int = 4  # lengths are padded up to a multiple of this, which bounds the number of shapes
     shuffle_buffer: int = 100_000  # pairs shuffled together before they are sorted into batches
-    cache: str = ""  # folder for tokenised shards; empty: that of the user, see docs/own_corpus.md
+    cache: str = ""  # folder for tokenised shards; empty: $TRANSFORMER_CACHE, $XDG_CACHE_HOME/transformer, ~/.cache/...
 
     def __post_init__(self) -> None:
         for name in ("max_tokens", "batch_tokens", "length_step", "shuffle_buffer", "validation_pairs"):

@@ -1,6 +1,7 @@
 """Which engines a run has, or several runs that translate together."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from transformer.checkpoints.run_directory import RunDirectory
 from transformer.data.tokenizers.vocabularies import TokenizerPair
@@ -11,7 +12,8 @@ from transformer.system.messages import say
 from transformer.system.tensorflow import have_tensorflow
 from transformer.tasks import COMMANDS, other_command
 
-TRANSLATION = "translation"  # the task
+DENOISING = "denoising"
+OURS = ("translation", DENOISING)  # tasks of one network and one kind of vocabularies
 
 
 def engines_of_runs(runs: Sequence[RunDirectory], which: str, wanted: str) -> tuple[Engines, TokenizerPair]:
@@ -28,15 +30,16 @@ def engines_of_runs(runs: Sequence[RunDirectory], which: str, wanted: str) -> tu
     """
     names = [run.config().task.name for run in runs]
     for run, name in zip(runs, names, strict=True):
-        if name in COMMANDS and name != TRANSLATION:
+        if name in COMMANDS and name not in OURS:
             raise UserError(f"{run.path} is a run of the task '{name}'{other_command(name)}")
-    own = [name for name in names if name != TRANSLATION]
+    own, here = [name for name in names if name not in OURS], Path.cwd()
 
     def reference() -> Engine:
         have_tensorflow()
         from transformer.inference.tensorflow_engine import opened
 
-        return opened([run.path for run in runs], which)
+        moved = Path.cwd() != here  # it may be opened long after the other
+        return opened([here / run.path if moved else run.path for run in runs], which)
 
     def fast() -> Engine:
         return ctranslate2_cache.opened(runs[0].trained_weights(which), runs[0].config().model, tokenizers)

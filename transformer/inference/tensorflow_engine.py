@@ -17,7 +17,8 @@ from transformer.search.hypotheses import Hypotheses
 from transformer.search.searcher import Searchers, padded
 from transformer.system.errors import UserError
 from transformer.system.graphs import Graph
-from transformer.tasks import translation
+from transformer.tasks.denoising import Denoising
+from transformer.tasks.translation import Translation
 
 
 class TensorFlowEngine(Engine):
@@ -69,7 +70,7 @@ def opened(runs: Sequence[str | Path], which: str) -> TensorFlowEngine:
     models = []
     for path in runs:
         task, model = load(RunDirectory(path), which)
-        if not isinstance(task, translation.Translation):
+        if not isinstance(task, Translation | Denoising):
             raise UserError(f"{path} is a run of the task '{task.name}', which does not translate")
         models.append(model)
     return TensorFlowEngine(models)

@@ -18,7 +18,7 @@ from transformer.ids import START_ID
 from transformer.inference.engine import AUTO, TENSORFLOW, Engine, Engines
 from transformer.inference.reading import Part, Reader
 from transformer.inference.result import END, START, Translation, joined, one_line
-from transformer.inference.run_engines import engines_of_runs
+from transformer.inference.run_engines import DENOISING, engines_of_runs
 from transformer.inference.warnings import translation_warnings
 from transformer.metrics.confidence import Confidence
 from transformer.search.hypotheses import Hypotheses
@@ -72,6 +72,8 @@ class Translator:
     ) -> Self:
         """Load the translator of a run directory, or the ensemble of several.
 
+        A run of denoising is one too: it restores texts with noise, in which '[MASK]' is the mask.
+
         Args:
             run: one or several directories.
             which: `best` or `last` weights.
@@ -86,7 +88,10 @@ class Translator:
         refuse_fork()
         runs = [RunDirectory(path) for path in ([run] if isinstance(run, (str, Path)) else run)]
         engines, tokenizers = engines_of_runs(runs, which, engine)
-        config = runs[0].config().override({"search": search}, "search")
+        config = runs[0].config()
+        if config.task.name == DENOISING:  # whose noise may have moved sentences
+            search = {"cut": "long", **search}
+        config = config.override({"search": search}, "search")
         positions = min(directory.config().model.max_positions for directory in runs)
         language = runs[0].corpus().get("source_language", "")
         confidence = runs[0].confidence() if len(runs) == 1 else None  # those of one model are not an ensemble's

@@ -229,9 +229,9 @@ class MultiHeadAttention(PositionalCallMixin, keras.layers.Layer):
     def _value_bias(self, at: tf.Tensor, others: tf.Tensor, weights: tf.Tensor) -> tf.Tensor | None:
         """Return `Positions.value_bias` for weights (B, H', T', S) as they stand in `_attend`: (B, H', T', K)."""
         assert self.positions
-        shape = tf.shape(weights)
         if self.num_kv_heads == self.num_heads:
             return self.positions.value_bias(weights, at, others)
+        shape = tf.shape(weights)
         added = self.positions.value_bias(tf.reshape(weights, (shape[0], self.num_heads, -1, shape[3])), at, others)
         return None if added is None else tf.reshape(added, (*tf.unstack(shape[:3]), self.depth))
 

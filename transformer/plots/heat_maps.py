@@ -69,6 +69,8 @@ def attention_heads(
     numbers: bool = False,
     label: str = WEIGHT,
     path: str | Path | None = None,
+    title: str = "",
+    names: tuple[str, str] = ("query", "key"),
 ) -> Figure:
     """Draw what each head of one attention layer attends to and, of several heads, their mean.
 
@@ -78,17 +80,19 @@ def attention_heads(
         columns: S keys, as text.
         numbers: write each weight into its place.
         label: what the colours say, from 0 to 1.
+        title: of the picture; empty: that it shows what is attended to.
+        names: of the rows and of the columns.
     """
     weights = np.asarray(weights)
     if weights.ndim != 3 or weights.shape[1:] != (len(rows), len(columns)):
         raise ValueError(f"weights must be (H, {len(rows)}, {len(columns)}), got {weights.shape}")
-    titles, title = [""], "What each query attends to"
+    titles, usual = [""], "What each query attends to"
     if len(weights) > 1:
-        title = "What each head attends to"
+        usual = "What each head attends to"
         titles = [*(f"head {i + 1}" for i in range(len(weights))), "mean of the heads"]
         weights = np.concatenate([weights, weights.mean(axis=0, keepdims=True)])
-    names = ("query", "key")
-    return finish(_weight_grid(weights, rows, columns, titles, title, names, PER_ROW, (), numbers, label), path)
+    grid = _weight_grid(weights, rows, columns, titles, title or usual, names, PER_ROW, (), numbers, label)
+    return finish(grid, path)
 
 
 def _weight_grid(
@@ -159,6 +163,7 @@ def mask_maps(
     columns: Sequence[str] = (),
     meanings: tuple[str, str] = ("True: may attend", "False: hidden"),
     path: str | Path | None = None,
+    names: tuple[str, str] = ("query", "key"),
 ) -> Figure:
     """Draw boolean masks beside each other: True is light, False is dark.
 
@@ -167,6 +172,7 @@ def mask_maps(
         rows: the queries as text, where the masks have as many.
         columns: the keys as text, likewise.
         meanings: of light and of dark, for the legend.
+        names: of the rows and of the columns.
 
     Raises:
         ValueError: a mask is not boolean, or has a leading axis above 1.
@@ -188,8 +194,8 @@ def mask_maps(
     for axes, (title, table) in zip(grid, tables.items(), strict=True):
         axes.imshow(table, cmap=MAP, vmin=0, vmax=1)
         queries, keys = (
-            names if len(names) == size else [""] * size
-            for names, size in zip((rows, columns), table.shape, strict=True)
+            tokens if len(tokens) == size else [""] * size
+            for tokens, size in zip((rows, columns), table.shape, strict=True)
         )
         _write_tokens(axes, queries, keys, letters)
         axes.set_xticks(np.arange(table.shape[1] + 1) - 0.5, minor=True)
@@ -197,7 +203,7 @@ def mask_maps(
         axes.grid(which="minor", color="white", linewidth=1)
         axes.tick_params(which="both", length=0)
         axes.set_title(letters.show(title), fontfamily=letters.families, fontsize="medium")
-        _label_above(axes, "query", "key")
+        _label_above(axes, *names)
     handles = [Patch(facecolor=shades(1.0 * allowed), edgecolor="black") for allowed in (True, False)]
     figure.legend(handles, meanings, loc="outside lower center", ncols=2, fontsize="small")
     letters.note(figure)

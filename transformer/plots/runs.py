@@ -21,11 +21,20 @@ if TYPE_CHECKING:
 # What is drawn of a run: the event and field of its metrics, the axis, whether the axis is logarithmic.
 Curve = tuple[str, str]
 PANELS: tuple[tuple[Curve | None, Curve | None, str, bool], ...] = (
-    (("train", "loss"), ("validation", "loss"), "loss (nats per target token)", False),
-    (None, ("validation", "bleu"), "BLEU (validation)", False),
+    (("train", "loss"), ("validation", "loss"), "loss (nats)", False),
+    (None, ("validation", ""), "score (validation)", False),
     (("train", "learning_rate"), None, "learning rate", False),
     (("train", "gradient_norm"), None, "gradient norm", True),
 )
+SCORES = {  # of tasks, by their field in the metrics; the first that a picture's runs have is drawn
+    "bleu": "BLEU",
+    "masked_accuracy": "share of the masked tokens that are found",
+    "f1": "F1",
+    "micro_f1": "micro F1",
+    "accuracy": "accuracy",
+    "spearman": "rank correlation",
+    "bits_per_byte": "bits per byte",
+}
 MOST_METRICS = 2**26  # bytes of metrics.jsonl, of some 300,000 reports
 MOST_POINTS = 2000  # of a line: more than a picture has places
 LARGEST = 1e30  # a number beyond is not drawn, nor is one that is none
@@ -72,8 +81,12 @@ def _points(
     return points[:: -(-len(points) // MOST_POINTS)] + points[-1:] if len(points) > MOST_POINTS else points
 
 
+def _has(records: Sequence[Mapping[str, Any]], field: str) -> bool:
+    return any(record["event"] == "validation" and field in record for record in records)
+
+
 def training_curves(runs: Sequence[str | Path] | Mapping[str, str | Path], path: str | Path | None = None) -> Figure:
-    """Draw loss, BLEU, learning rate and gradient norm of runs against their steps.
+    """Draw loss, score (one of `SCORES`), learning rate and gradient norm of runs against their steps.
 
     Args:
         runs: run directories, perhaps by the names to show instead of their paths. Each has a colour, dashes and a
@@ -87,8 +100,11 @@ def training_curves(runs: Sequence[str | Path] | Mapping[str, str | Path], path:
     letters = text_renderer(named)
     figure = new_figure(9.0, 6.8)
     figure.suptitle("Training, step by step")
+    score = next((name for name in SCORES if any(_has(records, name) for records in metrics.values())), "bleu")
     panels = figure.subplots(2, 2, sharex=True).flat
     for axes, (training, validation, label, logarithmic) in zip(panels, PANELS, strict=True):
+        if validation == ("validation", ""):
+            validation, label = ("validation", score), f"{SCORES[score]} (validation)"
         for number, (name, records) in enumerate(metrics.items()):
             for curve, changes in ((training, {"linewidth": 1.0, "marker": ""}), (validation, {"linewidth": 2.0})):
                 event, field = curve or ("", "")

@@ -16,17 +16,20 @@ if TYPE_CHECKING:
 
 
 def token_probabilities(
-    distributions: Mapping[str, Sequence[float]], tokens: Sequence[str], path: str | Path | None = None
+    distributions: Mapping[str, Sequence[float]],
+    tokens: Sequence[str],
+    path: str | Path | None = None,
+    title: str = "How likely each token is next",
 ) -> Figure:
     """Draw the probabilities of the same tokens in several named distributions beside each other."""
     letters = text_renderer([*tokens, *distributions])
-    figure, axes = new_plot("How likely each token is next", 2.0 + 0.75 * len(tokens), 4.0)
+    figure, axes = new_plot(title, 2.0 + 0.75 * len(tokens), 4.0)
     width = 0.8 / len(distributions)
     for number, (name, probabilities) in enumerate(distributions.items()):
         places = np.arange(len(tokens)) + (number - (len(distributions) - 1) / 2) * width
         style: dict[str, Any] = {"facecolor": COLOURS[number % len(COLOURS)], "hatch": HATCHES[number % len(HATCHES)]}
         axes.bar(places, probabilities, width, label=letters.show(name), edgecolor="white", **style)
-    label_axes(axes, "next token", "probability")
+    label_axes(axes, "token", "probability")
     axes.grid(visible=False, axis="x")
     letters.name_ticks(axes.set_xticks, tokens)
     show_legend(axes, letters.families)

@@ -19,7 +19,12 @@ Answer = Callable[[Any, list, float], Sequence[bytes]]  # what a `Batcher` asks
 
 
 def open_service(
-    runs: Sequence[str], which: str, search: Mapping[str, Any], limits: ServeConfig, engine: str = AUTO
+    runs: Sequence[str],
+    which: str,
+    search: Mapping[str, Any],
+    limits: ServeConfig,
+    engine: str = AUTO,
+    embed: bool = False,
 ) -> tuple[Answer, Offer]:
     """Load runs, make the graphs of the most frequent requests, and return what answers and what it offers.
 
@@ -29,15 +34,22 @@ def open_service(
         search: overrides settings of the run.
         limits: of requests.
         engine: of a translator, see `Translator.load`.
+        embed: whether a masked language model makes vectors, instead of finding masked tokens.
 
     Raises:
         UserError: a run that cannot be loaded, or not be served.
     """
     names = [Path(run).resolve().name for run in runs]
     command = COMMANDS.get(RunDirectory(runs[0]).config().task.name)
+    if command == "embed" or embed:
+        if len(runs) > 1 or search:
+            raise UserError(f"{runs[0]} makes vectors, and is served alone, without --beam-size; give one run")
+        return _embedding(runs[0], which, limits, names)
     if command == "predict":
         if len(runs) > 1 or search:
-            raise UserError(f"{runs[0]} labels texts, and is served alone, without --beam-size; give one run")
+            raise UserError(
+                f"{runs[0]} predicts labels or tokens, and is served alone, without --beam-size; give one run"
+            )
         return _prediction(runs[0], which, limits, names)
     if command == "generate":
         if len(runs) > 1:
@@ -62,6 +74,19 @@ def _prediction(run: str, which: str, limits: ServeConfig, names: Sequence[str])
     prediction = PredictionService(predictor)
     prediction.warm_up()
     return prediction.answer, prediction_offer(limits, predictor, {"run": names})
+
+
+def _embedding(run: str, which: str, limits: ServeConfig, names: Sequence[str]) -> tuple[Answer, Offer]:
+    have_tensorflow()
+    from transformer.inference.embedder import Embedder
+    from transformer.serving.embedding_schemas import embedding_offer
+    from transformer.serving.embedding_service import EmbeddingService
+
+    embedder = Embedder.load(run, which)
+    embedding = EmbeddingService(embedder)
+    embedding.warm_up()
+    task = RunDirectory(run).config().task.name
+    return embedding.answer, embedding_offer(limits, task, embedder.size, {"run": names})
 
 
 def _generation(

@@ -84,7 +84,7 @@ class Task(abc.ABC):
     name: ClassVar[str]  # in [task] of a config
     Settings: ClassVar[type]  # frozen dataclass: `name`, and the other keys of [task]
     Vocabularies: ClassVar[type[Learned]]  # what `learn` returns
-    columns: ClassVar[tuple[str, ...]]  # lists of integers in a stored record
+    columns: tuple[str, ...]  # lists of integers in a stored record
     features: dict[str, tf.TensorSpec]  # of a batch; open axes behind the first are padded with 0
     rows_stand_alone: ClassVar[bool] = True  # a row's loss depends on it alone, so that a batch may be cut
     figures: Mapping[str, str] = {}  # what `score` returns, and the format in which the log tells it

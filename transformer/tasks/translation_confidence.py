@@ -16,6 +16,7 @@ from transformer.data.tokenizers.learning import reservoir
 from transformer.metrics.calibration import balanced, detection, detections, fit_logistic
 from transformer.metrics.confidence import EXAMPLES, LONGEST_TEXT, MOST_WORDS, SIGNS, Confidence, signs_of, words_of
 from transformer.metrics.text import sentence_chrf
+from transformer.tasks.sequence_to_sequence import Found
 
 RIGHT = 65.0  # chrF from which a translation counts as right; readers of 80 said the same of 67 (60: 61, 70: 65)
 MOST_PAIRS = 1000  # validation pairs that are translated
@@ -24,15 +25,6 @@ MOST_READ = 300_000  # training pairs whose words are counted
 STRANGE = 0.25  # what a distorted sentence counts, where one of validation counts 1
 DIRECTIONS = {"log_probability": 1, "words": 0}  # of SIGNS; the others may only lower the confidence
 SHORT = range(3, 9)  # words of an example to begin with
-
-
-class Found(NamedTuple):
-    """A translation, as the search found it."""
-
-    text: str
-    log_probability: float  # summed, in nats
-    tokens: int  # the end token included
-    source_tokens: int  # without start and end
 
 
 class Words(NamedTuple):

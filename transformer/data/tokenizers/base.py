@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import abc
 import functools
+import itertools
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from transformer.data.cleaning import META_SPACE
-from transformer.ids import END_ID, PAD_ID, START_ID, UNKNOWN_ID
+from transformer.ids import END_ID, MASK_ID, PAD_ID, START_ID, UNKNOWN_ID
 from transformer.system.tensorflow import have_tensorflow
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 # At PAD_ID, UNKNOWN_ID, START_ID, END_ID.
 RESERVED_TOKENS = ["[PAD]", "[UNK]", "[START]", "[END]"]
 MASK_TOKEN = "[MASK]"  # at MASK_ID, in vocabularies that have a mask
+SENTINEL_TOKEN = "<extra_id_{}>"  # with a number from 0, at MASK_ID + 1 and on, in vocabularies that have sentinels
 
 
 class Tokenizer(abc.ABC):
@@ -50,6 +52,22 @@ class Tokenizer(abc.ABC):
     def vocabulary_size(self) -> int:
         """Number of ids, special ids included."""
         return len(self._vocabulary)
+
+    @property
+    def masks(self) -> bool:
+        """Whether MASK_ID is a mask."""
+        return len(self._vocabulary) > MASK_ID and self._vocabulary[MASK_ID] == MASK_TOKEN
+
+    @property
+    def sentinels(self) -> int:
+        """Number of sentinels, whose ids follow MASK_ID."""
+        if not self.masks:
+            return 0
+        numbers = itertools.takewhile(
+            lambda i: self._vocabulary[MASK_ID + 1 + i] == SENTINEL_TOKEN.format(i),
+            range(len(self._vocabulary) - MASK_ID - 1),
+        )
+        return sum(1 for _ in numbers)
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
         """Normalise texts and split them into ids, without start and end.

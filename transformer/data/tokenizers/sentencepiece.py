@@ -19,6 +19,8 @@ LONGEST_PIECE = 100  # characters; SentencePiece itself learns at most 16
 class SentencePieceTokenizer(Tokenizer):
     """SentencePiece with byte fallback: `decode(encode(x)) == normalise_text(x)` for every text.
 
+    But a vocabulary with a mask that texts can spell takes the space before it away.
+
     Lists are encoded by the package `sentencepiece`, tensors by the same library in tensorflow-text. Each graph builds
     the SentencePiece op it uses from the model's bytes. A tokenizer object built outside owns a resource that
     `tf.random.set_seed` and `keras.utils.set_random_seed` destroy; this one can be seeded around freely.
