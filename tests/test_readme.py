@@ -79,7 +79,7 @@ def test_commands_parse(script):
         parser = PARSERS[script]
         if script == "transformer evaluate" and "--task" in arguments:
             parser = EVALUATING.get(arguments[arguments.index("--task") + 1], evaluate_labels).parser()
-        parser.parse_args(arguments)  # leaves the process where a flag is unknown
+        parser.parse_intermixed_args(arguments)  # leaves the process where a flag is unknown
 
 
 @pytest.mark.parametrize("page", ["own_corpus.md", "adapting.md"])
