@@ -8,10 +8,12 @@ import pytest
 from conftest import ROOT
 
 from transformer.commands import (
+    convert,
     evaluate,
     evaluate_labels,
     evaluate_texts,
     export,
+    generate,
     plot,
     predict,
     selfcheck,
@@ -31,7 +33,7 @@ PARSERS = {
     "translate.py": translate.parser(),
     **{
         f"transformer {module.__name__.rpartition('.')[2]}": module.parser()
-        for module in (evaluate, export, plot, predict, selfcheck, serve)
+        for module in (convert, evaluate, export, generate, plot, predict, selfcheck, serve)
     },
 }
 
@@ -71,7 +73,7 @@ def test_commands_parse(script):
         parser.parse_args(arguments)  # leaves the process where a flag is unknown
 
 
-@pytest.mark.parametrize("page", ["own_corpus.md", "adapting.md"])
+@pytest.mark.parametrize("page", ["own_corpus.md", "adapting.md", "own_text.md"])
 def test_configs_are_read(page, tmp_path):
     texts = blocks(page, "toml")
     assert texts
