@@ -56,23 +56,75 @@ def transformer(ids, threads, beam, length, parallel):
     return decode_all
 
 
+class _Words:
+    """Stands for a tokenizer of as many words as the vocabulary has."""
+
+    vocabulary_size, joint = VOCABULARY, True
+    words = ["<pad>", "<unk>", "<s>", "</s>", *(f"w{i}" for i in range(4, VOCABULARY))]
+
+    def pieces(self, ids):
+        return [self.words[index] for index in ids]
+
+
+def _converted(folder):
+    """Write this package's model for CTranslate2 and return its tokenizers."""
+    from pathlib import Path
+    from types import SimpleNamespace
+
+    from transformer.checkpoints.arrays import model_variables
+    from transformer.config.settings import ModelConfig
+    from transformer.inference.ctranslate2_model import save
+
+    sizes = {"num_layers": LAYERS, "d_model": WIDTH, "num_heads": HEADS, "dff": INNER, "max_positions": POSITIONS}
+    arrays = {name: variable.numpy() for name, variable in model_variables(_model()).items()}
+    tokenizers = SimpleNamespace(source=_Words(), target=_Words(), joint=True)
+    save(arrays, ModelConfig(**sizes), tokenizers, Path(folder), "float32")
+    return tokenizers
+
+
+def engine(ids, threads, beam, length, parallel):
+    """Decode with this package's engine for CTranslate2, float32."""
+    import tempfile
+    from pathlib import Path
+
+    import numpy as np
+
+    from transformer.config.settings import SearchConfig
+    from transformer.inference import ctranslate2_engine
+    from transformer.system.threads import in_order
+
+    ctranslate2_engine.PARALLEL, ctranslate2_engine.cores_each = parallel, lambda: threads
+    with tempfile.TemporaryDirectory() as folder:
+        tokenizers = _converted(folder)
+        fast = ctranslate2_engine.CTranslate2Engine(Path(folder), tokenizers, 1)
+    search = SearchConfig(beam_size=beam, length_penalty=0.0, min_length=length - 1, max_length=length)
+    sentences = [[token for token in row if token != PAD] for row in ids.tolist()]
+    order = sorted(range(len(sentences)), key=lambda place: len(sentences[place]))
+
+    def decode(places):
+        rows, size = [sentences[place] for place in places], len(places)
+        limits = np.full(size, length, np.int32)
+        return fast.search(rows, [()] * size, limits, limits - 1, search, scored=False).ids[:, 0]
+
+    def decode_all():
+        parts = [part.tolist() for part in np.array_split(order, parallel)]
+        found = np.concatenate(list(in_order(decode, parts)))
+        return found[np.argsort(order)]
+
+    return decode_all
+
+
 def ctranslate2(ids, threads, beam, length, parallel):
-    """Decode with CTranslate2, float32."""
+    """Decode with CTranslate2 called by hand, float32."""
     import tempfile
 
     import ctranslate2
     import numpy as np
 
-    from transformer.convert.ctranslate2 import specification
-
-    spec = specification(_model())
-    words = ["<pad>", "<unk>", "<s>", "</s>", *(f"w{i}" for i in range(4, VOCABULARY))]
+    words = _Words.words
     numbers = {word: number for number, word in enumerate(words)}
-    spec.register_source_vocabulary(words)
-    spec.register_target_vocabulary(words)
     with tempfile.TemporaryDirectory() as folder:
-        spec.validate()
-        spec.save(folder)
+        _converted(folder)
         translator = ctranslate2.Translator(
             folder, device="cpu", compute_type="float32", intra_threads=threads, inter_threads=parallel
         )
@@ -171,7 +223,7 @@ def keras_hub(ids, threads, beam, length, parallel):
     return lambda: search(given).numpy()
 
 
-SYSTEMS = {system.__name__: system for system in (transformer, ctranslate2, hf_marian, keras_hub)}
+SYSTEMS = {system.__name__: system for system in (transformer, engine, ctranslate2, hf_marian, keras_hub)}
 
 
 def main() -> int:

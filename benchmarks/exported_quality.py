@@ -46,7 +46,7 @@ def compare(args: Namespace) -> None:
     """Export, translate, score, and print the lines."""
     import_tensorflow()
     from transformer.checkpoints.run_directory import RunDirectory
-    from transformer.convert.ctranslate2_engine import CTranslate2Translator
+    from transformer.convert.ctranslate2 import load_export
     from transformer.data.examples import text_files
     from transformer.inference.translator import Translator
     from transformer.metrics.text import bleu
@@ -85,7 +85,7 @@ def compare(args: Namespace) -> None:
         }
         print(json.dumps(line), flush=True)
 
-    translator = Translator.load(args.run, **search)
+    translator = Translator.load(args.run, engine="tensorflow", **search)
     row("tensorflow", "float32", weights, best_of(translator))
     row("tensorflow, hypotheses compete", "float32", weights, best_of(Translator.load(args.run, **search | COMPETE)))
     with tempfile.TemporaryDirectory() as folder:
@@ -93,7 +93,7 @@ def compare(args: Namespace) -> None:
         row("savedmodel", "float32", path / "text", saved_model(path / "text", translator.search))
         for quantization in QUANTIZATIONS:
             path = exported(args.run, Path(folder, quantization), "ctranslate2", search, "--quantization", quantization)
-            row("ctranslate2", quantization, path / "model", best_of(CTranslate2Translator.load(path)))
+            row("ctranslate2", quantization, path / "model", best_of(load_export(path)))
 
 
 def exported(run: str, out: Path, kind: str, search: dict[str, object], *flags: str) -> Path:

@@ -9,7 +9,9 @@ masked.
 """
 
 import collections
+import functools
 import json
+import operator
 import sys
 from argparse import Namespace
 from collections.abc import Iterable, Sequence
@@ -36,7 +38,6 @@ def main(argv: list[str] | None = None) -> int:
 def score(args: Namespace) -> None:
     """Score and print the line."""
     import_tensorflow()
-    import numpy as np
     import tensorflow as tf
 
     from transformer.checkpoints.loading import load
@@ -44,10 +45,9 @@ def score(args: Namespace) -> None:
 
     task, network = load(RunDirectory(args.run))
     passages = list(_corpus(task, args.text).examples("train" if args.text else "validation"))
-    sums = np.sum([task.found(network, passages, seed) for seed in range(args.draws)], axis=0)
-    row = {"run": args.run, "masked": int(sums[1]), "accuracy": round(sums[0] / sums[1], 4)}
-    if sums[3]:
-        row |= {"pairs": int(sums[3]), "pair_accuracy": round(sums[2] / sums[3], 4)}
+    found = functools.reduce(operator.add, (task.found(network, passages, seed) for seed in range(args.draws)))
+    figures = {name: round(value, 4) for name, value in found.figures().items()}
+    row = {"run": args.run, "masked": int(found.tokens), "pairs": int(found.pairs), **figures}
     if args.counted:
         columns = task.encode(list(_corpus(task, args.counted).examples("train"))).columns
         counted = NGrams(_rows(*columns["tokens"]))

@@ -1,7 +1,7 @@
 r"""Put load on a translation server and check every answer.
 
     python benchmarks/server_load.py RUN [--input F] [--requests N] [--clients N] [--rounds N] [--minutes M]
-                                      [--attackers N]
+                                      [--attackers N] [--engine E]
 
 Starts `transformer serve` on a free port of 127.0.0.1 and stops it at the end. Prints JSON lines:
 
@@ -40,6 +40,7 @@ from server_attacks import MOST_SILENCE_MS, attacks, slow_bodies
 from server_process import MOST_SECONDS_TO_STOP, PATIENCE, ServerProcess
 
 from transformer.commands.parser import Parser
+from transformer.inference.engine import AUTO, ENGINES
 from transformer.serving.config import ServeConfig
 from transformer.system.errors import UserError
 from transformer.system.process import exit_code
@@ -226,7 +227,7 @@ def measure(args: Namespace) -> None:
     from transformer.system.threads import share_cores
 
     share_cores()
-    translator = Translator.load(args.run, beam_size=BEAM)
+    translator = Translator.load(args.run, engine=args.engine, beam_size=BEAM)
     if args.input:
         lines = text_files.lines(Path(args.input))
     else:
@@ -243,7 +244,7 @@ def measure(args: Namespace) -> None:
         rows.append(row)
         print(json.dumps(row), flush=True)
 
-    with ServerProcess(args.run, BEAM) as server:
+    with ServerProcess(args.run, BEAM, args.engine) as server:
         tell(load(server.port, sentences, offline, NEAR_TIE, args))
         tell(throughput(server.port, sentences, offline, NEAR_TIE, translator, args))
         for row in attacks(server.port, sentences[0], args.attackers):
@@ -264,6 +265,7 @@ def main(argv: list[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
     p = Parser(prog="server_load.py", description=__doc__.splitlines()[0])
     p.add_argument("run", metavar="RUN")
+    p.add_argument("--engine", choices=ENGINES, default=AUTO, help="what translates (default: %(default)s)")
     p.add_argument("--input", metavar="F", help="text file of sentences (default: the test split of the run's corpus)")
     p.add_argument("--sentences", type=int, default=1000, metavar="N", help="of them at most (default: %(default)s)")
     p.add_argument("--requests", type=int, default=10_000, metavar="N", help="of the load (default: %(default)s)")

@@ -24,6 +24,7 @@ class ServerProcess:
     Args:
         run: run directory.
         beam_size: of requests that name none.
+        engine: that translates.
 
     Attributes:
         port: where it listens.
@@ -31,8 +32,8 @@ class ServerProcess:
         seconds_to_stop: from the signal to its end.
     """
 
-    def __init__(self, run: str, beam_size: int) -> None:
-        command = [sys.executable, "-m", "transformer", "serve", run, "--port", "0"]
+    def __init__(self, run: str, beam_size: int, engine: str = "auto") -> None:
+        command = [sys.executable, "-m", "transformer", "serve", run, "--port", "0", "--engine", engine]
         environment = {**os.environ, "PYTHONPATH": str(ROOT)}
         self._process = subprocess.Popen(
             [*command, "--beam-size", str(beam_size)], stderr=subprocess.PIPE, text=True, env=environment

@@ -2,9 +2,10 @@ r"""Write a kind of positions of your own: a bias for distance, ALiBi.
 
     python examples/new_positions.py
 
-A kind is a subclass of `Positions` that overrides one of its three hooks: `embed` adds to the embeddings, `turn` turns
-queries and keys, `bias` adds to the scores of attention. The encoder, the decoder and its cache ask it; the CTranslate2
-export refuses kinds that it does not know.
+A kind is a subclass of `Positions` that overrides one of its hooks: `embed` adds to the embeddings, `turn` turns
+queries and keys, `bias` adds to the scores of attention, `value_bias` to its output. Encoders, decoders and their
+caches ask it; the CTranslate2 export refuses kinds that it does not know. `layers/relative_positions.py` has kinds with
+weights.
 
 To choose it in a config file, add its name to `POSITIONS` in `transformer/config/settings.py` too.
 """
@@ -14,6 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from transformer.layers.positions import KINDS, Positions
+from transformer.layers.positions_base import distances
 from transformer.models.transformer import Transformer
 
 
@@ -30,8 +32,8 @@ class LinearBiases(Positions):
 
     def bias(self, queries: tf.Tensor, query_positions: tf.Tensor, key_positions: tf.Tensor) -> tf.Tensor:
         slopes = 2.0 ** (-8.0 * np.arange(1, self.num_heads + 1) / self.num_heads)
-        distances = tf.abs(tf.reshape(query_positions, (-1, 1)) - key_positions)  # (T, S), or (1, S)
-        return -tf.constant(slopes[:, np.newaxis, np.newaxis], tf.float32) * tf.cast(distances, tf.float32)  # (H, T, S)
+        away = tf.abs(distances(query_positions, key_positions))[..., tf.newaxis, :, :]  # (1, T, S), or (B, 1, T, S)
+        return -tf.constant(slopes[:, np.newaxis, np.newaxis], tf.float32) * tf.cast(away, tf.float32)  # (..., H, T, S)
 
 
 KINDS["alibi"] = LinearBiases

@@ -18,7 +18,8 @@ import tensorflow as tf
 
 from transformer.ids import END_ID, START_ID
 from transformer.models.transformer import Transformer
-from transformer.search.loop import Hypotheses, decode
+from transformer.search.hypotheses import Hypotheses
+from transformer.search.loop import decode
 from transformer.search.sampling import Sample
 from transformer.search.strategy import IMPOSSIBLE, Choice, Step
 

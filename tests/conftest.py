@@ -33,6 +33,12 @@ def pytest_collection_finish(session):
     gc.freeze()
 
 
+@pytest.fixture(scope="session", autouse=True)
+def cache_of_the_tests(tmp_path_factory):
+    """Keep converted models and stored examples out of the user's own cache folder."""
+    os.environ.setdefault("TRANSFORMER_CACHE", str(tmp_path_factory.mktemp("cache")))
+
+
 @pytest.fixture(scope="session")
 def data_folder():
     """Return a function from a name to that folder of $TRANSFORMER_DATA; it skips the test where there is none."""

@@ -13,7 +13,8 @@ from unittest import mock
 from transformer.checkpoints.run_directory import BEST
 from transformer.config.settings import DEFAULT_RUN
 from transformer.data import batches
-from transformer.inference import translator
+from transformer.inference import tensorflow_engine, translator
+from transformer.inference.engine import AUTO
 from transformer.search.searcher import Searchers
 from transformer.tasks.base import Task
 from transformer.training import steps, trainer
@@ -78,7 +79,7 @@ def _searchers_of(models):
     return _searchers.setdefault(tuple(map(id, models)), Searchers(models))  # holds the models
 
 
-translator.Searchers = _searchers_of
+tensorflow_engine.Searchers = _searchers_of
 
 
 _loaded = {}
@@ -90,12 +91,12 @@ def _files(run):
     return [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in sorted(Path(run).rglob("*"))]
 
 
-def load(cls, run=DEFAULT_RUN, which=BEST, **search):
+def load(cls, run=DEFAULT_RUN, which=BEST, engine=AUTO, **search):
     """Load a translator, or take the one that was loaded from the same files: its graphs take seconds to make."""
     runs = [run] if isinstance(run, (str, Path)) else run
-    key = repr((cls, which, [_files(path) for path in runs]))
+    key = repr((cls, which, engine, [_files(path) for path in runs]))
     if key not in _loaded:
-        _loaded[key] = _load(cls, run, which)
+        _loaded[key] = _load(cls, run, which, engine)
     return _loaded[key].with_search(**search)
 
 

@@ -83,6 +83,24 @@ def masked_model(folder, **changes):
     return tiny_config(folder, text={"tokenizer": "wordpiece"}).override({"task": task, "data": data}).override(changes)
 
 
+def contrastive(folder, **changes):
+    """Return the config of vectors of the corpus's pairs."""
+    config = tiny_config(folder, write_corpus(folder), text={"tokenizer": "wordpiece"})
+    task = {"name": "contrastive", "source_language": "pt", "target_language": "en", "temperature": 0.2}
+    return config.override({"task": task, "training": {"label_smoothing": 0.0}}).override(changes)
+
+
+def denoising(folder, **changes):
+    """Return the config of denoising of the corpus's sentences in both languages."""
+    for side, language in enumerate(("pt", "en")):
+        lines = [pair[side] for pair in pairs(120)]
+        (folder / f"text.{language}").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    data = {"train": [str(folder / "text.pt"), str(folder / "text.en")], "max_tokens": 24}
+    task = {"name": "denoising", "infill_rate": 0.2, "mask_rate": 0.1, "delete_rate": 0.1, "rotate_rate": 0.5}
+    text = {"vocabulary_size": 320}
+    return tiny_config(folder, text=text).override({"task": task, "data": data}).override(changes)
+
+
 def fine_tuning(folder, name, **changes):
     """Return the config of a task with a head on an encoder, of made-up examples that can be learned.
 

@@ -13,7 +13,8 @@ from pathlib import Path
 
 __version__ = "0.1.0"
 
-_WITHOUT_TENSORFLOW = ("Config", "UserError", "preprocess_text")
+# Of these, some import it when they need it. `evaluate` and `translate` share a module.
+_WITHOUT_TENSORFLOW = ("Config", "Translator", "UserError", "evaluate", "preprocess_text", "translate")
 _MODULE_OF = {
     imported.name: statement.module
     for statement in ast.parse(Path(__file__).with_suffix(".pyi").read_bytes()).body

@@ -2,6 +2,7 @@ from transformer.config.run import Config as Config
 from transformer.data.document_text import preprocess_text as preprocess_text
 from transformer.inference.document_functions import evaluate as evaluate
 from transformer.inference.document_functions import translate as translate
+from transformer.inference.embedder import Embedder as Embedder
 from transformer.inference.generator import Generator as Generator
 from transformer.inference.predictor import Predictor as Predictor
 from transformer.inference.translator import Translator as Translator

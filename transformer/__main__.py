@@ -14,6 +14,8 @@ COMMANDS = {  # modules of transformer.commands, and what they do
     "translate": "translate sentences with a trained run",
     "generate": "continue texts with a trained language model",
     "predict": "label texts, tag their words, or answer questions about them",
+    "embed": "make vectors of texts, which are near where the texts mean the same",
+    "search": "find the lines of a file that mean what a query means",
     "evaluate": "score translations, or a run on texts with the right labels, tags or answers",
     "export": "write a run for other programs: SavedModel or CTranslate2",
     "convert": "make a run of a GPT-2, a Llama or a GGUF file, or write a folder for transformers",
@@ -21,6 +23,7 @@ COMMANDS = {  # modules of transformer.commands, and what they do
     "selfcheck": "compare ways to compute the same thing with a run",
     "plot": "draw training curves or an attention map",
 }
+USING = {"translate", "generate", "predict", "embed", "search"}
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -61,7 +64,13 @@ def script() -> NoReturn:
     """Be the command: the entry point of an installed package."""
     quiet_start()
     code = main()
-    if {*sys.argv[1:2]} & {"translate", "generate", "predict"}:  # a text need not wait for TensorFlow to be taken down
+    if {*sys.argv[1:2]} & {
+        "translate",
+        "generate",
+        "predict",
+        "embed",
+        "search",
+    }:  # a text need not wait for TensorFlow to be taken down
         from transformer.system.process import leave
 
         leave(code)

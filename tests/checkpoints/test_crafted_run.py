@@ -323,8 +323,8 @@ def test_sentences_searched_together_share_the_memory_of_the_cache(honest, monke
 
     assert [most_rows(length) for length in (5, 10, 31)] == [6, 3, 0]
     rows = []
-    find = translator._find
-    monkeypatch.setattr(translator, "_find", lambda found, starts: rows.append(len(found)) or find(found, starts))
+    find = translator.engine.search
+    monkeypatch.setattr(translator.engine, "search", lambda found, *rest: rows.append(len(found)) or find(found, *rest))
     assert len(translator.translate(["sol mar rio lua"] * 9)) == 9
     assert sum(rows) == 9 and max(rows) == most_rows(len(translator.encode(["sol mar rio lua"])[0])) < 9
 

@@ -552,8 +552,9 @@ def test_drawing_ensembles_prefixes_and_rules(run, capsys):
     tight = ("--min-length", "2", "--max-length-ratio", "2", "--no-repeat-ngram", "2", "--penalty", "length")
     assert translated(*tight, "--coverage-penalty", "0.2", "--min-length-ratio", "0.1").endswith("\n")
     os.utime(run / "best.safetensors")  # a translator that has no graph yet
-    code, _, err = call(capsys, translate, "--run", "run", "--verbose", "um gato", "dois")
-    assert code == 0 and "graphs that TensorFlow made: 1" in err
+    engine = ("--engine", "tensorflow", "--verbose")
+    code, _, err = call(capsys, translate, "--run", "run", *engine, "um gato", "dois")
+    assert code == 0 and "engine: tensorflow (it is asked for)" in err and "graphs that TensorFlow made: 1" in err
 
 
 def test_sentences_that_are_empty_or_too_long_are_no_error(run, capsys):

@@ -1,14 +1,18 @@
-"""`transformer predict` and `transformer evaluate --task` with runs of labels, tags and answers."""
+"""`transformer predict` and `transformer evaluate --task` with runs of labels, tags, answers and masks."""
 
 import json
 import sys
 
 import pytest
 from reference import randomised
-from tiny_run import fine_tuning, write_run
+from tiny_run import fine_tuning, masked_model, write_run
 
+from transformer.checkpoints.loading import load
+from transformer.checkpoints.run_directory import RunDirectory
 from transformer.commands import evaluate, predict
+from transformer.inference.generator import Generator
 from transformer.inference.predictor import Predictor
+from transformer.inference.translator import Translator
 from transformer.system.errors import UserError
 from transformer.tasks import task_class
 
@@ -17,9 +21,9 @@ from transformer.tasks import task_class
 def runs(tmp_path_factory):
     """Return untrained runs by their tasks, and the folder of their examples."""
     found = {}
-    for name in ("classification", "tagging", "question-answering"):
+    for name in ("classification", "tagging", "question-answering", "masked-lm"):
         folder = tmp_path_factory.mktemp(name)
-        config = fine_tuning(folder, name)
+        config = masked_model(folder) if name == "masked-lm" else fine_tuning(folder, name)
         kind = task_class(name)
         corpus = kind.read(config)
         task = kind(config, kind.learn(corpus, config), corpus.describe())
@@ -118,9 +122,46 @@ def test_answers_are_written_with_score_and_place(run, runs, tmp_path):
     assert told["probability"] == pytest.approx(found.probability, abs=1e-6)
 
 
+def test_masks_are_filled_with_the_likeliest_tokens(run, runs):
+    texts = ["sun [MASK] sea", "[MASK] one\t[MASK]"]
+    code, lines, _ = run(runs["masked-lm"], *texts, "--top-k", 2)
+    expected = []
+    for text, found in zip(texts, Predictor.load(runs["masked-lm"]).predict(texts, top_k=2), strict=True):
+        expected.append(text.replace("\t", " "))
+        for mask in found.masks:
+            assert text[mask.start : mask.end] == "[MASK]" and len(mask.candidates) == 2
+            expected += [f"  {mask.start}-{mask.end}\t{c.probability:.4f}\t{c.text}" for c in mask.candidates]
+    assert (code, lines) == (0, expected)
+    told = json.loads(run(runs["masked-lm"], "--json", texts[0])[1][0])
+    assert told["text"] == texts[0] and [(m["start"], m["end"]) for m in told["masks"]] == [(4, 10)]
+    candidates = told["masks"][0]["candidates"]
+    assert len(candidates) == 5 and f"  4-10\t{candidates[0]['probability']:.4f}\t{candidates[0]['text']}" == lines[1]
+
+
+def test_evaluation_of_masks_tells_accuracy_and_losses_of_tokens_and_pairs(run, runs):
+    name, folder = runs["masked-lm"], runs["masked-lm"].parent
+    words = ["--task", "masked-lm", name, folder / "documents.txt", "--draws", 3]
+    told = json.loads(run(*words, "--json", command=evaluate)[1][0])
+    task, network = load(RunDirectory(name))
+    files = {"train": [str(folder / "documents.txt")], "valid": [str(folder / "documents.txt")]}
+    passages = list(task.read(task.config.override({"data": files})).examples("train"))
+    draws = [task.found(network, passages, seed) for seed in range(3)]
+    assert told["masked_tokens"] == sum(one.tokens for one in draws)
+    assert told["pairs"] == sum(one.pairs for one in draws) > 0
+    assert told["masked_accuracy"] == pytest.approx(sum(one.tokens_found for one in draws) / told["masked_tokens"])
+    assert told["sentence_loss"] == pytest.approx(sum(one.pair_loss for one in draws) / told["pairs"])
+    _, lines, _ = run(*words, "--documents", "line", command=evaluate)
+    assert [line.split()[0] for line in lines] == ["masked_tokens", "masked_accuracy", "masked_loss"]
+
+
 @pytest.mark.parametrize(
     ("name", "words", "code", "told"),
     [
+        ("masked-lm", ["sun [MASK]", "sun"], 1, "text 2: there is no [MASK] in 'sun'; write it where the model is to"),
+        ("masked-lm", ["[MASK]", "--top-k", "9999"], 1, "top_k must be from 1 to"),
+        ("masked-lm", ["[MASK]", "--top-k", "0"], 2, "--top-k must be at least 1, got 0"),
+        ("masked-lm", ["[MASK] sun" * 40], 1, "tokens, and the model reads 32; give a shorter one"),
+        ("tagging", ["a", "--top-k", "3"], 1, "top_k is for runs of the task masked-lm, and this is one of tagging"),
         (
             "question-answering",
             ["where is sea"],
@@ -144,7 +185,15 @@ def test_a_run_of_another_task_is_told_with_the_command_that_fits(run, runs, tmp
     other = save_run(tmp_path / "translator", spread_parts()).path
     assert run(other, "a")[2] == [f"error: {other} is a run of the task translation; use {predict.called('translate')}"]
     code, _, errors = run("--task", "tagging", runs["classification"], command=evaluate)
-    assert code == 1 and "is a run of the task classification, not of tagging" in errors[0]
+    use = f"use {predict.called('evaluate')} --task classification {runs['classification']}"
+    assert code == 1 and errors[0].endswith(f"is a run of the task classification, not of tagging; {use}")
+    code, _, errors = run("--task", "masked-lm", other, command=evaluate)
+    assert code == 1 and errors[0].endswith(
+        f"not of masked-lm; use {predict.called('evaluate')} TRANSLATIONS REFERENCES"
+    )
+    for kind in (Translator, Generator):
+        with pytest.raises(UserError, match="is a run of the task 'masked-lm'; use .* predict$"):
+            kind.load(runs["masked-lm"])
     with pytest.raises(UserError, match="there is no run directory"):
         Predictor.load(tmp_path / "none")
 

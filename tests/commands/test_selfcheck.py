@@ -5,12 +5,13 @@ from pathlib import Path
 
 import pytest
 import tensorflow as tf
-from tiny_run import pairs, spread_parts, tiny_config
+from tiny_run import pairs, save_run, spread_parts, tiny_config
 
 from transformer.commands import selfcheck
-from transformer.commands.selfcheck import check_export, run_checks, some_sentences
+from transformer.commands.selfcheck import check_engines, check_export, run_checks, some_sentences
 from transformer.config.settings import SearchConfig
 from transformer.data.tokenizers.learning import train_tokenizers
+from transformer.inference.ctranslate2_engine import CTranslate2Engine
 from transformer.inference.translator import Translator
 from transformer.models.stacks import Decoder
 from transformer.system.errors import UserError
@@ -84,8 +85,8 @@ def test_what_does_not_agree_is_found(monkeypatch):
     class Forgetful(Translator):
         """Adds to a sentence's score what the batch around it has."""
 
-        def _translate_batch(self, batch, *rest):
-            found = super()._translate_batch(batch, *rest)
+        def _translate_batch(self, engine, batch, *rest):
+            found = super()._translate_batch(engine, batch, *rest)
             return [[dataclasses.replace(h, score=h.score + len(batch)) for h in group] for group in found]
 
     sentences = ["sol mar", "um", "lua", "dois"]
@@ -104,18 +105,38 @@ def test_what_does_not_agree_is_found(monkeypatch):
     assert broken["cached = uncached"] and not broken["padded = unpadded"]
 
 
+def test_the_engines_are_compared(parts, tmp_path, monkeypatch):
+    run = save_run(tmp_path / "run", parts, finished="compete", penalty="gnmt")
+
+    def load(engine, **search):
+        return Translator.load(run.path, engine=engine, **search)
+
+    check = check_engines(load, ["sol mar rio", "um", ""])
+    assert (check.name, check.cases, check.broken) == ("ctranslate2 = tensorflow", 2, 0)
+    assert 0 <= check.difference < 1e-3
+    search = CTranslate2Engine.search
+    monkeypatch.setattr(CTranslate2Engine, "search", lambda *given: raised(search(*given)))
+    assert check_engines(load, ["sol mar rio", "um"]).broken == 2
+
+
+def raised(found):
+    """Return what a search found, with other scores."""
+    return found._replace(scores=found.scores + 1)
+
+
 def test_without_a_usable_sentence_it_says_so(load):
     with pytest.raises(UserError, match="no sentence that the model reads in one piece"):
         run_checks(load, ["", "sol " * 60])
 
 
 def test_the_command_prints_a_table_and_an_exit_code(load, monkeypatch, capsys, tmp_path):
-    monkeypatch.setattr(Translator, "load", classmethod(lambda cls, run, **search: load(**search)))
+    monkeypatch.setattr(Translator, "load", classmethod(lambda cls, run, engine, **search: load(**search)))
     (tmp_path / "in").write_text("sol mar\num\n", encoding="utf-8")
     assert selfcheck.main(["run", "--input", str(tmp_path / "in")]) == 0
     out, err = capsys.readouterr()
     counts = [f"\r{done} of 2 sentences checked" for done in range(3)]
-    assert err == "".join(counts) + "\nexporting the run to a temporary directory and loading it again\n"
+    exporting = "\nexporting the run to a temporary directory and loading it again\n"
+    assert err == "".join(counts) + exporting + "the engines are not compared: it is asked for\n"
     lines = out.splitlines()
     assert len(lines) == 7 and all(line.endswith("ok") for line in lines[1:])
     assert lines[-1].split()[:4] == ["exported", "=", "original", "2"]

@@ -14,6 +14,7 @@ from transformer.config.run import Config
 from transformer.config.settings import DEFAULT_RUN, DataConfig, ModelConfig, SearchConfig, TextConfig, TrainingConfig
 from transformer.config.tasks import (
     SETTINGS,
+    DenoisingSettings,
     LanguageModelSettings,
     MaskedLMSettings,
     TranslationSettings,
@@ -177,6 +178,12 @@ def test_padding_may_not_reach_behind_the_last_position():
         (MaskedLMSettings, "language", ["fr"]),
         (MaskedLMSettings, "mask_rate", [0.0, 1.0]),
         (MaskedLMSettings, "segments", [0, 1, 65]),  # with next sentences there are two
+        (DenoisingSettings, "mask_rate", [-0.1, 1.1]),
+        (DenoisingSettings, "permute_rate", [1.5]),
+        (DenoisingSettings, "span_length", [0.5]),
+        (DenoisingSettings, "sentinels", [1, 1001]),
+        (DenoisingSettings, "documents", ["page"]),
+        (DenoisingSettings, "language", ["fr"]),
         (TextConfig, "tokenizer", ["bpe"]),
         (TextConfig, "model_type", ["char"]),
         (TextConfig, "vocabulary_size", [299, -5]),
@@ -223,6 +230,32 @@ def test_a_value_out_of_range_is_named_with_the_rule(make, name, bad):
     for value in bad:
         with pytest.raises(ValueError, match=f"^{name} must be .*got {value!r}$"):
             make(**{name: value})
+
+
+@pytest.mark.parametrize(
+    "rates, told",
+    [
+        (
+            {"mask_rate": 0.5, "delete_rate": 0.3},
+            "mask_rate + delete_rate + infill_rate + sentinel_rate must be at most 1: a token has one fate, got '1.1 "
+            "(mask_rate 0.5 + delete_rate 0.3 + infill_rate 0.3)'",
+        ),
+        (
+            {"sentinel_rate": 0.15},
+            "sentinel_rate must be the only rate of tokens, as the target is the spans alone; set the others to 0, got "
+            "'infill_rate 0.3 + sentinel_rate 0.15'",
+        ),
+        ({"infill_rate": 0.0}, "one of the rates must be above 0: without noise there is nothing to restore, got 0"),
+    ],
+)
+def test_noise_rates_that_do_not_go_together_are_told_in_one_line(rates, told):
+    message = failure(Config().override, {"task": {"name": "denoising", **rates}})
+    assert message == f"config: [task] {told}"
+
+
+def test_noise_rates_may_sum_to_one():
+    for rates in ({"mask_rate": 0.6, "delete_rate": 0.1}, {"infill_rate": 0.0, "sentinel_rate": 1.0}):
+        Config().override({"task": {"name": "denoising", **rates}})
 
 
 @pytest.mark.parametrize("config", [Config(), preset("big"), Config().override({"data": {"train": ["données/é.txt"]}})])
@@ -484,3 +517,20 @@ def test_a_search_may_keep_4_gigabytes_of_a_sentence():
     with pytest.raises(UserError, match=r"search\.beam_size must be at most 5 .* got 6"):
         Config().override({"model": big, "search": {"beam_size": 6}})
     Config().override({"model": big, "search": {"beam_size": 64, "max_length": 1000}})
+
+
+@pytest.mark.parametrize(
+    "flags, task",
+    [
+        (["--train", "a.txt"], "denoising"),
+        (["--source", "a.en", "--target", "a.de"], "translation"),
+        (["--tsv", "a.tsv"], "translation"),
+        (["--tsv", "a.tsv", "--task", "translation"], "translation"),
+    ],
+)
+def test_a_run_that_starts_from_another_goes_on_with_its_task_unless_pairs_are_given(tmp_path, flags, task):
+    stored = Config().override({"task": {"name": "denoising", "mask_rate": 0.2}, "model": {"d_model": 64}})
+    (tmp_path / "config.json").write_text(stored.to_json(), encoding="utf-8")
+    config, _ = resolve(train.parser().parse_args(["--init-from", str(tmp_path), *flags]))
+    assert config.task.name == task and config.model.d_model == 64
+    assert config.task == stored.task or task == "translation"

@@ -13,7 +13,7 @@ from damage import mutated
 from tiny_run import save_run, spread_parts, tiny_config
 
 from transformer.commands import export
-from transformer.convert.ctranslate2_engine import CTranslate2Translator
+from transformer.convert.ctranslate2 import load_export
 from transformer.convert.directory import describe, draft_export
 from transformer.data.tokenizers.learning import train_tokenizers
 from transformer.system.errors import UserError
@@ -50,7 +50,7 @@ def described_anew(out):
 
 def refusal(out):
     with pytest.raises(UserError) as told:
-        CTranslate2Translator.load(out)
+        load_export(out)
     assert "\n" not in str(told.value) and len(str(told.value)) < 1000
     return str(told.value)
 
@@ -72,7 +72,7 @@ def forge(out, change):
 
 @pytest.mark.parametrize("kind", ["float32", "int16", "int8"])
 def test_the_exports_are_honest(honest, kind):
-    (group,) = CTranslate2Translator.load(honest / kind).translate(["sol mar"])
+    (group,) = load_export(honest / kind).translate(["sol mar"])
     assert group[0].token_log_probabilities
 
 
@@ -238,7 +238,7 @@ def test_changed_bytes_either_translate_or_are_told(honest, tmp_path, kind, coun
         try:
             if name != "export.json":
                 described_anew(out)
-            translator = CTranslate2Translator.load(out)
+            translator = load_export(out)
             assert len(translator.translate(["sol mar rio", "um"])) == 2
         except UserError as error:
             told += 1
@@ -254,4 +254,4 @@ def test_an_export_is_read_where_nothing_can_be_written(out, monkeypatch):
         raise OSError(22, "Invalid argument")
 
     monkeypatch.setattr(os, "fsync", refuse)
-    assert CTranslate2Translator.load(out).translate(["sol"])
+    assert load_export(out).translate(["sol"])

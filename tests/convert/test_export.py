@@ -16,7 +16,7 @@ from conftest import ROOT
 from tiny_run import pairs, shipping_example, spread_parts, tiny_config, write_run
 
 from transformer.commands import export
-from transformer.config.settings import SearchConfig
+from transformer.config.settings import POSITIONS, SearchConfig
 from transformer.convert import savedmodel
 from transformer.convert.directory import describe, draft_export, read_description
 from transformer.data.phrasebook import generate
@@ -102,7 +102,7 @@ def out(made):
 
 @pytest.mark.slow  # a run, an export and a process for each
 @pytest.mark.parametrize(
-    "parts", [*((kind,) for kind in KINDS), ("sentencepiece", "rotary"), ("sentencepiece", "learned")], ids=":".join
+    "parts", [*((kind,) for kind in KINDS), *(("sentencepiece", kind) for kind in POSITIONS[1:])], ids=":".join
 )
 def test_a_process_without_this_package_translates_as_the_translator(made, parts, tmp_path):
     run, out = made(*parts)
@@ -139,7 +139,7 @@ def test_a_process_with_tensorflow_alone_translates_ids(run, out, tmp_path):
     found = elsewhere(tmp_path, hidden, out / "ids", "ids", {"ids": ids, **OPTIONS})
     for row, source in enumerate(rows):
         if len(source) <= 48:
-            _, expected = translator._find([source], [[]])
+            expected = translator.find([source])
             for n in range(2):
                 length = int(expected.lengths[0, n])
                 assert found["ids"][row, n, :length].tolist() == np.array(expected.ids[0, n, :length]).tolist()
@@ -173,7 +173,7 @@ def test_empty_and_long_sentences(run, out):
     assert found["texts"][0].numpy().tolist() == found["texts"][2].numpy().tolist() == [b"", b""]
     assert found["scores"][0].numpy().tolist() == [0, 0] and found["finished"][0].numpy().all()
     assert found["source_tokens"].shape[1] == 48
-    _, expected = translator._find([translator.reader.fit(translator.encode([long])[0])], [[]])
+    expected = translator.find([translator.reader.fit(translator.encode([long])[0])])
     text = translator.tokenizers.target.detokenize(tf.constant(np.array(expected.ids[0, :1])))
     assert found["texts"][3, 0].numpy().decode() == one_line(text.numpy()[0].decode("utf-8", "replace"))
     assert found["scores"][3, 0].numpy() == pytest.approx(float(expected.scores[0, 0]), abs=1e-4)
@@ -249,7 +249,7 @@ def test_every_search_goes_with_the_model(spread, settings):
     search = SearchConfig(beam_size=3, length_penalty=1.6, max_extra_length=9, **settings)
     translator = Translator(*spread, search, 32)
     rows = translator.encode([source for source, _ in pairs(12)])
-    _, expected = translator._find(rows, [[] for _ in rows])
+    expected = translator.find(rows)
     graph = tf.function(savedmodel._ids_function(translator, 5), autograph=False)
     options = [tf.constant(value) for value in (3, 3, 1.6)]
     found = graph(tf.ragged.constant(rows, tf.int32).to_tensor(), *options)

@@ -10,8 +10,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from transformer.config.settings import CleaningConfig
-from transformer.data.cleaning import SPACES, CleaningReport, clean, normalise_tensor, normalise_text, strip_html
+from transformer.data.cleaning import SPACES, CleaningReport, clean, normalise_text, strip_html
 from transformer.data.cleaning import cleaned as changed
+from transformer.data.tokenizers.in_graph import normalise_tensor
 
 UNTIMED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # a busy machine is no failure
 

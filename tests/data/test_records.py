@@ -15,6 +15,7 @@ from transformer.data.batches import batches, streamed
 from transformer.data.examples.corpus import FileCorpus
 from transformer.ids import END_ID, PAD_ID, START_ID
 from transformer.system.errors import EnvironmentFailure, UserError
+from transformer.system.files import cache_folder
 from transformer.tasks.translation import CleanedPairs
 from transformer.training.preparation import stored_rows
 
@@ -161,19 +162,22 @@ def test_shards_that_vanish_as_soon_as_they_are_made_are_told(tmp_path, monkeypa
 
 def test_the_cache_folder_is_the_configs_then_the_environments(tmp_path, monkeypatch):
     monkeypatch.setenv("TRANSFORMER_CACHE", str(tmp_path))
-    assert records.cache_folder(Config().data) == tmp_path
-    assert records.cache_folder(a_config(tmp_path).data) == tmp_path / "cache"
+    assert cache_folder(Config().data.cache) == tmp_path
+    assert cache_folder(a_config(tmp_path).data.cache) == tmp_path / "cache"
     monkeypatch.delenv("TRANSFORMER_CACHE")
-    assert records.cache_folder(Config().data) == Path.home() / ".cache" / "transformer"
+    for folders, expected in (("", Path.home() / ".cache"), ("relative", Path.home() / ".cache"), (tmp_path, tmp_path)):
+        monkeypatch.setenv("XDG_CACHE_HOME", str(folders))
+        assert cache_folder(Config().data.cache) == expected / "transformer"
 
 
 def test_a_user_without_a_home_folder_is_told(monkeypatch):
-    monkeypatch.delenv("TRANSFORMER_CACHE", raising=False)
+    for name in ("TRANSFORMER_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(os.path, "expanduser", lambda path: path)  # as for a user whom the machine does not know
     with pytest.raises(
         UserError, match=r"^there is no home folder for ~/.cache/transformer; name .* \$TRANSFORMER_CACHE"
     ):
-        records.cache_folder(Config().data)
+        cache_folder(Config().data.cache)
 
 
 def test_the_corpus_is_never_held_whole(tmp_path, monkeypatch):

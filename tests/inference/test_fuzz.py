@@ -22,7 +22,6 @@ from transformer.commands.translate_lines import Wanted, groups, translate_lines
 from transformer.config.settings import SearchConfig
 from transformer.data.cleaning import META_SPACE, SPACES, normalise_text
 from transformer.data.examples import text_files
-from transformer.inference import reading
 from transformer.inference.result import Translation
 from transformer.inference.sentence_splitting import LONGEST_TOKEN, split_text
 from transformer.inference.translator import Translator
@@ -232,14 +231,15 @@ HUGE = {
 @pytest.mark.parametrize("kind", ["unigram", pytest.param("wordpiece", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", HUGE)
 def test_a_hundred_thousand_characters(monkeypatch, kind, name):
-    translator, text, seen, utf8 = made_for_long_texts(kind), HUGE[name], [], reading.utf8
+    translator, text, seen = made_for_long_texts(kind), HUGE[name], []
+    encode = translator.tokenizers.source.encode
     assert len(text) >= 100_000
 
-    def utf8_and_note(texts):
+    def encode_and_note(texts):
         seen.extend(map(len, texts))
-        return utf8(texts)
+        return encode(texts)
 
-    monkeypatch.setattr(reading, "utf8", utf8_and_note)
+    monkeypatch.setattr(translator.tokenizers.source, "encode", encode_and_note)
     ((found,),) = translator.translate([text])
     check([found])
     # Nothing long is looked at as a whole, and all in all little more than a tree of halves holds.
@@ -251,8 +251,8 @@ def test_a_hundred_thousand_characters(monkeypatch, kind, name):
 
 def test_parts_have_no_attention_and_cost_none(monkeypatch):
     translator = Translator(*made("unigram"), SearchConfig(beam_size=1, max_length=2), 8)
-    asked, attention = [], translator._attention
-    monkeypatch.setattr(translator, "_attention", lambda *inputs: asked.append(inputs) or attention(*inputs))
+    asked, attention = [], translator.engine.attention
+    monkeypatch.setattr(translator.engine, "attention", lambda *inputs: asked.append(inputs) or attention(*inputs))
     assert translator.translate(["sol mar " * 50], with_attention=True)[0][0].attention is None
     assert not asked
     ((whole,), (parts,)) = translator.translate(["sol", "sol mar " * 50], with_attention=True)

@@ -8,6 +8,8 @@ import tensorflow as tf
 from reference import randomised
 from tiny_run import language_model, write_run
 
+from transformer.checkpoints.loading import load
+from transformer.checkpoints.run_directory import RunDirectory
 from transformer.commands import evaluate
 from transformer.data.examples.text_documents import Part
 from transformer.data.tokenizers.exact import Bytes
@@ -73,6 +75,7 @@ def test_a_stride_that_skips_tokens_is_refused(trained):
 
 def test_the_command(trained, tmp_path, capsys):
     task, network, run = trained
+    other = write_run(tmp_path / "other", task.config, task.vocabularies, randomised(task.network("float32"), 1))
     path = tmp_path / "texts.txt"
     path.write_text("six seven\none two three four five\n", encoding="utf-8")
     words = ["--task", "language-model", str(run), str(path)]
@@ -90,6 +93,12 @@ def test_the_command(trained, tmp_path, capsys):
     assert out[2].startswith("bits per byte ") and out[3].endswith(" nats, of 2 documents")
     figures = [float(line.removeprefix("bits per byte ").removeprefix("perplexity ").split()[0]) for line in out[:3]]
     assert figures == pytest.approx([total.perplexity, total.byte_perplexity, total.bits_per_byte], rel=1e-3)
+    assert evaluate.main([*words, "--baseline-run", str(other)]) == 0
+    compared = capsys.readouterr().out.splitlines()
+    assert compared[::2][:2] + compared[4:] == out
+    assert compared[1].startswith(f"  {other}: ") and " to it, p = " in compared[1]
+    its = sum(TextScorer(*load(RunDirectory(other))).score([TEXTS[3], TEXTS[0]], end=True), TextScore(0.0, 0, 0))
+    assert float(compared[1].split()[1].rstrip(",")) == pytest.approx(its.perplexity, rel=1e-3)
     assert evaluate.main([*words, "--documents", "file", "--stride", "1"]) == 0
     assert capsys.readouterr().out.splitlines()[3].endswith("of 1 documents")
 

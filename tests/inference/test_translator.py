@@ -64,7 +64,7 @@ def test_sentences_are_batched_by_length_within_the_budget(parts, monkeypatch):
     translator = Translator(*parts, SearchConfig(beam_size=2, batch_tokens=40), max_positions=32)
     batches, calls = [], []
 
-    def translate_batch(batch, n_best, with_heads):
+    def translate_batch(engine, batch, wanted):
         batches.append([len(part.row) for part in batch])
         return [[Translation(str(part.row), 0.0, 0.0)] for part in batch]
 
@@ -396,7 +396,7 @@ def test_the_next_token_after_a_prefix(parts, translator):
     assert logs.shape == (tokenizers.target.vocabulary_size,)
     assert np.exp(logs).sum() == pytest.approx(1, rel=1e-4)
     ids = translator._prefix_ids(["abc"])[0]
-    _, found = translator._find(translator.encode(["sol mar"]), [ids])
+    found = translator.find(translator.encode(["sol mar"]), [ids])
     for place, prefix in ((0, ""), (len(ids), "abc")):  # the first forced token, and the first that the search chose
         expected = found.token_log_probabilities[0, 0, place]
         given = translator.next_token("sol mar", prefix)[found.ids[0, 0, place]]
@@ -471,7 +471,7 @@ class Upper:
     def __init__(self):
         self.groups = []
 
-    def translate(self, sentences, n_best, with_attention, prefixes, with_heads):
+    def translate(self, sentences, n_best, with_attention, prefixes, with_heads, with_scores):
         assert prefixes == [self.prefix] * len(sentences)
         self.groups.append(list(sentences))
         found = []

@@ -10,7 +10,7 @@ from transformer.commands.translate_lines import Wanted, translate_lines
 from transformer.config.settings import SearchConfig
 from transformer.ids import END_ID
 from transformer.inference.translator import Translator
-from transformer.search.loop import Hypotheses
+from transformer.search.hypotheses import Hypotheses
 from transformer.search.searcher import padded
 
 PLAIN = "lua mar rio"
@@ -33,15 +33,15 @@ def translator():
                 return translator.encode([translator.script])[0][1:]
             return translator.script
 
-        def find(rows, starts):
+        def search(rows, *_):
             wanted = [found(row) for row in rows]
             lengths = np.array([[len(row)] for row in wanted], np.int32)
             finished = np.array([[row[-1] == END_ID] for row in wanted])
             ids = padded(wanted)[:, np.newaxis]
             zeros = np.zeros(lengths.shape)
-            return padded(rows), Hypotheses(ids, zeros, zeros, np.zeros(ids.shape), lengths, finished)
+            return Hypotheses(ids, zeros, zeros, np.zeros(ids.shape), lengths, finished)
 
-        patch.setattr(translator, "_find", find)
+        patch.setattr(translator.engine, "search", search)
         yield translator
 
 

@@ -12,6 +12,8 @@ import pytest
 from transformer.commands import evaluate
 from transformer.data.examples import text_files
 from transformer.metrics import text as scores
+from transformer.metrics.rouge import Rouge
+from transformer.metrics.significance import compare
 from transformer.system.errors import UserError
 
 HYPOTHESES = ["the cat is on the mat", "there is a big house"]
@@ -218,6 +220,38 @@ def test_tokenised_text_is_warned_of_in_the_words_of_this_command(tmp_path, caps
     assert not caplog.records  # sacrebleu's own, which name its flags
 
 
+def test_rouge_and_a_baseline_on_the_command_line(tmp_path, capsys):
+    hypotheses = write(tmp_path / "h", "the cat sat", "a dog ran", "my bird")
+    baseline = write(tmp_path / "b", "the cat sat", "a dog sat", "my fish")
+    reference = write(tmp_path / "r", "the cat sat", "a dog ran", "my bird")
+    flags = ("--target-language", "en", "--rouge", "--baseline", baseline)
+    code, out, err = run(capsys, hypotheses, reference, *flags)
+    assert (code, err) == (0, "")
+    lines = out.splitlines()
+    assert [line.split(" ")[0] for line in lines[::2]] == ["sacreBLEU", "chrF", "ROUGE-1", "ROUGE-2", "ROUGE-L"]
+    assert lines[4].startswith("ROUGE-1 100.00  nrefs:1|tok:default|stem:no|version:rouge-score-")
+    found = compare(Rouge("ROUGE-1"), *(list(text_files.lines(tmp_path / name)) for name in "hbr"))
+    assert found.baseline == pytest.approx(100 * (1 + 2 / 3 + 1 / 2) / 3)  # all three words, two of three, one of two
+    assert lines[5] == f"  {baseline}: 72.22, +27.78 to it, p = {found.p_value:.4f}"
+    short = write(tmp_path / "s", "the cat sat")
+    code, out, err = run(capsys, hypotheses, reference, "--target-language", "en", "--baseline", short)
+    assert (code, out) == (1, "")
+    assert err.startswith(f"error: {hypotheses} has 3 lines and {short} has 1: line 2 has no counterpart")
+
+
+def test_rouge_tells_of_letters_that_its_tokenizer_does_not_read(tmp_path, capsys):
+    one = write(tmp_path / "one", "我们去北京。")
+    flags = ("--target-language", "zh", "--rouge")
+    code, out, err = run(capsys, one, one, *flags)
+    assert code == 0 and "ROUGE-1 0.00  " in out
+    assert err == (
+        f"warning: {one}: rouge-score's tokenizer leaves out 100% of the letters, all but a to z; "
+        "--rouge-tokenizer zh reads them\n"
+    )
+    code, out, err = run(capsys, one, one, *flags, "--rouge-tokenizer", "zh")
+    assert (code, err) == (0, "") and "ROUGE-2 100.00  " in out
+
+
 @pytest.mark.parametrize("words", [["a"], ["a", "b"], ["a", "b", "--target-language", "en", "--tokenizer", "moses"]])
 def test_wrong_usage_is_one_line_and_code_2(capsys, words):
     code, out, err = run(capsys, *words)
@@ -245,7 +279,7 @@ def test_lowercase_tokenise_reproduces_the_published_references(data_folder, lan
 
 
 def test_nothing_heavy_is_imported_with_the_module():
-    heavy = "{'sacrebleu', 'sacremoses', 'babel', 'tensorflow'}"
+    heavy = "{'rouge_score', 'sacrebleu', 'sacremoses', 'babel', 'tensorflow'}"
     code = f"import sys, transformer.commands.evaluate; print({heavy} & sys.modules.keys())"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, encoding="utf-8")
     assert done.stdout.strip() == "set()"

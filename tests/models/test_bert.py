@@ -7,6 +7,7 @@ import tensorflow as tf
 from hand_written_bert import Numbers
 from reference import randomised
 
+from transformer.config.settings import POSITIONS
 from transformer.models.bert import BERT, BertEncoder
 
 LAYERS, WIDTH, HEADS, DFF, VOCABULARY, LONGEST = 2, 16, 4, 12, 11, 24
@@ -72,7 +73,10 @@ def test_everything_is_as_the_formulas_have_it(model):
         np.testing.assert_allclose(following[row], expected.following, rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("options", [{}, {"norm_first": True}, {"positions": "rotary"}, {"norm": "rms", "gated": True}])
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"norm_first": True}, {"norm": "rms", "gated": True}, *({"positions": kind} for kind in POSITIONS)],
+)
 def test_padding_changes_nothing(options):
     encoder = build(BertEncoder, **options)
     padded = np.pad(IDS, ((0, 0), (0, 5)))

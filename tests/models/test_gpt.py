@@ -34,7 +34,13 @@ LLAMA = {
     "scale_embeddings": False,
     "embeddings": "separate",
 }
-KINDS = {"gpt2": GPT2, "llama": LLAMA, "paper": {"positions": "sinusoidal"}}
+KINDS = {
+    "gpt2": GPT2,
+    "llama": LLAMA,
+    "paper": {"positions": "sinusoidal"},
+    "biases": {"positions": "relative_bias", "num_kv_heads": 2, "relative_buckets": 4, "relative_distance": 5},
+    "keys": {"positions": "relative_keys", "num_kv_heads": 2, "relative_distance": 3},
+}
 IDS = np.array([[2, 5, 6, 7, 4, 8, 9, 3], [2, 10, 4, 4, 5, 3, 0, 0]], np.int32)
 
 

@@ -19,6 +19,7 @@ from tiny_model import (
     variant,
 )
 
+from transformer.config.settings import POSITIONS
 from transformer.layers.masks import create_masks, create_padding_mask
 from transformer.layers.positions import positional_encoding
 from transformer.losses.cross_entropy import masked_accuracy, masked_loss
@@ -60,9 +61,7 @@ def test_one_input_must_be_a_pair():
         variant()(SOURCE)
 
 
-@pytest.mark.parametrize(
-    "norm_first, positions", [(False, "sinusoidal"), (True, "sinusoidal"), (False, "rotary"), (False, "learned")]
-)
+@pytest.mark.parametrize("norm_first, positions", [(True, "sinusoidal"), *((False, kind) for kind in POSITIONS)])
 def test_a_future_token_changes_no_earlier_output(norm_first, positions):
     model = variant(norm_first=norm_first, positions=positions)
     before = model((SOURCE, TARGET)).numpy()
@@ -74,9 +73,7 @@ def test_a_future_token_changes_no_earlier_output(norm_first, positions):
         assert np.abs(after - before)[0, t:].max(axis=1).min() > 1e-4
 
 
-@pytest.mark.parametrize(
-    "norm_first, positions", [(False, "sinusoidal"), (True, "sinusoidal"), (False, "rotary"), (False, "learned")]
-)
+@pytest.mark.parametrize("norm_first, positions", [(True, "sinusoidal"), *((False, kind) for kind in POSITIONS)])
 def test_padding_and_neighbours_change_nothing(norm_first, positions):
     model = variant(norm_first=norm_first, positions=positions)
     padded_source, padded_target = tf.pad(SOURCE, [[0, 0], [0, 4]]), tf.pad(TARGET, [[0, 0], [0, 3]])
@@ -155,8 +152,9 @@ def test_positions_are_added_to_the_scaled_embeddings():
     np.testing.assert_allclose(encoder.embed(SOURCE), expected, atol=1e-6)
 
 
-def test_rotary_positions_tell_distances_and_no_places():
-    model, places = variant(positions="rotary"), variant()
+@pytest.mark.parametrize("positions", ["rotary", "relative_bias", "relative_keys"])
+def test_relative_positions_tell_distances_and_no_places(positions):
+    model, places = variant(positions=positions), variant()
     mask, moved = create_padding_mask(SOURCE), tf.pad(SOURCE, [[0, 0], [3, 0]])  # three hidden tokens in front
     encoded, later = (m.encoder(moved, False, create_padding_mask(moved))[:, 3:] for m in (model, places))
     np.testing.assert_allclose(encoded, model.encoder(SOURCE, False, mask), atol=5e-6)
@@ -181,7 +179,7 @@ def test_pre_norm_stacks_end_in_a_norm():
 @pytest.mark.parametrize("width", [1, 3])
 @pytest.mark.parametrize(
     "options",
-    [("separate", False), ("shared", True), ("shared", False, "rotary"), ("shared", False, "learned")],
+    [("separate", False), ("shared", True), *(("shared", False, kind) for kind in POSITIONS[1:])],
     ids=lambda options: options[-1],
 )
 def test_cached_decoding_equals_the_whole_call(width, options):

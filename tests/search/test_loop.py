@@ -11,10 +11,10 @@ import tensorflow as tf
 from transformer.ids import END_ID, PAD_ID, START_ID, UNKNOWN_ID
 from transformer.models.transformer import Transformer
 from transformer.search.beam import Beam
+from transformer.search.hypotheses import length_penalty
 from transformer.search.loop import decode
 from transformer.search.rules import Past, at_least, begins_with, no_repeated_ngram, penalise_repetition
 from transformer.search.sampling import Sample, drawn
-from transformer.search.strategy import length_penalty
 
 NEVER = (PAD_ID, UNKNOWN_ID, START_ID)
 SOURCES = [[2, 5, 9, 4, 3], [2, 7, 3], [2, 8, 6, 3]]  # of different lengths, so that a batch of them has padding
@@ -443,8 +443,8 @@ def test_the_coverage_penalty_prefers_what_read_all_of_the_source():
 
 def test_the_length_penalty_by_hand():
     # ((5 + length) / 6)^alpha, Wu et al. 2016, equation 14
-    np.testing.assert_allclose(length_penalty(tf.constant([1, 7, 13]), 1.0), [1, 2, 3], rtol=1e-6)
-    np.testing.assert_allclose(length_penalty(tf.constant([1, 7, 13]), 2.0), [1, 4, 9], rtol=1e-6)
-    np.testing.assert_allclose(length_penalty(tf.constant([1, 7, 13]), 0.0), [1, 1, 1], rtol=1e-6)
-    assert float(length_penalty(tf.constant(19), 0.5)) == pytest.approx(2.0)
-    np.testing.assert_allclose(length_penalty(tf.constant([1, 4, 9]), 0.5, "length"), [1, 2, 3], rtol=1e-6)
+    np.testing.assert_allclose(length_penalty(tf.constant([1.0, 7.0, 13.0]), 1.0), [1, 2, 3], rtol=1e-6)
+    np.testing.assert_allclose(length_penalty(tf.constant([1.0, 7.0, 13.0]), 2.0), [1, 4, 9], rtol=1e-6)
+    np.testing.assert_allclose(length_penalty(tf.constant([1.0, 7.0, 13.0]), 0.0), [1, 1, 1], rtol=1e-6)
+    assert float(length_penalty(19, 0.5)) == pytest.approx(2.0)
+    np.testing.assert_allclose(length_penalty(np.array([1.0, 4.0, 9.0]), 0.5, "length"), [1, 2, 3], rtol=1e-6)

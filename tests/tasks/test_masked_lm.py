@@ -18,7 +18,7 @@ from transformer.data.tokenizers.learning import train_masking
 from transformer.data.tokenizers.vocabularies import TextVocabulary
 from transformer.ids import END_ID, MASK_ID, START_ID
 from transformer.system.errors import UserError
-from transformer.tasks.masked_lm import MaskedLM
+from transformer.tasks.masked_lm import PROJECTED, MaskedLM
 from transformer.training.preparation import stored_rows
 from transformer.training.steps import mean_loss
 from transformer.training.trainer import Trainer, train
@@ -132,9 +132,11 @@ def test_the_score_is_the_share_that_is_found(prepared):
     columns = task.encode(passages).columns
     record = {name: tf.RaggedTensor.from_row_lengths(*column) for name, column in columns.items()}
     rows, right, count = task.config.data.batch_tokens // task.config.data.max_tokens, [0, 0], [0, 0]
+    nats = {"token": 0.0, "sentence": 0.0}
     for i in range(0, len(columns["tokens"][1]), rows):
         batch = task.batch({name: part[i : i + rows] for name, part in record.items()}, tf.constant([0, i], tf.int64))
         masked, following = network({"input_ids": batch["ids"], "segment_ids": batch["segments"]}, False)
+        nats = {part: nats[part] + value for part, value in by_hand(network, batch)[0].items()}
         for j, label in enumerate(batch["sentence"].numpy()):
             wanted = batch["labels"].numpy()[j]
             right[0] += int(((masked[j].numpy().argmax(axis=1) == wanted) & (wanted > 0)).sum())
@@ -145,6 +147,9 @@ def test_the_score_is_the_share_that_is_found(prepared):
     assert found["masked_accuracy"] == pytest.approx(right[0] / count[0])
     assert found["sentence_accuracy"] == pytest.approx(right[1] / count[1])
     assert found == task.score(network, passages)
+    figures = task.found(network, passages).figures()
+    assert figures["masked_loss"] == pytest.approx(nats["token"] / count[0], rel=1e-4)
+    assert figures["sentence_loss"] == pytest.approx(nats["sentence"] / count[1], rel=1e-4)
 
 
 def test_candidates_are_the_likeliest_tokens(prepared):
@@ -152,13 +157,21 @@ def test_candidates_are_the_likeliest_tokens(prepared):
     text = f"{SENTENCES[0]} [MASK] and [MASK]"
     ids = task.masked_ids(text)
     logits = network({"input_ids": ids[np.newaxis]}, False)[0][0].numpy()
-    found = task.predict(network, [text, "no mask"])
-    assert [len(part) for part in found] == [2, 0]
-    for place, candidates in zip(np.flatnonzero(ids == MASK_ID), found[0], strict=True):
-        shares = np.exp(logits[place]) / np.exp(logits[place]).sum()
-        best = np.argsort(-shares[MASK_ID + 1 :])[:5] + MASK_ID + 1
-        assert [candidate.text for candidate in candidates] == [task.tokenizer.decode([i]) for i in best]
-        np.testing.assert_allclose([c.probability for c in candidates], shares[best], rtol=1e-4)
+    for top_k in (5, 300):  # of the latter, more masks than are projected at a time
+        longer = ["[MASK] [MASK] [MASK]"] * (PROJECTED // 3 + 1)
+        *others, found = task.predict(network, [*longer, text], top_k)
+        assert len(others) == len(longer) and all(len(one.masks) == 3 for one in others)
+        assert [text[mask.start : mask.end] for mask in found.masks] == ["[MASK]", "[MASK]"]
+        for place, mask in zip(np.flatnonzero(ids == MASK_ID), found.masks, strict=True):
+            shares = np.exp(logits[place]) / np.exp(logits[place]).sum()
+            best = np.argsort(-shares[MASK_ID + 1 :])[:top_k] + MASK_ID + 1
+            np.testing.assert_allclose([c.probability for c in mask.candidates], shares[best], rtol=1e-4)
+            if top_k == 5:
+                assert [candidate.text for candidate in mask.candidates] == [task.tokenizer.decode([i]) for i in best]
+    with pytest.raises(
+        UserError, match=r"there is no \[MASK\] in 'no mask'; write it where the model is to find a token"
+    ):
+        task.predict(network, [text, "no mask"])
     with pytest.raises(UserError, match=r"a text has \d+ tokens, and the model reads 32; give a shorter one"):
         task.predict(network, ["sun [MASK] " * 40])
 
@@ -185,4 +198,5 @@ def test_it_learns(tmp_path):
     train(config, tmp_path / "run")
     task, network = load(RunDirectory(tmp_path / "run"))
     (found,) = task.predict(network, ["one two three [MASK] sea river moon"])
-    assert found[0][0].text == "sun" and found[0][0].probability > 0.5
+    best = found.masks[0].candidates[0]
+    assert best.text == "sun" and best.probability > 0.5

@@ -118,7 +118,7 @@ def test_validation_text_that_changes_during_a_run_changes_no_score(make, tmp_pa
     path = tmp_path / "valid.en"
     text = path.read_text(encoding="utf-8")
     right = text.splitlines()[:8]
-    trainer.data.task._translate = lambda network, texts, search: right
+    trainer.data.task.outputs = lambda network, texts, search: right
     trainer.run.unlock()
     for other, told in ((text[:20], "has no counterpart"), ("moon\n" * text.count("\n"), "another corpus")):
         path.write_text(other, encoding="utf-8")

@@ -83,6 +83,7 @@ def test_the_run_directory_is_complete(whole):
     run = whole.trainer.run
     assert sorted(entry.name for entry in run.path.iterdir()) == [
         "best.safetensors",
+        "confidence.json",  # which says that twelve validation sentences are too few
         "config.json",
         "corpus.json",
         "last.safetensors",
@@ -310,7 +311,7 @@ def test_where_bleu_is_wanted_it_decides(trainer, monkeypatch):
 
     config = trainer.validation.config.override({"training": {"score_examples": 8}})
     monkeypatch.setattr(trainer.validation, "config", config)
-    monkeypatch.setattr(trainer.data.task, "_translate", perfect)
+    monkeypatch.setattr(trainer.data.task, "outputs", perfect)
     trainer.validate()
     assert asked == [source for source, _ in examples]
     assert metrics(trainer.run)[-1]["bleu"] == pytest.approx(100) == trainer.state.best_score

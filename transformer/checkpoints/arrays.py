@@ -3,14 +3,15 @@
 The format is safetensors.
 """
 
+from __future__ import annotations
+
 import contextlib
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import keras
 import numpy as np
 import safetensors
 from safetensors.numpy import save as serialise
@@ -18,6 +19,9 @@ from safetensors.numpy import save as serialise
 from transformer.system.errors import UserError, panics_as_errors
 from transformer.system.files import parse_json, write_atomically
 from transformer.system.messages import called
+
+if TYPE_CHECKING:
+    import keras
 
 MOST_HEADER = 2**23  # bytes of a file's header; 64 layers with Adam's two moments and an average need 2.4 million
 PREFIX = "model/"  # of the names of a model's weights in a file
@@ -143,6 +147,19 @@ def load_arrays(
         for name, variable in variables.items():
             variable.assign(arrays[name])
     return metadata
+
+
+def read_arrays(path: Path, wanted: Mapping[str, Shape], prefix: str) -> dict[str, np.ndarray]:
+    """Return the float32 arrays of a file by name; those with a prefix must be exactly those that are wanted.
+
+    Raises:
+        DamagedError: the file is truncated, torn or changed, or holds what is no finite number.
+        UserError: the file is missing or of another architecture.
+    """
+    check_shapes(path, wanted, prefix)
+    with _opened(path) as file:
+        digests = parse_json(file.metadata()["saved"])["digests"]
+        return {name: _array(file, name, "float32", digests[name]) for name in wanted}
 
 
 def _array(file: safetensors.safe_open, name: str, dtype: str, digest: object) -> np.ndarray:

@@ -3,6 +3,7 @@
 RUN/config.json           the resolved config
 RUN/corpus.json           what the task's corpus says of itself: name, fingerprint and, say, languages
 RUN/tokenizer/            vocabularies
+RUN/confidence.json       what tells right translations from wrong ones; of a translator that has been calibrated
 RUN/best.safetensors      weights that scored best on the validation examples
 RUN/last.safetensors      weights, optimizer, random states and the training state, for resuming
 RUN/previous.safetensors  the `last` before that, for the day `last` is damaged
@@ -21,11 +22,13 @@ from typing import Protocol
 
 from transformer.config.run import Config
 from transformer.config.stored_run import EXPORT, stored_config
+from transformer.metrics.confidence import MOST_BYTES, Confidence
 from transformer.system.errors import UserError
 from transformer.system.files import hold, parse_json, path_inside, read_inside, write_atomically
 from transformer.system.messages import called
 
 BEST, LAST, PREVIOUS = "best", "last", "previous"
+CONFIDENCE = "confidence.json"
 MOST_METRICS = 2**28  # bytes of metrics.jsonl: more than a million records
 LONGEST_RECORD = 10_000  # bytes of a line in it
 
@@ -169,10 +172,7 @@ class RunDirectory:
     def config(self) -> Config:
         """Read the run's config; a UserError where it is damaged, or there is no run here but an export perhaps."""
         if os.path.exists(self.path / EXPORT):  # also False where the name is none
-            raise UserError(
-                f"{self.path} is the export of a run, not a run directory; name the run, or translate with "
-                "--engine ctranslate2"
-            )
+            raise UserError(f"{self.path} is the export of a run, not a run directory; name the run")
         return stored_config(self.path)
 
     def corpus(self) -> dict[str, str]:
@@ -188,6 +188,33 @@ class RunDirectory:
             ) from None
         except (ValueError, AttributeError):
             raise UserError(f"{self.path / 'corpus.json'} is damaged; restore it or train the run again") from None
+
+    def confidence(self) -> Confidence | None:
+        """Read what tells right translations from wrong ones; None where nothing does.
+
+        Raises:
+            UserError: the file is damaged.
+        """
+        if not self.calibrated():
+            return None
+        try:
+            values = parse_json(read_inside(self.path, CONFIDENCE, MOST_BYTES))
+            return None if values is None else Confidence.from_json(values)
+        except OSError as error:
+            raise UserError(f"cannot read {self.path / CONFIDENCE}: {error.strerror}; restore or remove it") from None
+        except ValueError as error:
+            raise UserError(
+                f"{self.path / CONFIDENCE} is damaged ({error}); restore it, or remove it: then no translation is "
+                "called unsure"
+            ) from None
+
+    def calibrated(self) -> bool:
+        """Return whether `write_confidence` was called."""
+        return os.path.lexists(self.path / CONFIDENCE)
+
+    def write_confidence(self, confidence: Confidence | None) -> None:
+        """Write what `confidence` reads; a UserError where that fails."""
+        write_atomically(path_inside(self.path, CONFIDENCE), confidence.to_json() if confidence else b"null\n")
 
     def trained_weights(self, which: str = BEST) -> Path:
         """Return the path of the `best` or the `last` weights; a UserError where they are not there yet."""

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from transformer.checkpoints.run_directory import BEST, LAST, RunDirectory
 from transformer.commands.parser import Parser
+from transformer.commands.task_flag import check_task
 from transformer.config.presets import FINE_TUNED
 from transformer.config.run import Config
 from transformer.system.errors import UserError
@@ -44,8 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _evaluate(options: argparse.Namespace) -> None:
     run = RunDirectory(options.run)
     config = run.config()
-    if config.task.name != options.task:
-        raise UserError(f"{options.run} is a run of the task {config.task.name}, not of {options.task}")
+    check_task(options.run, config, options.task)
     if options.confusion:
         from transformer.plots.style import need_matplotlib
 
@@ -54,6 +54,7 @@ def _evaluate(options: argparse.Namespace) -> None:
         import_tensorflow()
         from transformer.inference.predictor import Predictor
         from transformer.tasks import task_class
+        from transformer.tasks.fine_tuning import FineTuning
 
     if options.files:
         config, options.split = _of_files(config, options.files), "train"
@@ -62,6 +63,7 @@ def _evaluate(options: argparse.Namespace) -> None:
     examples = list(corpus.examples(options.split))
     predictor = Predictor.load(options.run, options.which)
     task = predictor.task
+    assert isinstance(task, FineTuning)  # as the config says
     found = predictor.predict(task.inputs_of(examples))
     scores, classes = task.scores(examples, found), task.by_class(examples, found)
     names, counts = task.confusion(examples, found)

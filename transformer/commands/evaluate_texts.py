@@ -7,6 +7,8 @@ from pathlib import Path
 
 from transformer.checkpoints.run_directory import BEST, LAST, RunDirectory
 from transformer.commands.parser import Parser
+from transformer.commands.perplexities import print_perplexities
+from transformer.commands.task_flag import check_task
 from transformer.config.tasks import DOCUMENTS
 from transformer.system.errors import UserError
 from transformer.system.interrupts import starting
@@ -43,6 +45,12 @@ def parser() -> Parser:
         action="store_true",
         help="a line for each document: its log-probability in nats, its perplexity a token, and how it begins",
     )
+    p.add_argument(
+        "--baseline-run",
+        metavar="RUN",
+        type=Path,
+        help="another run, whose perplexity of the same documents is compared (paired bootstrap over documents)",
+    )
     return p
 
 
@@ -53,10 +61,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _evaluate(options: argparse.Namespace) -> None:
-    run = RunDirectory(options.run)
-    config = run.config()
-    if config.task.name != "language-model":
-        raise UserError(f"{options.run} is a run of the task {config.task.name}, not of language-model")
+    runs = [RunDirectory(path) for path in (options.run, options.baseline_run) if path]
+    for run in reversed(runs):
+        config = run.config()
+        check_task(run.path, config, "language-model")
     with starting():
         import_tensorflow()
         from transformer.checkpoints.loading import load
@@ -67,20 +75,20 @@ def _evaluate(options: argparse.Namespace) -> None:
     settings = dataclasses.replace(config.task, documents=options.documents or config.task.documents)
     texts = FileTexts({"train": tuple(options.files)}, settings)
     texts.check()
-    task, network = load(run, options.which)
-    assert isinstance(task, LanguageModel)  # as the config says
-    try:
-        scorer = TextScorer(task, network, options.stride)
-    except ValueError as error:
-        raise UserError(f"--stride: {error}") from None
     beginnings: list[str] = []
-    scores = scorer.score_documents(texts.documents(beginnings.append))
+    found: list[list[TextScore]] = [[], []]
+    for scores, directory in zip(found, runs, strict=False):
+        task, network = load(directory, options.which)
+        assert isinstance(task, LanguageModel)  # as the config says
+        try:
+            scorer = TextScorer(task, network, options.stride)
+        except ValueError as error:
+            raise UserError(f"--stride: {error}") from None
+        scores += scorer.score_documents(texts.documents(beginnings.append))
     if options.each:
-        for score, beginning in zip(scores, beginnings, strict=True):
+        for score, beginning in zip(found[0], beginnings, strict=False):
             print(f"{score.log_probability:.4f}\t{score.perplexity:.4f}\t{beginning}")
         return
-    total = sum(scores, TextScore(0.0, 0, 0))
-    print(f"perplexity {total.perplexity:.4f}  a token ({total.tokens:,})")
-    print(f"perplexity {total.byte_perplexity:.4f}  a byte ({total.bytes:,})")
+    total = print_perplexities(found[0], options.baseline_run, found[1])
     print(f"bits per byte {total.bits_per_byte:.4f}")
-    print(f"log-probability {total.log_probability:.2f} nats, of {len(scores):,} documents")
+    print(f"log-probability {total.log_probability:.2f} nats, of {len(found[0]):,} documents")

@@ -70,6 +70,7 @@ def export(p: Parser, args: argparse.Namespace, search: dict[str, Any]) -> None:
         from transformer.checkpoints.run_directory import RunDirectory
         from transformer.convert import ctranslate2, savedmodel
         from transformer.convert.directory import check_target, describe, draft_export
+        from transformer.inference.engine import TENSORFLOW
         from transformer.inference.translator import Translator
 
     check_target(args.out, args.overwrite)  # before all the work
@@ -79,7 +80,7 @@ def export(p: Parser, args: argparse.Namespace, search: dict[str, Any]) -> None:
     if args.format == "ctranslate2":
         ctranslate2.library()
     config = RunDirectory(args.run).config().override({"search": search}, "command line")
-    translator = Translator.load(args.run, args.weights, **search)
+    translator = Translator.load(args.run, args.weights, TENSORFLOW, **search)
     beam = translator.search.beam_size
     most = args.max_beam or max(beam, EXPORTED_BEAM)
     if most < beam:

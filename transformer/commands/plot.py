@@ -13,7 +13,7 @@ from transformer.plots.style import need_matplotlib
 from transformer.system.interrupts import starting
 from transformer.system.messages import called, for_terminal, say, utf8
 from transformer.system.process import exit_code
-from transformer.system.tensorflow import import_tensorflow
+from transformer.system.tensorflow import for_decoding_alone
 
 
 def parser() -> Parser:
@@ -52,7 +52,7 @@ def main(argv: list[str] | None = None) -> int:
             training_curves(args.runs, picture)
         else:
             with starting():
-                import_tensorflow()
+                for_decoding_alone()
                 load_own_task(args.task)
                 from transformer.commands.translate_lines import draw
                 from transformer.inference.translator import Translator

@@ -10,6 +10,7 @@ from transformer.data.examples import text_files
 from transformer.inference.predictor import Predictor, Result, described, warnings
 from transformer.system.messages import escaped, for_terminal, say
 from transformer.tasks.answers import FoundAnswer
+from transformer.tasks.filled_masks import FilledMasks
 from transformer.tasks.tagging import Tags
 
 COLOURS = (36, 33, 32, 35, 34, 31)  # of the kinds of entities on a terminal, in the order of their names
@@ -30,20 +31,21 @@ def predict_lines(
     output_path: str | None,
     context: str | None,
     as_json: bool,
+    top_k: int | None = None,
 ) -> None:
     """Predict texts, the lines of a file, or those of standard input, and write what `render` returns for each.
 
-    Texts typed at a terminal are answered one by one; others together, those of a pipe when no more are at hand. What
-    cannot be read or written is a UserError.
+    Texts typed at a terminal are answered one by one; others together, those of a pipe when no more are at hand.
+    `top_k` is that of `Predictor.predict`. What cannot be read or written is a UserError.
     """
-    lines, idle = _source(texts, input_path)
-    kinds = sorted({label.partition("-")[2] or label for label in predictor.task.labels["label"]} - {"O"})
+    lines, idle = source_lines(texts, input_path)
+    kinds = sorted({label.partition("-")[2] or label for label in predictor.labels} - {"O"})
     done = 0
     with output(output_path) as file:
         colours = dict(zip(kinds, COLOURS * len(kinds), strict=False)) if file.isatty() else {}
         for group in groups(lines, TOGETHER, idle):
             inputs = [predictor.input_of(line, context, done + i) for i, line in enumerate(group, start=1)]
-            found = predictor.predict([one[0] if len(one) == 1 else one for one in inputs])
+            found = predictor.predict([one[0] if len(one) == 1 else one for one in inputs], top_k)
             for number, (one, result) in enumerate(zip(inputs, found, strict=True), start=done + 1):
                 if told := warnings(result):
                     say(f"warning: text {number}: {'; '.join(told)}")
@@ -59,7 +61,7 @@ def predict_lines(
         say("")
 
 
-def _source(texts: Sequence[str], input_path: str | None) -> tuple[Iterable[str], Callable[[], bool] | None]:
+def source_lines(texts: Sequence[str], input_path: str | None) -> tuple[Iterable[str], Callable[[], bool] | None]:
     """Return the lines, and the `idle` of `groups`."""
     if texts:
         return arguments(texts, "text"), None
@@ -84,6 +86,12 @@ def render(texts: Sequence[str], result: Result, colours: dict[str, int]) -> lis
     if isinstance(result, Tags):
         entities = [f"  {e.start}-{e.end}\t{e.kind}\t{e.probability:.4f}\t{_shown(e.text)}" for e in result.entities]
         return [_marked(result, colours), *entities]
+    if isinstance(result, FilledMasks):
+        candidates = [(mask, candidate) for mask in result.masks for candidate in mask.candidates]
+        return [
+            _shown(texts[0]),
+            *(f"  {m.start}-{m.end}\t{c.probability:.4f}\t{_shown(c.text)}" for m, c in candidates),
+        ]
     shown = " | ".join(map(_shown, texts))
     if result.value is not None:
         return [f"{result.value:.4f}\t{shown}"]

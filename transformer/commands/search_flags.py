@@ -11,9 +11,9 @@ from transformer.system.errors import UserError
 SEARCH = (  # fields of `SearchConfig` that have a flag: type, letter, help
     ("beam_size", int, "N", "hypotheses kept, or samples; 1 is greedy (default: the run's)"),
     ("length_penalty", float, "A", "exponent of the length penalty; 0: none"),
-    ("penalty", str, "FORM", "'gnmt': ((5 + length) / 6)^A, 'length': length^A"),
+    ("penalty", str, "FORM", "'length': length^A, 'gnmt': ((5 + length) / 6)^A"),
     ("coverage_penalty", float, "B", "weight of the coverage penalty; 0: none"),
-    ("finished", str, "HOW", "finished hypotheses 'compete' for places in the beam or 'leave' it"),
+    ("finished", str, "HOW", "finished hypotheses 'leave' the beam or 'compete' for places in it"),
     ("min_length", int, "N", "shortest output in tokens"),
     ("min_length_ratio", float, "R", "shortest output, as a multiple of the source length"),
     ("max_length", int, "N", "longest output in tokens"),

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from transformer.commands.parser import Parser
 from transformer.commands.task_flag import add_task_flag, load_own_task
 from transformer.ids import END_ID, PAD_ID, START_ID, UNKNOWN_ID
+from transformer.inference.engine import AUTO, TENSORFLOW
 from transformer.system.errors import UserError
 from transformer.system.interrupts import starting
 from transformer.system.messages import called, say
@@ -41,6 +42,8 @@ PLAIN_SEARCH = {
     "min_length_ratio": 0.0,
     "cut": "long",
 }
+# With these, CTranslate2 searches as TensorFlow does.
+SAME_SEARCH = {"finished": "leave", "penalty": "length", "coverage_penalty": 0.0}
 NEAR_TIE = 1e-2  # nats of a translation's score: two hypotheses as near as that may change places
 
 
@@ -62,15 +65,13 @@ class Check:
 def some_sentences(translator: Translator, seed: int = 1) -> list[str]:
     """Return sentences of random words of the run's own vocabulary, of 1 to about 20 tokens, that the model reads."""
     import numpy as np
-    import tensorflow as tf
 
     generator, size = np.random.default_rng(seed), translator.tokenizers.source.vocabulary_size
     most = min(20, translator.max_positions - 2)
     if most < 1:
         return []
     rows = [generator.integers(END_ID + 1, size, generator.integers(1, most + 1)).tolist() for _ in range(DRAWN)]
-    texts = translator.tokenizers.source.detokenize(tf.ragged.constant(rows, tf.int32)).numpy()
-    texts = [" ".join(text.decode("utf-8", "replace").split()) for text in texts]
+    texts = [" ".join(text.split()) for text in translator.tokenizers.source.decode(rows)]
     return [text for text, _ in readable(translator, texts)][:SENTENCES]
 
 
@@ -98,7 +99,7 @@ def token_log_probabilities(translator: Translator, row: list[int], ids: list[in
 
 def found_ids(translator: Translator, row: list[int]) -> tuple[list[int], list[float]]:
     """Return the ids of the best hypothesis and their log-probabilities."""
-    _, found = translator._find([row], [[]])
+    found = translator.find([row])
     length = int(found.lengths[0, 0])
     return found.ids[0, 0, :length].tolist(), found.token_log_probabilities[0, 0, :length].tolist()
 
@@ -149,6 +150,25 @@ def check_export(load: Callable, sentences: list[str] | None = None) -> Check:
     pairs = zip(scores, translator.translate(texts), strict=True)
     differences = [abs(float(theirs) - ours[0].score) for theirs, ours in pairs]
     return Check.of("exported = original", differences, NEAR_TIE)
+
+
+def check_engines(load: Callable, sentences: list[str] | None = None) -> Check | None:
+    """Return the row that compares the translations of the two engines; None where CTranslate2 cannot read the model.
+
+    Args:
+        load: returns the translator of the run that an `engine` computes; other arguments override its search.
+        sentences: what to check with; None: `some_sentences`.
+    """
+    ours = load(engine=TENSORFLOW, **PLAIN_SEARCH, **SAME_SEARCH)
+    theirs = load(engine=AUTO, **PLAIN_SEARCH, **SAME_SEARCH)
+    if theirs.engine.name == TENSORFLOW:
+        say(f"the engines are not compared: {theirs.engines.reason(theirs.search)}")
+        return None
+    texts, _ = usable(ours, sentences)
+    pairs = zip(ours.translate(texts), theirs.translate(texts), strict=True)
+    return Check.of(
+        "ctranslate2 = tensorflow", [abs(mine[0].score - other[0].score) for mine, other in pairs], NEAR_TIE
+    )
 
 
 def run_checks(
@@ -220,8 +240,8 @@ def main(argv: list[str] | None = None) -> int:
             from transformer.data.examples import text_files
             from transformer.inference.translator import Translator
 
-        def load(**search: Any) -> Translator:
-            return Translator.load(args.run, **search)
+        def load(engine: str = TENSORFLOW, **search: Any) -> Translator:
+            return Translator.load(args.run, engine=engine, **search)
 
         def show(done: int, count: int) -> None:
             say(f"{done:,} of {count:,} sentences checked", in_place=True)
@@ -231,10 +251,11 @@ def main(argv: list[str] | None = None) -> int:
         say("")
         say("exporting the run to a temporary directory and loading it again")
         checks.append(check_export(load, sentences))
-        print(f"{'check':<22}{'cases':>6}  {'largest difference':>18}  result")
+        checks += filter(None, [check_engines(load, sentences)])
+        print(f"{'check':<24}{'cases':>6}  {'largest difference':>18}  result")
         for check in checks:
             result = f"{check.broken} broken" if check.broken else "ok"
-            print(f"{check.name:<22}{check.cases:>6}  {check.difference:>18.2e}  {result}")
+            print(f"{check.name:<24}{check.cases:>6}  {check.difference:>18.2e}  {result}")
         if any(check.broken for check in checks):
             raise UserError(f"{args.run} does not agree with itself; the table says where")
 

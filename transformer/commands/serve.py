@@ -6,12 +6,13 @@ import gc
 from transformer.commands.parser import Parser
 from transformer.commands.task_flag import add_task_flag, load_own_task
 from transformer.config.run import Config
+from transformer.inference.engine import AUTO, ENGINES
 from transformer.serving.config import ANY_HOST, ServeConfig, allowed_host
 from transformer.system.errors import UserError
 from transformer.system.interrupts import starting
 from transformer.system.messages import called, say
 from transformer.system.process import exit_code
-from transformer.system.tensorflow import import_tensorflow
+from transformer.system.tensorflow import for_decoding_alone
 
 FLAGS = {  # fields of `ServeConfig`: letter, help
     "host": ("ADDRESS", "address to listen at"),
@@ -41,13 +42,25 @@ def parser() -> Parser:
     """Return the command line."""
     p = Parser(
         prog=called("serve"),
-        description="Serve a translator (POST /translate) or a language model (POST /generate), with a page at /, the "
-        "documentation at /docs, and GET /health. It answers this machine alone unless --host says otherwise; there is "
-        "neither encryption nor a password.",
+        description="Serve a translator (POST /translate), a language model (POST /generate), what predicts "
+        "(POST /predict) or what makes vectors (POST /embed), with a page at /, the documentation at /docs, and GET "
+        "/health. It answers this machine alone unless --host says otherwise; there is neither encryption nor a "
+        "password.",
     )
     p.add_argument("runs", nargs="+", metavar="RUN", help="run directory; several, of one vocabulary, work together")
     add_task_flag(p)
     p.add_argument("--weights", choices=("best", "last"), default="best", help="which weights (default: %(default)s)")
+    p.add_argument(
+        "--engine",
+        choices=ENGINES,
+        default=AUTO,
+        help="what translates, as of the command translate (default: %(default)s)",
+    )
+    p.add_argument(
+        "--embed",
+        action="store_true",
+        help="of a masked language model: serve vectors of texts (POST /embed) instead of masked tokens",
+    )
     p.add_argument("--beam-size", type=int, metavar="N", help="of requests that name none (default: the run's)")
     p.add_argument(
         "--allow-host",
@@ -93,16 +106,14 @@ def main(argv: list[str] | None = None) -> int:
             say(f"warning: {WARNING_OF_ANY_HOST}")
         with listen(limits.host, limits.port) as listener:
             with starting():
-                import_tensorflow()
+                for_decoding_alone()
                 load_own_task(args.task)
 
                 from transformer.serving.app import make_app
                 from transformer.serving.batcher import Batcher
                 from transformer.serving.services import open_service
-                from transformer.system.threads import share_cores
 
-            share_cores()
-            answer, offer = open_service(args.runs, args.weights, search, limits)
+            answer, offer = open_service(args.runs, args.weights, search, limits, args.engine, args.embed)
             batcher = Batcher(answer, limits.max_waiting, limits.max_together, limits.timeout)
             app = make_app(batcher, offer, limits, hosts)
             gc.collect()

@@ -15,10 +15,12 @@ from transformer.system.process import exit_code
 from transformer.system.tensorflow import import_tensorflow
 from transformer.tasks import COMMANDS
 
-HOW = {  # to go on with a run, by the command that works with it
+HOW = {  # to go on with a run, by its task or by the command that works with it
     "translate": 'translate --run {} "..."',
     "generate": 'generate {} "..."',
     "predict": 'predict {} "..."',
+    "masked-lm": 'predict {} "... [MASK] ..."',
+    "embed": 'embed {} "..."',
 }
 
 
@@ -90,12 +92,20 @@ def main(argv: list[str] | None = None) -> int:
     def job() -> None:
         with starting():
             import_tensorflow()
+            from transformer.checkpoints.run_directory import RunDirectory
+            from transformer.inference.run_engines import OURS, prepare
             from transformer.training.cluster import open_strategy
             from transformer.training.trainer import train
 
         state = train(config, run, open_strategy(args.strategy))
-        words = HOW.get(COMMANDS.get(config.task.name, ""), "").format(shlex.quote(str(run)))
+        name = config.task.name
+        if name in OURS:
+            prepare(RunDirectory(run))
+        words = HOW.get(name if name in HOW else COMMANDS.get(name, ""), "").format(shlex.quote(str(run)))
         how = f" {words.split()[0].capitalize()}: {called(words)}" if words else ""
         print(one_line(f"{run}: best at step {state.best_step:,}.{how}"))
+        confidence = RunDirectory(run).confidence() if how else None
+        for sentence in confidence.examples if confidence else ():
+            print(one_line(f"try: {called('translate')} --run {shlex.quote(str(run))} {shlex.quote(sentence)}"))
 
     return exit_code(job, f"interrupted; the same command continues {run} from its last checkpoint")

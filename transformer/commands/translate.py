@@ -7,10 +7,11 @@ from transformer.commands.parser import Parser
 from transformer.commands.search_flags import add_search_flags, given_search
 from transformer.commands.task_flag import add_task_flag, load_own_task
 from transformer.config.settings import DEFAULT_RUN
+from transformer.inference.engine import AUTO, ENGINES, TENSORFLOW
 from transformer.system.interrupts import starting
 from transformer.system.messages import called, say, utf8
 from transformer.system.process import exit_code
-from transformer.system.tensorflow import import_tensorflow
+from transformer.system.tensorflow import for_decoding_alone
 
 
 def parser() -> Parser:
@@ -27,13 +28,15 @@ def parser() -> Parser:
         "--run",
         action="append",
         metavar="RUN",
-        help=f"run directory; several, of one vocabulary, translate together (default: {DEFAULT_RUN})",
+        help=f"run directory, or an export for CTranslate2; several runs of one vocabulary translate together "
+        f"(default: {DEFAULT_RUN})",
     )
     p.add_argument(
         "--engine",
-        choices=("tensorflow", "ctranslate2"),
-        default="tensorflow",
-        help="what translates; with ctranslate2, RUN is an export of that format (default: %(default)s)",
+        choices=ENGINES,
+        default=AUTO,
+        help="what translates: CTranslate2 is fast, TensorFlow the reference; auto takes the first where it can do "
+        "what is asked for (default: %(default)s)",
     )
     p.add_argument("--weights", choices=("best", "last"), default="best", help="which weights (default: %(default)s)")
     add_task_flag(p)
@@ -46,7 +49,7 @@ def parser() -> Parser:
     p.add_argument("--attention-heads", action="store_true", help="draw every layer and head of it")
     p.add_argument("--attention-alignment", action="store_true", help="mark what each token attends to most")
     p.add_argument("--prefix", default="", metavar="TEXT", help="how every translation has to begin")
-    p.add_argument("--verbose", action="store_true", help="say at the end how many graphs TensorFlow made")
+    p.add_argument("--verbose", action="store_true", help="say which engine translates, and why")
     add_search_flags(p)
     return p
 
@@ -63,17 +66,25 @@ def main(argv: list[str] | None = None) -> int:
                 from transformer.plots.style import need_matplotlib
 
                 need_matplotlib()  # before the translation
-            import_tensorflow(optimise=False)
+            for_decoding_alone()
             load_own_task(args.task)
-            from transformer.commands.translate_lines import Wanted, open_translator, prompt_of, translate_lines
+            from transformer.commands.translate_lines import (
+                Wanted,
+                engine_told,
+                open_translator,
+                prompt_of,
+                translate_lines,
+            )
 
             translator = open_translator(args.engine, args.run, args.weights, search)
         if not 1 <= args.n_best <= translator.search.beam_size:
             p.error(f"--n-best must be from 1 to the beam size {translator.search.beam_size}, got {args.n_best}")
         picture = args.attention, args.attention_heads, args.attention_alignment
-        shown = Wanted(args.n_best, args.scores, args.json, args.prefix, *picture, prompt_of(args.engine, args.run))
-        translate_lines(translator, args.sentences, args.input, args.output, shown)
+        shown = Wanted(args.n_best, args.scores, args.json, args.prefix, *picture, prompt_of(args.run))
         if args.verbose:
+            say(engine_told(translator, args.attention_heads))
+        translate_lines(translator, args.sentences, args.input, args.output, shown)
+        if args.verbose and translator.engine.name == TENSORFLOW:
             say(f"graphs that TensorFlow made: {translator.traces}")
 
     return exit_code(job)
@@ -92,15 +103,4 @@ def _check_usage(p: Parser, args: argparse.Namespace) -> dict[str, Any]:
         args.prefix = utf8(args.prefix)
     except UnicodeError:
         p.error("--prefix is not UTF-8; convert it first")
-    if args.engine == "ctranslate2":
-        if len(args.run or ()) != 1:
-            p.error("--engine ctranslate2 translates with one export; name it with --run EXPORT")
-        if args.weights != "best":
-            p.error("--weights does not go with --engine ctranslate2: an export holds one set of weights")
-        if args.attention_heads:
-            p.error("--attention-heads does not go with --engine ctranslate2, which returns their mean alone")
-        if args.finished == "compete":
-            p.error(
-                "--finished compete does not go with --engine ctranslate2, whose finished hypotheses leave the beam"
-            )
     return given_search(p, args)

@@ -12,15 +12,16 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
-from transformer.checkpoints.run_directory import RunDirectory
+from transformer.checkpoints.run_directory import BEST, RunDirectory
 from transformer.config.settings import DEFAULT_RUN
+from transformer.config.stored_run import EXPORT
 from transformer.data.examples import text_files
+from transformer.inference.engine import TENSORFLOW
 from transformer.inference.live_input import LiveInput
 from transformer.inference.result import Translation, described
 from transformer.inference.translator import Translator
 from transformer.system.errors import UserError
 from transformer.system.messages import for_terminal, one_line, say, utf8
-from transformer.system.threads import share_cores
 
 LINES_TOGETHER = 2048  # sorted by length and translated together
 CHARACTERS_TOGETHER = 500_000  # no line is added to as many; both bound the memory
@@ -95,20 +96,36 @@ class Wanted:
 
 
 def open_translator(engine: str, runs: Sequence[str] | None, which: str, search: Mapping[str, Any]) -> Translator:
-    """Return the translator that --engine, --run, --weights and the search flags name; its batches share the cores."""
-    share_cores()
-    if runs and engine == "ctranslate2":
-        from transformer.convert.ctranslate2_engine import CTranslate2Translator
+    """Return the translator that --engine, --run, --weights and the search flags name."""
+    if not runs or not is_export(runs[0]):
+        return Translator.load(runs or DEFAULT_RUN, which, engine, **search)
+    if engine == TENSORFLOW or len(runs) > 1 or which != BEST:
+        raise UserError(
+            f"{runs[0]} is an export for CTranslate2, which holds one set of weights; name it alone, without --engine "
+            "and --weights"
+        )
+    from transformer.convert.ctranslate2 import load_export
 
-        return CTranslate2Translator.load(runs[0], **search)
-    return Translator.load(runs or DEFAULT_RUN, which, **search)
+    return load_export(runs[0], **search)
 
 
-def prompt_of(engine: str, runs: Sequence[str] | None) -> str:
+def is_export(run: str) -> bool:
+    """Return whether a directory is an export of a run."""
+    return os.path.exists(os.path.join(run, EXPORT))
+
+
+def engine_told(translator: Translator, with_heads: bool) -> str:
+    """Return which engine translates, and why where that is not the fast one."""
+    reason = translator.engines.reason(translator.search, with_heads)
+    return f"engine: {translator.engines.choose(translator.search, with_heads).name}" + (reason and f" ({reason})")
+
+
+def prompt_of(runs: Sequence[str] | None) -> str:
     """Return the prompt: the languages of a run, such as 'pt > en: ', where it knows them."""
-    if engine != "tensorflow":  # an export does not say what it translates to
+    run = (runs or [DEFAULT_RUN])[0]
+    if is_export(run):  # it does not say what it translates to
         return "> "
-    corpus = RunDirectory((runs or [DEFAULT_RUN])[0]).corpus()
+    corpus = RunDirectory(run).corpus()
     languages = [str(corpus.get(side, "")) for side in ("source_language", "target_language")]
     return one_line(f"{' > '.join(languages)}: ") if all(languages) else "> "
 
@@ -199,7 +216,12 @@ def translate_lines(
         for group in groups(lines, 1 if typed else LINES_TOGETHER, idle):
             prefixes = [wanted.prefix] * len(group)
             results = translator.translate(
-                group, wanted.n_best, with_attention, prefixes=prefixes, with_heads=wanted.heads
+                group,
+                wanted.n_best,
+                with_attention,
+                prefixes=prefixes,
+                with_heads=wanted.heads,
+                with_scores=wanted.scores or wanted.as_json or wanted.n_best > 1,
             )
             for number, (line, hypotheses) in enumerate(zip(group, results, strict=True), start=done + 1):
                 warnings = hypotheses[0].warnings

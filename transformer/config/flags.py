@@ -8,8 +8,7 @@ from pathlib import Path
 from transformer.config.presets import (
     DEFAULT_CONFIG,
     DEFAULT_CONFIGS,
-    FINE_TUNED,
-    FINE_TUNING,
+    STARTED,
     preset,
     read_config,
 )
@@ -42,7 +41,7 @@ def resolve(args: Namespace) -> tuple[Config, Path]:
         config = _config_like(args)
         if args.config:
             config = read_config(args.config, args.data, config)
-    elif args.config or ((embedded or args.task in FINE_TUNED) and not args.preset):
+    elif args.config or ((embedded or args.task in STARTED) and not args.preset):
         config = read_config(args.config or DEFAULT_CONFIGS.get(args.task, DEFAULT_CONFIG), args.data)
     else:
         config = preset(args.preset) if args.preset else Config()
@@ -63,9 +62,11 @@ def _config_like(args: Namespace) -> Config:
     wanted = LONG_TEXTS.get(args.task, usual.max_tokens)
     fitting = {"max_tokens": min(wanted, max(1, most - most % usual.length_step))}
     config = Config().override({"model": stored["model"], "text": stored["text"], "data": fitting})
-    if args.task in FINE_TUNED and not args.config:
-        config = read_config(FINE_TUNING, base=config)
-    if args.task in (None, stored["task"]["name"]) and not args.config:  # but not what flags say of a corpus
+    if args.task in STARTED and not args.config:
+        config = read_config(STARTED[args.task], base=config)
+    name = stored["task"]["name"]
+    unsaid = Config().task.name if args.source or args.tsv else name  # pairs are translation's alone
+    if (args.task or unsaid) == name and not args.config:  # but not what flags say of a corpus
         task = {name: value for name, value in stored["task"].items() if name not in TASK_FLAGS}
         config = config.override({"task": task})
     return config

@@ -12,11 +12,16 @@ DEFAULT_CONFIG = Path(__file__).with_name("phrasebook.toml")  # what a training 
 DEFAULT_CONFIGS = {  # and one that names a task alone
     "language-model": Path(__file__).with_name("phrasebook_texts.toml"),
     "masked-lm": Path(__file__).with_name("phrasebook_masked.toml"),
+    "denoising": Path(__file__).with_name("phrasebook_denoising.toml"),
     "classification": Path(__file__).with_name("phrasebook_topics.toml"),
     "tagging": Path(__file__).with_name("phrasebook_entities.toml"),
+    "contrastive": Path(__file__).with_name("phrasebook_meaning.toml"),
 }
-FINE_TUNING = Path(__file__).with_name("fine_tuning.toml")  # one of such a task that starts from another run
 FINE_TUNED = ("classification", "tagging", "question-answering")
+STARTED = {  # and one of such a task that starts from another run
+    **dict.fromkeys(FINE_TUNED, Path(__file__).with_name("fine_tuning.toml")),
+    "contrastive": Path(__file__).with_name("contrastive_tuning.toml"),
+}
 
 # Sections of model, task and training; what a preset leaves out keeps its default.
 TRANSLATION: dict[str, object] = {"name": "translation"}

@@ -7,7 +7,7 @@ from transformer.config.checks import require, require_choice, require_positive,
 DEFAULT_RUN = "runs/phrasebook_pt_to_en"
 DEFAULT_DATASET = "phrasebook/pt_to_en"
 FILES = ("train", "valid", "test")  # fields of DataConfig
-POSITIONS = ("sinusoidal", "rotary", "learned")  # each is a class of `layers/positions.py`
+POSITIONS = ("sinusoidal", "rotary", "learned", "relative_bias", "relative_keys")  # see `layers/positions.py`
 DECAYS = ("inverse_sqrt", "cosine", "linear")  # of the learning rate after its warm-up, see `training/schedules.py`
 TOKENIZERS = ("sentencepiece", "wordpiece", "bytepair", "characters", "bytes", "huggingface")
 PENALTIES = ("gnmt", "length")
@@ -32,8 +32,12 @@ class ModelConfig:
     feed_forward_dropout_rate: float = 0.0  # after the feed-forward network's activation
     norm_first: bool = False  # False: post-norm, as in the paper; True: pre-norm (Xiong et al. 2020)
     embeddings: str = "separate"  # 'separate'; 'target': decoder input = output projection; 'shared': all three
-    positions: str = "sinusoidal"  # section 3.5; 'learned': a trained vector each; 'rotary': relative (Su et al. 2021)
+    positions: str = "sinusoidal"  # section 3.5; 'learned': a trained vector each; relative: 'rotary' (Su et al. 2021),
+    # 'relative_bias' (T5: Raffel et al. 2020), 'relative_keys' (Shaw et al. 2018)
     max_positions: int = 512  # longest sequence in tokens, start and end included
+    relative_distance: int = 0  # farthest that 'relative_bias' and 'relative_keys' tell apart; 0: 128 and 16, as there
+    relative_buckets: int = 32  # of distances in 'relative_bias'; an encoder's are one half for each direction
+    relative_values: bool = True  # 'relative_keys' adds to values too; False: to keys alone
     # Of language models and encoders alone: GPT-2, Llama and BERT differ from the paper in these.
     norm: str = "layer"  # 'layer' or 'rms' (Zhang and Sennrich 2019)
     norm_epsilon: float = 1e-6  # added to the variance or the mean square
@@ -61,11 +65,21 @@ class ModelConfig:
         require_choice("positions", self.positions, POSITIONS)
         in_pairs = self.positions != "rotary" or self.d_model // self.num_heads % 2 == 0
         require(in_pairs, "d_model", f"an even multiple of num_heads={self.num_heads} for 'rotary'", self.d_model)
+        self._check_relative()
         require_choice("norm", self.norm, ("layer", "rms"))
         for name in ("norm_epsilon", "rotary_base"):
             require_positive(name, getattr(self, name))
         divides = self.num_kv_heads >= 0 and self.num_heads % (self.num_kv_heads or 1) == 0
         require(divides, "num_kv_heads", f"0 or a divisor of num_heads={self.num_heads}", self.num_kv_heads)
+
+    def _check_relative(self) -> None:
+        buckets, distance = self.relative_buckets, self.relative_distance
+        even = 4 <= buckets <= 1024 and buckets % 2 == 0
+        require(even, "relative_buckets", "an even number from 4 to 1024", buckets)
+        require(0 <= distance <= 2**14, "relative_distance", "from 0 to 16384", distance)
+        if self.positions == "relative_bias":
+            rule = f"above relative_buckets / 2 = {buckets // 2}"
+            require((distance or 128) > buckets // 2, "relative_distance", rule, distance or 128)
 
     @property
     def cached(self) -> int:
@@ -121,7 +135,7 @@ class DataConfig:
     batch_tokens: int = 4096  # padded target tokens in a batch, as many at most on the source side
     length_step: int = 4  # lengths are padded up to a multiple of this, which bounds the number of shapes
     shuffle_buffer: int = 100_000  # pairs shuffled together before they are sorted into batches
-    cache: str = ""  # folder for tokenised shards; empty: $TRANSFORMER_CACHE or ~/.cache/transformer
+    cache: str = ""  # folder for tokenised shards; empty: $TRANSFORMER_CACHE, $XDG_CACHE_HOME/transformer, ~/.cache/...
 
     def __post_init__(self) -> None:
         for name in ("max_tokens", "batch_tokens", "length_step", "shuffle_buffer", "validation_pairs"):
@@ -187,10 +201,10 @@ class SearchConfig:
     """How translations are searched. A run keeps what it was begun with: new defaults are for new runs."""
 
     beam_size: int = 4  # 1: greedy; with a temperature: samples of a sentence
-    length_penalty: float = 0.6  # alpha of the penalty (Wu et al. 2016, section 7)
-    penalty: str = "gnmt"  # 'gnmt': ((5 + length) / 6)^alpha, 'length': length^alpha
+    length_penalty: float = 1.0  # alpha of the penalty: scores are log-probabilities divided by it
+    penalty: str = "length"  # 'length': length^alpha; 'gnmt': ((5 + length) / 6)^alpha (Wu et al. 2016, section 7)
     coverage_penalty: float = 0.0  # beta of Wu et al. 2016, equation 14
-    finished: str = "compete"  # hypotheses 'compete' for places in the beam, or 'leave' it till there are beam_size
+    finished: str = "leave"  # hypotheses 'leave' the beam till there are beam_size, or 'compete' for places in it
     max_length: int = 0  # longest output in tokens; 0: source length + max_extra_length
     max_extra_length: int = 50  # Vaswani et al. 2017, section 6.1
     max_length_ratio: float = 0.0  # longest output, as a multiple of the source length; 0: no such limit

@@ -70,6 +70,53 @@ class MaskedLMSettings:
 
 
 PHRASEBOOK_LANGUAGES = ("all", "pt", "en", "zh")
+TOKEN_RATES = ("mask_rate", "delete_rate", "infill_rate", "sentinel_rate")
+
+
+@dataclass(frozen=True)
+class DenoisingSettings:
+    """From a noised text to the text as it was.
+
+    A token has one fate: it is masked, deleted, in a span that is replaced by one mask or by a sentinel, or left. So
+    the rates of these, shares of the tokens, are at most 1 together. The other two rates are shares of the texts.
+    """
+
+    name: str = "denoising"
+    mask_rate: float = 0.0  # of the tokens, each replaced by the mask (Lewis et al. 2020, section 2.2)
+    delete_rate: float = 0.0  # of the tokens
+    infill_rate: float = 0.3  # of the tokens, in spans that are each replaced by one mask; empty spans insert one
+    sentinel_rate: float = (
+        0.0  # of the tokens, in spans that are the target, each behind a sentinel (Raffel et al. 2020)
+    )
+    span_length: float = 3.0  # mean length of a span in tokens; of infilled ones, a Poisson distribution's
+    permute_rate: float = 0.0  # of the texts, whose sentences are put in a random order
+    rotate_rate: float = 0.0  # of the texts, which begin at a random token, and go on with what stood before it
+    sentinels: int = 100  # that a vocabulary gets where sentinel_rate is above 0
+    documents: str = "line"  # a text is a 'line', ends at a 'blank_line', or is a 'file'; of JSON lines, always a line
+    language: str = "all"  # of the phrasebook's sentences
+
+    def __post_init__(self) -> None:
+        for name in (*TOKEN_RATES, "permute_rate", "rotate_rate"):
+            require(0 <= getattr(self, name) <= 1, name, "from 0 to 1", getattr(self, name))
+        total = sum(getattr(self, name) for name in TOKEN_RATES)
+        shares = " + ".join(f"{name} {getattr(self, name):g}" for name in TOKEN_RATES if getattr(self, name))
+        require(total <= 1 + 1e-9, " + ".join(TOKEN_RATES), "at most 1: a token has one fate", f"{total:g} ({shares})")
+        some = total + self.permute_rate + self.rotate_rate > 0
+        require(some, "one of the rates", "above 0: without noise there is nothing to restore", 0)
+        alone = not self.sentinel_rate or total == self.sentinel_rate
+        rule = "the only rate of tokens, as the target is the spans alone; set the others to 0"
+        require(alone, "sentinel_rate", rule, shares)
+        require(self.span_length >= 1, "span_length", "at least 1", self.span_length)
+        require(2 <= self.sentinels <= 1000, "sentinels", "from 2 to 1000", self.sentinels)
+        require_choice("documents", self.documents, DOCUMENTS)
+        require_choice("language", self.language, PHRASEBOOK_LANGUAGES)
+
+    @property
+    def validation_share(self) -> float:
+        """None of the last characters: where the source has no validation split, whole texts are taken for one."""
+        return 0.0
+
+
 CLASS_WEIGHTS = ("none", "balanced")
 
 
@@ -134,13 +181,48 @@ class QuestionAnsweringSettings:
         require(0 <= self.test_share < 1, "test_share", "at least 0 and below 1", self.test_share)
 
 
+EXAMPLES = ("pairs", "triplets", "sentences")
+SENTENCE_ENCODERS = ("bert", "transformer")
+
+
+@dataclass(frozen=True)
+class ContrastiveSettings:
+    """From a text to a vector that is near to those of texts that mean the same."""
+
+    name: str = "contrastive"
+    examples: str = "pairs"  # 'pairs' of texts; 'triplets' with a hard negative; 'sentences', read twice under dropout
+    source_language: str = ""  # two-letter code of the first text of a pair; empty: read from a TFDS name, or not known
+    target_language: str = ""
+    encoder: str = "bert"  # or 'transformer': that of an encoder-decoder, such as a translator's
+    pooling: str = "mean"  # of a text's states, 'first' or 'max'
+    projection: int = 0  # numbers of a vector, made from the pooled state by a dense layer; 0: the pooled state itself
+    temperature: float = 0.05
+    denominator: str = "positives"  # what an anchor is compared with: the 'positives' of all pairs, or their 'anchors'
+    symmetric: bool = True  # positives look for their anchors, too
+    sizes: tuple[str, ...] = ()  # numbers of a vector that are of use alone, such as ["32", "128"]; empty: all of them
+    chunk_rows: int = 0  # rows of a batch that are embedded at a time, so that it may be larger than memory; 0: all
+
+    def __post_init__(self) -> None:
+        require_choice("examples", self.examples, EXAMPLES)
+        require_choice("encoder", self.encoder, SENTENCE_ENCODERS)
+        require_choice("pooling", self.pooling, ("mean", "first", "max"))
+        require_choice("denominator", self.denominator, ("positives", "anchors"))
+        require(0.001 <= self.temperature <= 100, "temperature", "from 0.001 to 100", self.temperature)
+        require(0 <= self.projection <= 2**14, "projection", "from 0 to 16384", self.projection)
+        require(self.chunk_rows >= 0, "chunk_rows", "at least 0", self.chunk_rows)
+        sizes = all(size.isdigit() and 0 < int(size) <= 2**14 for size in self.sizes)
+        require(sizes, "sizes", 'whole numbers in quotes, such as ["32", "128"]', self.sizes)
+
+
 SETTINGS: dict[str, type] = {  # by the task's name
     "translation": TranslationSettings,
     "language-model": LanguageModelSettings,
     "masked-lm": MaskedLMSettings,
+    "denoising": DenoisingSettings,
     "classification": ClassificationSettings,
     "tagging": TaggingSettings,
     "question-answering": QuestionAnsweringSettings,
+    "contrastive": ContrastiveSettings,
 }
 
 

@@ -1,170 +1,71 @@
-"""A trained model in CTranslate2's terms: its specification of a Transformer, filled with our weights.
+"""Exports of format 'ctranslate2': writing one, and translating with one, which may come from a stranger."""
 
-What our layers share with the library: post-norm and pre-norm with a final norm, biases everywhere but in a tied
-projection, embeddings times sqrt(d_model). What is written explicitly because its own default is another: the position
-encodings (it puts all sines before all cosines and counts from 1), the epsilon of the norms, and the attention that it
-returns (the mean over all heads of the last layer).
-
-Axes: D model width, F feed-forward width, V vocabulary; `linear` weights are (out, in).
-"""
-
-from collections.abc import Sequence
 from pathlib import Path
-from types import ModuleType
-from typing import Any
 
-import keras
-import numpy as np
-import tensorflow as tf
-
+from transformer.checkpoints.arrays import model_variables
 from transformer.config.run import Config
-from transformer.config.settings import POSITIONS
-from transformer.ids import END_ID, START_ID, UNKNOWN_ID
+from transformer.config.stored_run import stored_config
+from transformer.convert import ctranslate2_file
+from transformer.convert.directory import check_digest, check_intact, read_description
+from transformer.data.tokenizers.vocabularies import TokenizerPair
+from transformer.inference import ctranslate2_engine
+from transformer.inference.ctranslate2_model import library, save, unsupported
+from transformer.inference.engine import CTRANSLATE2, Engines
 from transformer.inference.translator import Translator
-from transformer.layers.attention import MultiHeadAttention
-from transformer.layers.blocks import NORM_EPSILON
-from transformer.layers.fused import LayerNormalization
-from transformer.models.transformer import Transformer
 from transformer.system.errors import UserError
+from transformer.system.files import path_inside
+from transformer.system.threads import refuse_fork
 
-# Keras' names and the library's.
-ACTIVATIONS = {"relu": "RELU", "gelu": "GELU", "silu": "SWISH", "swish": "SWISH", "tanh": "Tanh", "sigmoid": "Sigmoid"}
-MODEL = "model"  # the directory
-
-
-def library() -> ModuleType:
-    """Import and return CTranslate2; a UserError tells that it is not installed."""
-    try:
-        import ctranslate2
-    except ImportError:
-        how = "pip install 'transformer-reference[ctranslate2]'"
-        raise UserError(f"CTranslate2 is not installed; install it with: {how}") from None
-    return ctranslate2
+MODEL = ctranslate2_file.MODEL
+DAMAGED = "CTranslate2 cannot use {} ({}); export the run again"
 
 
 def write(translator: Translator, config: Config, folder: Path, quantization: str) -> dict[str, object]:
     """Write model, tokenizer and config below a folder, and return what the export's description says of them.
 
     Raises:
-        UserError: CTranslate2 is not installed, or does not know the activation function or the kind of positions.
+        UserError: CTranslate2 is not installed, or does not know a setting of the model.
     """
-    ctranslate2 = library()
-    source, target = (
-        tokenizer.pieces(range(tokenizer.vocabulary_size))
-        for tokenizer in (translator.tokenizers.source, translator.tokenizers.target)
-    )
-    spec = specification(translator.transformer)
-    spec.register_source_vocabulary(source)
-    spec.register_target_vocabulary(target)
-    configure(spec, target)
-    spec.validate()
-    spec.optimize(quantization)
+    version = library().__version__
+    if reason := unsupported(config.model, translator.tokenizers):
+        raise UserError(f"{reason}; export with --format savedmodel")
     (folder / MODEL).mkdir()
-    spec.save(str(folder / MODEL))
+    arrays = {name: variable.numpy() for name, variable in model_variables(translator.transformer).items()}
+    save(arrays, config.model, translator.tokenizers, folder / MODEL, quantization)
     translator.tokenizers.save(folder / "tokenizer")
     (folder / "config.json").write_text(config.to_json(), encoding="utf-8")
-    return {"quantization": quantization, "ctranslate2": ctranslate2.__version__}
+    return {"quantization": quantization, "ctranslate2": version}
 
 
-def configure(spec: Any, target: Sequence[str]) -> None:
-    """Set what the library's config.json says; `target` are the pieces of the target vocabulary."""
-    spec.config.unk_token, spec.config.bos_token, spec.config.eos_token = (
-        target[index] for index in (UNKNOWN_ID, START_ID, END_ID)
-    )
-    spec.config.decoder_start_token = target[START_ID]
-    spec.config.layer_norm_epsilon = NORM_EPSILON
+def load_export(export: str | Path, **search: float | str) -> Translator:
+    """Return the translator of an export; `search` overrides the settings that came with it.
 
-
-def empty_specification(num_layers: int, num_heads: int, norm_first: bool, activation: str, rotary_dim: int) -> Any:
-    """Return the library's `TransformerSpec` of such a model, without weights; `rotary_dim` 0 is for no rotation.
+    It is as that of a run, except for what CTranslate2 lacks (see `ctranslate2_engine.refused`), and without models.
 
     Raises:
-        UserError: CTranslate2 is not installed, or does not know the activation function.
+        UserError: CTranslate2 is not installed or lacks what is asked for; there is no such export, it is of another
+            format, incomplete or damaged; a search value is out of range.
+        RuntimeError: what `refuse_fork` raises.
     """
+    refuse_fork()
     library()
-    from ctranslate2.specs import Activation, TransformerDecoderSpec, TransformerEncoderSpec, TransformerSpec
+    path = Path(export)
+    description = read_description(path)
+    if description["format"] != CTRANSLATE2:
+        raise UserError(f"{path} is an export of format '{description['format']}'; make one with --format ctranslate2")
+    check_intact(path, ctranslate2_file.MOST)
+    # What the run's own search asks for is no reason to refuse the export, but what is asked for now.
+    config = stored_config(path)
+    left_out = {name: off for name, off, _ in ctranslate2_engine.LACKING} | {"finished": "leave"}
+    config = config.override({"search": left_out}, "search").override({"search": search}, "search")
+    tokenizers = TokenizerPair.load(path_inside(path, "tokenizer"))
+    length = ctranslate2_file.check(path, config.model, tokenizers)
+    check_digest(path, f"{MODEL}/{ctranslate2_file.WEIGHTS}", length)
 
-    if activation not in ACTIVATIONS:
-        raise UserError(
-            f"CTranslate2 does not know model.activation '{activation}', only {', '.join(ACTIVATIONS)}; "
-            "export with --format savedmodel"
-        )
-    shared = {"num_layers": num_layers, "num_heads": num_heads, "pre_norm": norm_first}
-    shared["activation"] = Activation[ACTIVATIONS[activation]]
-    if rotary_dim:
-        shared |= {"rotary_dim": rotary_dim, "rotary_interleave": False}
-    return TransformerSpec(
-        TransformerEncoderSpec(**shared),
-        TransformerDecoderSpec(**shared, alignment_layer=-1, alignment_heads=num_heads),
-    )
+    def opened() -> ctranslate2_engine.CTranslate2Engine:
+        model = path_inside(path, MODEL)
+        return ctranslate2_engine.CTranslate2Engine(model, tokenizers, config.model.cached, DAMAGED)
 
-
-def specification(model: Transformer) -> Any:
-    """Return `empty_specification` with the weights of a model; positions that it does not know are a UserError too."""
-    encoder, decoder = model.encoder, model.decoder
-    options, kind = decoder.options, decoder.position_kind
-    if kind not in POSITIONS:
-        raise UserError(
-            f"CTranslate2 does not know model.positions '{kind}', only {', '.join(POSITIONS)}; "
-            "export with --format savedmodel"
-        )
-    rotary_dim = options.d_model // options.num_heads if kind == "rotary" else 0
-    spec = empty_specification(
-        decoder.num_layers, options.num_heads, options.norm_first, options.activation, rotary_dim
-    )
-    spec.encoder.embeddings[0].weight = _array(encoder.embedding.embeddings)
-    spec.decoder.embeddings.weight = _array(decoder.embedding.embeddings)
-    for stack, ours in ((spec.encoder, encoder), (spec.decoder, decoder)):
-        # One more than the model reads: the library scores a translation that was cut at the limit with an end token
-        # after it, which changes nothing before and is left out.
-        if stack is spec.encoder or not rotary_dim:  # the library's encoder always adds something
-            nothing = tf.zeros((1, ours.maximum_position_encoding, options.d_model))
-            table = _array(ours.positions.embed(nothing, 0))[0]
-            stack.position_encodings.encodings = np.pad(table, ((0, 1), (0, 0)), mode="edge")
-        if ours.final_norm:
-            _fill_norm(stack.layer_norm, ours.final_norm)
-    for layer, ours in zip(spec.encoder.layer, encoder.stack, strict=True):
-        _fill_self_attention(layer.self_attention, ours.mha, ours.layernorm1)
-        _fill_feed_forward(layer.ffn, ours.ffn, ours.layernorm2)
-    for layer, ours in zip(spec.decoder.layer, decoder.stack, strict=True):
-        _fill_self_attention(layer.self_attention, ours.mha1, ours.layernorm1)
-        _fill_cross_attention(layer.attention, ours.mha2, ours.layernorm2)
-        _fill_feed_forward(layer.ffn, ours.ffn, ours.layernorm3)
-    table, bias = model.output_table()
-    spec.decoder.projection.weight = _array(table)
-    if bias is not None:
-        spec.decoder.projection.bias = _array(bias)
-    return spec
-
-
-def _array(weight: tf.Tensor | keras.Variable) -> np.ndarray:
-    return tf.convert_to_tensor(weight).numpy()  # a copy: quantisation works in place
-
-
-def _fill_linear(linear: Any, *layers: keras.layers.Dense) -> None:
-    """Fill a linear layer with one of ours, or with several side by side."""
-    linear.weight = np.concatenate([_array(layer.kernel).T for layer in layers])
-    linear.bias = np.concatenate([_array(layer.bias) for layer in layers])
-
-
-def _fill_norm(spec: Any, norm: LayerNormalization) -> None:
-    spec.gamma, spec.beta = _array(norm.gamma), _array(norm.beta)
-
-
-def _fill_self_attention(spec: Any, mha: MultiHeadAttention, norm: LayerNormalization) -> None:
-    _fill_linear(spec.linear[0], mha.wq, mha.wk, mha.wv)
-    _fill_linear(spec.linear[1], mha.dense)
-    _fill_norm(spec.layer_norm, norm)
-
-
-def _fill_cross_attention(spec: Any, mha: MultiHeadAttention, norm: LayerNormalization) -> None:
-    _fill_linear(spec.linear[0], mha.wq)
-    _fill_linear(spec.linear[1], mha.wk, mha.wv)
-    _fill_linear(spec.linear[2], mha.dense)
-    _fill_norm(spec.layer_norm, norm)
-
-
-def _fill_feed_forward(spec: Any, ffn: keras.Sequential, norm: LayerNormalization) -> None:
-    _fill_linear(spec.linear_0, ffn.get_layer("inner"))
-    _fill_linear(spec.linear_1, ffn.get_layer("outer"))
-    _fill_norm(spec.layer_norm, norm)
+    engines = Engines(None, opened, ctranslate2_engine.refused)
+    language = str(description["source_language"])
+    return Translator(engines, tokenizers, config.search, config.model.max_positions, language, config.cleaning)

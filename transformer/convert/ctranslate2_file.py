@@ -19,11 +19,18 @@ import numpy as np
 
 from transformer.checkpoints.arrays import Shape
 from transformer.config.settings import ModelConfig
-from transformer.convert.ctranslate2 import MODEL, configure, empty_specification
 from transformer.data.tokenizers.vocabularies import DESCRIPTION, KINDS, MOST_ASSET, TokenizerPair
+from transformer.inference.ctranslate2_model import (
+    configure,
+    distance_vectors,
+    empty_specification,
+    unsupported,
+    vocabularies,
+)
 from transformer.system.errors import UserError
 from transformer.system.files import MOST_JSON, parse_json, path_inside, read_inside
 
+MODEL = "model"  # the directory
 WEIGHTS, SETTINGS = "model.bin", "config.json"  # in the directory `MODEL`
 VERSION = 6  # of the format of `WEIGHTS`
 DTYPES = ("float32", "int8", "int16", "int32", "float16", "bfloat16")  # by their numbers in it
@@ -60,11 +67,10 @@ def check(folder: Path, config: ModelConfig, tokenizers: TokenizerPair) -> int:
     Raises:
         UserError: a file is missing, a link out of the export, or not what an export of these would hold.
     """
-    both = tokenizers.source, tokenizers.target
-    pieces = [tokenizer.pieces(range(tokenizer.vocabulary_size)) for tokenizer in both]
-    rotary_dim = config.d_model // config.num_heads if config.positions == "rotary" else 0
-    spec = empty_specification(config.num_layers, config.num_heads, config.norm_first, config.activation, rotary_dim)
-    configure(spec, pieces[1])
+    if reason := unsupported(config, tokenizers):
+        raise UserError(f"{folder / 'config.json'} is of no export ({reason}); export the run again")
+    pieces, spec = vocabularies(tokenizers), empty_specification(config)
+    configure(spec, config, pieces[1])
     name = f"{MODEL}/{SETTINGS}"
     try:
         _check_settings(parse_json(read_inside(folder, name)), spec.config.to_dict())
@@ -100,6 +106,10 @@ def _wanted(spec: Any, config: ModelConfig, vocabularies: Sequence[int]) -> tupl
     """Return the bytes of a model's scalars and the shapes of its weights, by name."""
     width, inner = config.d_model, config.dff
     rows = {"self_attention/linear_0": 3 * width, "attention/linear_1": 2 * width, "ffn/linear_0": inner}
+    relative: dict[str, Shape] = {
+        "relative_attention_bias": (config.relative_buckets, config.num_heads),
+        **dict.fromkeys(("relative_position_keys", "relative_position_values"), distance_vectors(config)),
+    }
     scalars: dict[str, bytes] = {}
     shapes: dict[str, Shape] = {}
     for name, value in spec.variables().items():
@@ -109,6 +119,8 @@ def _wanted(spec: Any, config: ModelConfig, vocabularies: Sequence[int]) -> tupl
             scalars[name] = _scalar(value)
         elif kind in ("gamma", "beta"):
             shapes[name] = (width,)
+        elif kind in relative:
+            shapes[name] = relative[kind]
         elif part.startswith(("embeddings", "projection")):
             shapes[name] = (vocabularies[side == "decoder"], width)
         else:
@@ -116,8 +128,9 @@ def _wanted(spec: Any, config: ModelConfig, vocabularies: Sequence[int]) -> tupl
             shapes[f"{name.removesuffix('weight')}bias"] = shapes[name][:1]
     if config.embeddings == "separate":
         shapes["decoder/projection/bias"] = (vocabularies[1],)
-    for side in ("encoder",) if config.positions == "rotary" else ("encoder", "decoder"):
-        shapes[f"{side}/position_encodings/encodings"] = (config.max_positions + 1, width)
+    for side in ("encoder", "decoder"):
+        if hasattr(getattr(spec, side), "position_encodings"):
+            shapes[f"{side}/position_encodings/encodings"] = (config.max_positions + 1, width)
     return scalars, shapes
 
 

@@ -14,7 +14,8 @@ import tensorflow as tf
 
 from transformer.ids import END_ID, PAD_ID, START_ID
 from transformer.inference.translator import Translator
-from transformer.search.loop import Hypotheses, decode
+from transformer.search.hypotheses import Hypotheses
+from transformer.search.loop import decode
 from transformer.search.rules import rules_of
 from transformer.search.searcher import strategy_for
 from transformer.system.errors import UserError
@@ -82,7 +83,9 @@ def _ids_function(translator: Translator, max_beam: int) -> Callable[..., dict[s
         lengths = tf.where(empty, 0, found.lengths)
         width = tf.reduce_max(lengths)
         real = tf.sequence_mask(lengths, width)  # (B, N, T)
-        attention = tf.reduce_mean(translator._attention(ids, written)[-1], axis=2)  # (B, N, T, S)
+        attention = tf.reduce_mean(
+            translator.engines.reference().source_attention(ids, written)[-1], axis=2
+        )  # (B, N, T, S)
         return {
             "ids": tf.where(real, written[:, :, :width], PAD_ID),
             "scores": tf.where(empty, 0.0, found.scores),

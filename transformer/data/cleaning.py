@@ -11,9 +11,6 @@ from array import array
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
-import tensorflow as tf
-import tensorflow_text
-
 from transformer.config.settings import CleaningConfig
 from transformer.data.languages import is_without_spaces
 
@@ -24,7 +21,6 @@ SPACES = (
     "\t\n\v\f\r \u0085\u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a"
     "\u2028\u2029\u202f\u205f\u3000"
 )
-_OUTER_SPACES = rf"\A[{SPACES}]+|[{SPACES}]+\z"
 MARKS_TOGETHER = 64  # combining marks in a row that Unicode's library may sort: it takes the square of their number
 
 
@@ -50,16 +46,6 @@ def _many_marks() -> re.Pattern[str]:
 def _sort_marks(match: re.Match[str]) -> str:
     """Return marks in the order that NFC gives them, in which it then has nothing to sort."""
     return "".join(sorted(match[0], key=unicodedata.combining))
-
-
-def normalise_tensor(texts: tf.Tensor) -> tf.Tensor:
-    """Do what `normalise_text` does, in the graph, to UTF-8 strings of any shape.
-
-    The two differ only in characters newer than the running Python's Unicode tables.
-    """
-    texts = tensorflow_text.normalize_utf8(texts, "NFC")
-    texts = tf.strings.regex_replace(texts, META_SPACE, " ")
-    return tf.strings.regex_replace(texts, _OUTER_SPACES, "")
 
 
 # HTML's elements (the living standard's index, and those that older pages still hold), blocks and others. Those of

@@ -18,7 +18,7 @@ import tensorflow as tf
 
 from transformer.config.settings import DataConfig
 from transformer.system.errors import EnvironmentFailure, UserError
-from transformer.system.files import parse_json, path_inside, read_inside
+from transformer.system.files import cache_folder, parse_json, path_inside, read_inside
 from transformer.system.threads import in_order
 
 FORMAT = 3  # of the shards; part of their fingerprint
@@ -81,17 +81,6 @@ class Shards:
         return "; ".join([self.summary, *(f"{count} {reason}" for reason, count in self.left_out.items())])
 
 
-def cache_folder(config: DataConfig) -> Path:
-    """Return where shards are kept; a UserError where that is in the home folder of a user who has none."""
-    folder = Path(config.cache or os.environ.get("TRANSFORMER_CACHE") or "~/.cache/transformer")
-    try:
-        return folder.expanduser()
-    except RuntimeError:
-        raise UserError(
-            f"there is no home folder for {folder}; name another folder with $TRANSFORMER_CACHE or data.cache"
-        ) from None
-
-
 def stored_shards(
     source: Source,
     split: str,
@@ -120,7 +109,7 @@ def stored_shards(
     """
     parts = {"format": FORMAT, "split": split, **identity}
     name = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:24]
-    folder = cache_folder(config) / name
+    folder = cache_folder(config.cache) / name
     shards = _read_shards(folder)
     if shards is None:
         try:

@@ -1,13 +1,18 @@
 """The documents' two functions: `evaluate` and `translate` of one sentence."""
 
-from functools import lru_cache
+from __future__ import annotations
 
-import tensorflow as tf
+from functools import lru_cache
+from typing import TYPE_CHECKING
 
 from transformer.config.settings import DEFAULT_RUN
 from transformer.ids import START_ID
 from transformer.inference.translator import Translator
 from transformer.system.messages import say
+from transformer.system.tensorflow import have_tensorflow
+
+if TYPE_CHECKING:
+    import tensorflow as tf
 
 
 @lru_cache(maxsize=1)
@@ -34,12 +39,15 @@ def evaluate(sentence: str, translator: Translator | None = None) -> tuple[tf.Te
     Deviation: the document's greedy loop computes every position anew at each token; here the configured search with a
         cache finds the ids, then one pass over them gives the weights. The end token is left out, as there.
     """
+    have_tensorflow()
+    import tensorflow as tf
+
     translator = translator or default_translator()
     row = translator.reader.fit(translator.encode([sentence])[0])
     source_ids = tf.constant([row], tf.int32)
     tokens = tf.zeros((0,), tf.int32)
     if len(row) > 2:  # else an empty sentence, whose translation is empty
-        _, found = translator._find([row], [[]])
+        found = translator.find([row])
         tokens = found.ids[0, 0, : found.lengths[0, 0] - found.finished[0, 0]]
     ids = tf.concat([[START_ID], tokens], axis=0)[: translator.max_positions]
     _, attention_weights = translator.transformer.decode(source_ids, ids[tf.newaxis], training=False)

@@ -1,4 +1,4 @@
-"""From texts to labels, entities and answers."""
+"""From texts to labels, entities, answers, and what stands at masks."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -14,17 +14,19 @@ from transformer.system.threads import refuse_fork, share_cores
 from transformer.tasks import other_command
 from transformer.tasks.answers import FoundAnswer
 from transformer.tasks.classification import Classification, Prediction
+from transformer.tasks.filled_masks import FilledMasks
 from transformer.tasks.fine_tuning import FineTuning
+from transformer.tasks.masked_lm import CANDIDATES, MaskedLM
 from transformer.tasks.question_answering import QuestionAnswering
 from transformer.tasks.tagging import Tags
 
 SEPARATOR = "\t"  # between the texts of a pair
 TOGETHER = 4096  # inputs that are sorted by their lengths together, which bounds the memory
-Result = Prediction | Tags | FoundAnswer
+Result = Prediction | Tags | FoundAnswer | FilledMasks
 
 
 class Predictor:
-    """Labels texts, tags their words, or answers questions about them, with a trained run.
+    """Labels texts, tags their words, answers questions about them, or fills their masks, with a trained run.
 
     Args:
         task: of the run.
@@ -33,7 +35,7 @@ class Predictor:
     Use: `Predictor.load(run).predict(["what a film"])`.
     """
 
-    def __init__(self, task: FineTuning, network: keras.Model) -> None:
+    def __init__(self, task: FineTuning | MaskedLM, network: keras.Model) -> None:
         self.task, self.network = task, network
 
     @classmethod
@@ -55,8 +57,13 @@ class Predictor:
             raise UserError(f"{run} is a run of the task {name}{other_command(name)}")
         share_cores()
         task, network = load(directory, which)
-        assert isinstance(task, FineTuning)  # as the name says
+        assert isinstance(task, FineTuning | MaskedLM)  # as the name says
         return cls(task, network)
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The labels or tags that the run knows, in their order; of masks and answers there are none."""
+        return tuple(self.task.labels["label"]) if isinstance(self.task, FineTuning) else ()
 
     @property
     def inputs(self) -> int:
@@ -74,8 +81,13 @@ class Predictor:
             number: of the line, for messages.
 
         Raises:
-            UserError: there is one text too few or too many.
+            UserError: there is one text too few or too many, or no mask where there is to be one.
         """
+        if isinstance(self.task, MaskedLM):
+            try:
+                self.task.masked_ids(line)
+            except UserError as error:
+                raise UserError(f"text {number}: {error}") from None
         if self.inputs == 1:
             if context is not None:
                 raise UserError("this run reads one text at a time; leave the context out")
@@ -90,25 +102,45 @@ class Predictor:
             )
         return first, second
 
-    def predict(self, inputs: Sequence[str | tuple[str, ...]]) -> list[Result]:
+    def predict(self, inputs: Sequence[str | tuple[str, ...]], top_k: int | None = None) -> list[Result]:
         """Return what the run says of inputs, one result each.
 
         Args:
-            inputs: texts or, where `inputs` is 2, pairs of them: of a question, and the text that it is about.
+            inputs: texts or, where `inputs` is 2, pairs of them: of a question, and the text that it is about. Of a
+                masked language model, texts with '[MASK]' where it is to find a token.
+            top_k: tokens for each mask; None: `CANDIDATES`, and for all other runs.
 
         Returns:
-            For each a `Prediction` (classification), `Tags` (tagging) or `FoundAnswer` (question answering).
+            For each a `Prediction` (classification), `Tags` (tagging), `FoundAnswer` (question answering) or
+            `FilledMasks` (masked-lm).
 
         Raises:
-            UserError: an input of another kind.
+            UserError: an input of another kind, or `top_k` that is no number of tokens of this run.
         """
+        self.check_top_k(top_k)
         found: list[Result] = []
         for start in range(0, len(inputs), TOGETHER):
-            found += self.task.predict(self.network, inputs[start : start + TOGETHER])
+            some: Any = inputs[start : start + TOGETHER]
+            if isinstance(self.task, MaskedLM):
+                found += self.task.predict(self.network, some, top_k or CANDIDATES)
+            else:
+                found += self.task.predict(self.network, some)
         return found
 
+    def check_top_k(self, top_k: int | None) -> None:
+        """Raise a UserError where `predict` would not take `top_k`."""
+        if top_k is None:
+            return
+        if not isinstance(self.task, MaskedLM):
+            raise UserError(
+                f"top_k is for runs of the task masked-lm, and this is one of {self.task.name}; leave it out"
+            )
+        if not 1 <= top_k <= self.task.tokenizer.vocabulary_size:
+            most = self.task.tokenizer.vocabulary_size
+            raise UserError(f"top_k must be from 1 to {most:,}, the tokens of the vocabulary, got {top_k:,}")
 
-PREDICTING = ("classification", "tagging", "question-answering")
+
+PREDICTING = ("classification", "tagging", "question-answering", "masked-lm")
 
 
 def described(texts: Sequence[str], result: Result) -> dict[str, Any]:
@@ -126,6 +158,18 @@ def described(texts: Sequence[str], result: Result) -> dict[str, Any]:
         numbers = {"score": round(result.score, 6), "probability": round(result.probability, 6)}
         place = {"text": result.text, "start": result.start, "end": result.end}
         return {"question": texts[0], "answer": place if result.text else None, **numbers}
+    if isinstance(result, FilledMasks):
+        return {
+            "text": texts[0],
+            "masks": [
+                {
+                    "start": mask.start,
+                    "end": mask.end,
+                    "candidates": [{"text": c.text, "probability": round(c.probability, 6)} for c in mask.candidates],
+                }
+                for mask in result.masks
+            ],
+        }
     told: dict[str, Any] = {"texts": list(texts)} if len(texts) > 1 else {"text": texts[0]}
     if result.value is not None:
         told["value"] = round(result.value, 6)

@@ -4,8 +4,6 @@ import dataclasses
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import tensorflow as tf
-
 from transformer.config.settings import CleaningConfig
 from transformer.data.cleaning import META_SPACE, cleaned
 from transformer.data.tokenizers.base import Tokenizer
@@ -49,7 +47,7 @@ class Reader:
         return [cleaned(text, self.cleaning) for text in texts] if self.cleaning else texts
 
     def _encode(self, texts: Sequence[str]) -> list[list[int]]:
-        return [[START_ID, *row, END_ID] for row in self.tokenizer.tokenize(utf8(texts)).to_list()]
+        return [[START_ID, *row, END_ID] for row in self.tokenizer.encode(texts)]
 
     def parts(self, texts: Sequence[str], with_attention: bool = False) -> list[list[Part]]:
         """Return what each text is cut into; of one that is longer than the model reads no attention is wanted."""
@@ -83,9 +81,4 @@ class Reader:
         return [Part(text, row, broken=True) for text, row in zip(texts, rows, strict=True)]
 
     def _count(self, texts: Sequence[str]) -> list[int]:
-        return self.tokenizer.tokenize(utf8(texts)).row_lengths().numpy().tolist()
-
-
-def utf8(texts: Sequence[str]) -> tf.Tensor:
-    """Return texts as TensorFlow takes them; a lone surrogate, which is no text, becomes a question mark."""
-    return tf.constant([text.encode("utf-8", "replace") for text in texts], tf.string)
+        return [len(row) for row in self.tokenizer.encode(texts)]

@@ -30,6 +30,8 @@ class Translation:
     warnings: tuple[str, ...] = ()  #: what a reader should know about this line
     token_log_probabilities: tuple[float, ...] = ()  #: of each token, the end token included, in nats
     heads: np.ndarray | None = None  #: (layers, heads, tokens + end, source_tokens) weights, or None
+    confidence: float | None = None  #: estimated probability that it is right, or None where the run tells none
+    unsure: bool = False  #: whether that is below the run's threshold
 
     def __repr__(self) -> str:
         """Return text and score, for people; there is more to it."""
@@ -83,6 +85,8 @@ def _concatenated(parts: Sequence[Translation], warnings: Sequence[str]) -> Tran
         (*warnings, *_distinct(warning for part in parts for warning in part.warnings)),
         tuple(gain for part in parts for gain in part.token_log_probabilities),
         _block_diagonal([part.heads for part in parts]),
+        min((part.confidence for part in parts if part.confidence is not None), default=None),
+        any(part.unsure for part in parts),
     )
 
 
@@ -120,6 +124,8 @@ def described(source: str, hypotheses: Sequence[Translation]) -> dict[str, Any]:
                 "score": round(hypothesis.score, 6),
                 "log_probability": round(hypothesis.log_probability, 6),
                 "finished": hypothesis.finished,
+                "confidence": None if hypothesis.confidence is None else round(hypothesis.confidence, 4),
+                "unsure": hypothesis.unsure,
                 "tokens": hypothesis.tokens,
                 "token_log_probabilities": [round(p, 6) for p in hypothesis.token_log_probabilities],
                 "alignment": hypothesis.alignment,

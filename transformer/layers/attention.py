@@ -3,6 +3,8 @@
 Axes: B batch, T target/query, S source/key, H heads, D model width, K head width (D / H).
 """
 
+import functools
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import keras
@@ -11,7 +13,7 @@ import tensorflow as tf
 from transformer.layers.checks import Shape, check_heads, check_mask
 from transformer.layers.fused import Dropout, matmul
 from transformer.layers.keras_call import PositionalCallMixin
-from transformer.layers.positions import Positions, restored, stored
+from transformer.layers.positions_base import Positions, restored, stored
 
 KeysValues = tuple[tf.Tensor, tf.Tensor]
 HIDDEN_SCORE = -1e9  # far below any score, yet finite in float32: a row that may attend to nothing stays free of NaN
@@ -25,6 +27,7 @@ def scaled_dot_product_attention(
     bias: tf.Tensor | None = None,
     dropout: keras.layers.Dropout | None = None,
     training: bool | None = None,
+    value_bias: Callable[[tf.Tensor], tf.Tensor | None] | None = None,
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """Return the weighted values and the weights of Attention(Q, K, V) = softmax(Q K^T / sqrt(d_k) + bias) V.
 
@@ -36,6 +39,7 @@ def scaled_dot_product_attention(
         bias: of positions, broadcastable to (..., T, S); None adds nothing.
         dropout: applied to the weights before they meet the values; the returned weights are without it.
         training: whether `dropout` is active.
+        value_bias: of positions, returns what is added to the output for the weights (..., T, S), or None.
 
     Returns:
         output (..., T, K') and weights (..., T, S); each row of weights sums to 1. Where a query may attend to
@@ -57,7 +61,9 @@ def scaled_dot_product_attention(
         scores += tf.where(mask, 0.0, HIDDEN_SCORE)
     weights = tf.cast(tf.nn.softmax(scores, axis=-1), v.dtype)
     kept = weights if dropout is None else dropout(weights, training=training)
-    return matmul(kept, v, training=training), weights
+    output = matmul(kept, v, training=training)
+    added = value_bias(kept) if value_bias else None
+    return output if added is None else output + added, weights
 
 
 class Cache(Protocol):
@@ -177,14 +183,15 @@ class MultiHeadAttention(PositionalCallMixin, keras.layers.Layer):
             queries = self.project_queries(q)
         else:
             queries, keys, values = cache.project(self, q)
-        bias = None
+        bias = value_bias = None
         if self.positions:
             at, others = cache.positions if cache else (tf.range(tf.shape(queries)[2]), tf.range(tf.shape(keys)[2]))
             bias = self.positions.bias(queries, at, others)
+            value_bias = functools.partial(self._value_bias, at, others)
             queries, keys = self.positions.turn(queries, at), self.positions.turn(keys, at if cache else others)
         if cache:
             keys, values = cache.extend(keys, values)
-        heads, weights = self._attend(queries, keys, values, mask, bias, training)
+        heads, weights = self._attend(queries, keys, values, mask, bias, value_bias, training)
         heads = tf.transpose(heads, perm=[0, 2, 1, 3])  # (B, T, H, K)
         shape = (-1, self.d_model) if cache else (tf.shape(heads)[0], -1, self.d_model)
         return self.dense(tf.reshape(heads, shape)), weights
@@ -196,20 +203,37 @@ class MultiHeadAttention(PositionalCallMixin, keras.layers.Layer):
         values: tf.Tensor,
         mask: tf.Tensor | None,
         bias: tf.Tensor | None,
+        value_bias: Callable[[tf.Tensor], tf.Tensor | None] | None,
         training: bool | None,
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """Return heads (B, H, T, K) and weights (B, H, T, S); queries that share keys stand behind one another."""
         shared = self.num_heads // self.num_kv_heads
         if shared == 1:
-            return scaled_dot_product_attention(queries, keys, values, mask, bias, self.dropout, training)
-        if bias is not None or (mask is not None and mask.shape[1] not in (1, None)):
-            raise ValueError("mask must be broadcastable to (B, 1, T, S), and bias None, where heads share keys")
+            return scaled_dot_product_attention(queries, keys, values, mask, bias, self.dropout, training, value_bias)
+        if mask is not None and mask.shape[1] not in (1, None):
+            raise ValueError("mask must be broadcastable to (B, 1, T, S) where heads share keys")
         shape = tf.shape(queries)  # (B, H, T, K)
         if mask is not None and mask.shape[2] != 1:
             mask = tf.tile(mask, (1, 1, shared, 1))  # (B, 1, H / shared * T, S)
         queries = tf.reshape(queries, (shape[0], self.num_kv_heads, -1, self.depth))
-        heads, weights = scaled_dot_product_attention(queries, keys, values, mask, None, self.dropout, training)
+        if bias is not None:
+            bias = tf.broadcast_to(
+                bias, (*tf.unstack(tf.shape(bias)[:-3]), *tf.unstack(shape[1:3]), tf.shape(bias)[-1])
+            )
+            bias = tf.reshape(bias, (-1, self.num_kv_heads, tf.shape(queries)[2], tf.shape(bias)[-1]))
+        heads, weights = scaled_dot_product_attention(
+            queries, keys, values, mask, bias, self.dropout, training, value_bias
+        )
         return tf.reshape(heads, shape), tf.reshape(weights, (*tf.unstack(shape[:3]), tf.shape(keys)[2]))
+
+    def _value_bias(self, at: tf.Tensor, others: tf.Tensor, weights: tf.Tensor) -> tf.Tensor | None:
+        """Return `Positions.value_bias` for weights (B, H', T', S) as they stand in `_attend`: (B, H', T', K)."""
+        assert self.positions
+        if self.num_kv_heads == self.num_heads:
+            return self.positions.value_bias(weights, at, others)
+        shape = tf.shape(weights)
+        added = self.positions.value_bias(tf.reshape(weights, (shape[0], self.num_heads, -1, shape[3])), at, others)
+        return None if added is None else tf.reshape(added, (*tf.unstack(shape[:3]), self.depth))
 
     def get_config(self) -> dict[str, Any]:
         own = {name: getattr(self, name) for name in ("d_model", "num_heads", "rate", "num_kv_heads", "use_bias")}

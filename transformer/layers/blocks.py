@@ -15,7 +15,7 @@ from transformer.layers.checks import Shape, check_sizes
 from transformer.layers.fused import Dropout, LayerNormalization, RMSNormalization
 from transformer.layers.keras_call import PositionalCallMixin
 from transformer.layers.options import LayerOptions
-from transformer.layers.positions import Positions, restored, stored
+from transformer.layers.positions_base import Positions, restored, stored
 
 NORM_EPSILON = 1e-6  # document 000, section 5.2.3; the default of `LayerOptions.norm_epsilon`
 Norm = LayerNormalization | RMSNormalization

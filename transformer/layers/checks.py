@@ -1,8 +1,12 @@
 """Checks of arguments that several layers share."""
 
-import numbers
+from __future__ import annotations
 
-import tensorflow as tf
+import numbers
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import tensorflow as tf
 
 Shape = tuple[int | None, ...]  # as Keras hands it to `build`; None: of any length
 
@@ -38,6 +42,8 @@ def check_mask(mask: tf.Tensor | None, name: str = "mask") -> None:
     Raises:
         ValueError: `mask` is no tensor, or one of another type.
     """
+    import tensorflow as tf
+
     if mask is None:
         return
     dtype = getattr(mask, "dtype", None)

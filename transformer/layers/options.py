@@ -25,6 +25,10 @@ class LayerOptions:
         use_bias: biases of all dense layers and norms.
         num_kv_heads: heads of keys and values, each shared by as many heads of queries (Ainslie et al. 2023); 0: all H.
         rotary_base: of the angles where positions are rotary.
+        relative_distance: how far tokens are apart at most whose distance counts, where positions are 'relative_bias'
+            or 'relative_keys'; 0: 128 (Raffel et al. 2020) and 16 (Shaw et al. 2018).
+        relative_buckets: of distances where positions are 'relative_bias'.
+        relative_values: whether 'relative_keys' adds to the values too.
     """
 
     d_model: int
@@ -41,6 +45,9 @@ class LayerOptions:
     use_bias: bool = True
     num_kv_heads: int = 0
     rotary_base: float = 10000.0
+    relative_distance: int = 0
+    relative_buckets: int = 32
+    relative_values: bool = True
 
     @classmethod
     def split(

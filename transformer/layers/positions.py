@@ -1,4 +1,4 @@
-"""What tells a model where its tokens stand."""
+"""Kinds of positions, by name, and those of the papers that give each token a place: sinusoidal, learned, rotary."""
 
 from typing import Any
 
@@ -6,8 +6,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from transformer.layers.checks import check_heads, check_sizes
+from transformer.layers.angles import rotary_angles, sinusoids
 from transformer.layers.options import LayerOptions
+from transformer.layers.positions_base import Positions
+from transformer.layers.relative_positions import RelativeBias, RelativeKeys
 
 
 def positional_encoding(pos: int, d_model: int) -> tf.Tensor:
@@ -31,45 +33,6 @@ def positional_encoding(pos: int, d_model: int) -> tf.Tensor:
     return tf.constant(sinusoids(pos, d_model)[np.newaxis])
 
 
-def sinusoids(pos: int, d_model: int) -> np.ndarray:
-    """Return the table behind `positional_encoding`: (pos, D) float32, an array that a layer can keep in any graph."""
-    check_sizes(pos=pos, d_model=d_model)
-    angles = np.repeat(_angles(pos, d_model), 2, axis=1)[:, :d_model]  # columns 2i and 2i + 1 share a frequency
-    angles[:, 0::2] = np.sin(angles[:, 0::2])
-    angles[:, 1::2] = np.cos(angles[:, 1::2])
-    return angles.astype(np.float32)
-
-
-def _angles(pos: int, width: int, base: float = 10000.0) -> np.ndarray:
-    """Return p / base^(2i / width) for each position p and pair of columns i: (pos, width / 2), rounded up."""
-    return np.arange(pos)[:, np.newaxis] / np.power(base, 2 * np.arange((width + 1) // 2) / width)
-
-
-def rotary_angles(pos: int, depth: int, base: float = 10000.0) -> np.ndarray:
-    """Return the angles by which a head's queries and keys turn at the positions 0 .. pos - 1.
-
-    Column i of position p holds p / base^(2i / depth): with the base 10000 the angle of `positional_encoding`'s columns
-    2i and 2i + 1.
-
-    Args:
-        pos: number of positions, in tokens.
-        depth: width K of a head.
-        base: the larger, the slower the last columns turn.
-
-    Returns:
-        float64 of shape (pos, K / 2).
-
-    Raises:
-        ValueError: an argument is below 1, or `depth` is odd.
-
-    Source: Su et al. 2021, "RoFormer", section 3.2.2.
-    """
-    check_sizes(pos=pos, depth=depth)
-    if depth % 2:
-        raise ValueError(f"depth must be even, since columns turn in pairs, got {depth}")
-    return _angles(pos, depth, base)
-
-
 def rotate(x: tf.Tensor, cos: tf.Tensor, sin: tf.Tensor) -> tf.Tensor:
     """Turn each pair of columns i and i + K / 2 by its angle: (..., T, K) -> (..., T, K).
 
@@ -86,74 +49,6 @@ def rotate(x: tf.Tensor, cos: tf.Tensor, sin: tf.Tensor) -> tf.Tensor:
     """
     one, other = tf.split(x, 2, axis=-1)
     return tf.concat([one * cos - other * sin, one * sin + other * cos], axis=-1)
-
-
-class Positions(keras.layers.Layer):
-    """What tells a stack where its tokens stand; the base of all kinds, which itself tells nothing.
-
-    A stack has one such object. It asks `embed` once for its embeddings, and each of its self-attentions asks `turn`
-    and `bias`. A kind overrides one of the three. The attention over the encoder output compares places of two
-    sentences and asks nothing.
-
-    Args:
-        count: number of positions, in tokens.
-        d_model: width D.
-        num_heads: number of heads H of the stack's attention.
-
-    Raises:
-        ValueError: an argument is below 1, or `d_model` is no multiple of `num_heads`.
-    """
-
-    def __init__(self, count: int, d_model: int, num_heads: int = 1, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        check_sizes(count=count)
-        check_heads(d_model, num_heads)
-        self.count, self.d_model, self.num_heads = count, d_model, num_heads
-
-    def build(self, input_shape: Any = None) -> None:
-        self.built = True
-
-    def embed(self, x: tf.Tensor, start: tf.Tensor | int) -> tf.Tensor:
-        """Return embeddings (B, T, D) of tokens with what tells their positions.
-
-        Args:
-            x: (B, T, D).
-            start: scalar, where the positions are start .. start + T - 1; or int32 (B, T) or (B, 1), the positions.
-        """
-        return x
-
-    def turn(self, x: tf.Tensor, positions: tf.Tensor) -> tf.Tensor:
-        """Return queries or keys (B, H, T, K) turned by their positions.
-
-        Args:
-            x: (B, H, T, K).
-            positions: int32, a scalar for all of them, (T,), or (B, T) or (B, 1) where they differ between rows.
-        """
-        return x
-
-    def bias(self, queries: tf.Tensor, query_positions: tf.Tensor, key_positions: tf.Tensor) -> tf.Tensor | None:
-        """Return what is added to the scores before the softmax, broadcastable to (B, H, T, S); None: nothing.
-
-        Args:
-            queries: (B, H, T, K).
-            query_positions: int32, as of `turn`.
-            key_positions: (S,) or (B, S) int32.
-        """
-        return None
-
-    def get_config(self) -> dict[str, Any]:
-        own = {"count": self.count, "d_model": self.d_model, "num_heads": self.num_heads}
-        return {**super().get_config(), **own}
-
-
-def stored(positions: Positions | None) -> dict[str, Any] | None:
-    """Return what `get_config` of a layer says of its positions."""
-    return None if positions is None else keras.saving.serialize_keras_object(positions)
-
-
-def restored(positions: Positions | dict[str, Any] | None) -> Positions | None:
-    """Return positions from what `stored` returned, or as they are."""
-    return keras.saving.deserialize_keras_object(positions) if isinstance(positions, dict) else positions
 
 
 @keras.saving.register_keras_serializable(package="transformer")
@@ -224,6 +119,10 @@ class Rotary(Positions):
         angles = rotary_angles(count, d_model // num_heads, base)
         self.turns = np.cos(angles), np.sin(angles)  # (count, K / 2) each
 
+    @classmethod
+    def arguments(cls, options: LayerOptions, bidirectional: bool) -> dict[str, Any]:
+        return {"base": options.rotary_base}
+
     def turn(self, x: tf.Tensor, positions: tf.Tensor) -> tf.Tensor:
         if positions.shape.rank == 2:
             positions = positions[:, tf.newaxis]  # (B, 1, T), for all heads
@@ -237,17 +136,27 @@ KINDS: dict[str, type[Positions]] = {  # by their names in `config.POSITIONS`
     "sinusoidal": Sinusoidal,
     "rotary": Rotary,
     "learned": Learned,
+    "relative_bias": RelativeBias,
+    "relative_keys": RelativeKeys,
 }
 
 
-def positions_of(kind: str, count: int, options: LayerOptions, **others: Any) -> Positions:
-    """Return the positions of a kind for layers with these options.
+def positions_of(
+    kind: str, count: int, options: LayerOptions, layers: int, bidirectional: bool, **others: Any
+) -> tuple[Positions, list[Positions]]:
+    """Return what a stack asks of positions, and what each of its layers asks: the same, or an object of its own.
 
     Args:
         kind: one of `KINDS`.
         count: number of positions, in tokens.
+        options: of the layers.
+        layers: how many there are.
+        bidirectional: whether a token sees those behind it too.
         others: arguments of the kind, or of the Keras class.
     """
-    if kind == "rotary":
-        others["base"] = options.rotary_base
-    return KINDS[kind](count, options.d_model, options.num_heads, **others)
+    chosen, sizes = KINDS[kind], (count, options.d_model, options.num_heads)
+    others |= chosen.arguments(options, bidirectional)
+    if chosen.shared:
+        one = chosen(*sizes, **others)
+        return one, [one] * layers
+    return Positions(*sizes), [chosen(*sizes, **others) for _ in range(layers)]

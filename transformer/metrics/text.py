@@ -1,4 +1,7 @@
-"""Scores of translations: BLEU and chrF by sacrebleu, each with the signature that makes it repeatable."""
+"""Scores of texts that were written: BLEU and chrF by sacrebleu, ROUGE by rouge-score, each with its signature.
+
+A signature says how a score was computed, so that others can repeat it.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,7 @@ if TYPE_CHECKING:
 
 # sacrebleu's tokenizers, without those that download a model.
 TOKENIZERS = ("13a", "intl", "zh", "char", "ja-mecab", "ko-mecab", "none")
+ROUGE_TOKENIZERS = ("default", "zh")  # see `rouge.Rouge`
 
 TOKENISED_LINES = 100  # that end in a full stop behind a space: what sacrebleu takes for a sign of tokenised text
 
@@ -49,20 +53,24 @@ def bleu(hypotheses: Sequence[str], references: References, target_language: str
     Source: Papineni et al. 2002, section 2; Post 2018, "A Call for Clarity in Reporting BLEU Scores".
     Deviation: the smoothing of sacrebleu (`exp`) where an n-gram order has no match at all.
     """
+    return corpus_score(bleu_metric(target_language, tokenizer), hypotheses, references)
+
+
+def bleu_metric(target_language: str = "", tokenizer: str = "") -> Metric:
+    """Return what computes `bleu`, for `significance.paired_bootstrap`; arguments and what is raised are those."""
     from sacrebleu.metrics import BLEU
 
     tokenizer = tokenizer or bleu_tokenizer(target_language)
     if tokenizer not in TOKENIZERS:
         raise ValueError(f"tokenizer must be one of {', '.join(TOKENIZERS)}, got {tokenizer!r}")
     try:
-        metric = BLEU(tokenize=tokenizer, force=True)  # no log lines on tokenised text: see `looks_tokenised`
+        return BLEU(tokenize=tokenizer, force=True)  # no log lines on tokenised text: see `looks_tokenised`
     except RuntimeError:  # raised by the two MeCab tokenizers
         extra = tokenizer.removesuffix("-mecab")
         raise UserError(
             f"tokenizer '{tokenizer}' needs packages that are not installed: pip install 'sacrebleu[{extra}]', "
             "or choose 'char'"
         ) from None
-    return _score(metric, hypotheses, references)
 
 
 def chrf(hypotheses: Sequence[str], references: References) -> Score:
@@ -72,9 +80,41 @@ def chrf(hypotheses: Sequence[str], references: References) -> Score:
 
     Source: Popović 2015, "chrF: character n-gram F-score for automatic MT evaluation"; sacrebleu's defaults.
     """
+    return corpus_score(chrf_metric(), hypotheses, references)
+
+
+def chrf_metric() -> Metric:
+    """Return what computes `chrf`, for `significance.paired_bootstrap`."""
     from sacrebleu.metrics import CHRF
 
-    return _score(CHRF(), hypotheses, references)
+    return CHRF()
+
+
+def rouge(hypotheses: Sequence[str], references: References, tokenizer: str = "default") -> dict[str, Score]:
+    """Return ROUGE-1, ROUGE-2 and ROUGE-L by these names: the mean F-score of all lines, times 100.
+
+    See `rouge.Rouge` for the formulas and the tokenizers. Of several references for a hypothesis the one counts that
+    gives the highest F-score, for each of the three.
+
+    Raises:
+        ValueError: no sentence, not as many in each sequence, or an unknown tokenizer.
+
+    Source: Lin 2004, "ROUGE: A Package for Automatic Evaluation of Summaries"; the scores are those of rouge-score.
+    """
+    from transformer.metrics.rouge import KINDS, Rouge
+
+    return {name: corpus_score(Rouge(name, tokenizer), hypotheses, references) for name in KINDS}
+
+
+def sentence_chrf(hypotheses: Sequence[str], references: Sequence[str]) -> list[float]:
+    """Return the chrF2 of each hypothesis alone, against its one reference; see `chrf`."""
+    from sacrebleu.metrics import CHRF
+
+    metric = CHRF()
+    return [
+        metric.sentence_score(hypothesis, [reference]).score
+        for hypothesis, reference in zip(hypotheses, references, strict=True)
+    ]
 
 
 def tokenised_bleu(hypotheses: Sequence[str], references_tokenised: References, language: str) -> Score:
@@ -88,10 +128,7 @@ def tokenised_bleu(hypotheses: Sequence[str], references_tokenised: References, 
     Source: Elliott et al. 2016 (the Multi30k references); Moses' normalize-punctuation.perl and tokenizer.perl.
     Deviation: sacrebleu's signature does not name this preparation: it says `case:mixed` and `tok:none`.
     """
-    from sacrebleu.metrics import BLEU
-
-    metric = BLEU(tokenize="none", force=True)  # no log lines on tokenised text, which is meant here
-    return _score(metric, lowercase_tokenise(hypotheses, language), references_tokenised)
+    return corpus_score(bleu_metric(tokenizer="none"), lowercase_tokenise(hypotheses, language), references_tokenised)
 
 
 def lowercase_tokenise(sentences: Sequence[str], language: str) -> list[str]:
@@ -114,7 +151,15 @@ def looks_tokenised(sentences: Sequence[str]) -> bool:
     return sum(sentence.endswith(" .") for sentence in sentences) >= TOKENISED_LINES
 
 
-def _score(metric: Metric, hypotheses: Sequence[str], references: References) -> Score:
+def corpus_score(metric: Metric, hypotheses: Sequence[str], references: References) -> Score:
+    """Return a score by one of sacrebleu's metrics or by `rouge.Rouge`; arguments and what is raised as of `bleu`."""
+    several = checked_references(hypotheses, references)
+    result = metric.corpus_score(list(hypotheses), several)
+    return Score(result.score, str(metric.get_signature()))
+
+
+def checked_references(hypotheses: Sequence[str], references: References) -> list[Sequence[str]]:
+    """Return references as a list of sequences, one of each reference translator; other numbers are a ValueError."""
     one = not references or isinstance(references[0], str)
     several = cast("list[Sequence[str]]", [references] if one else list(references))
     for each in several:
@@ -124,5 +169,4 @@ def _score(metric: Metric, hypotheses: Sequence[str], references: References) ->
             )
     if not hypotheses:
         raise ValueError("hypotheses and references must hold at least one sentence, got none")
-    result = metric.corpus_score(list(hypotheses), several)
-    return Score(result.score, str(metric.get_signature()))
+    return several

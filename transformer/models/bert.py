@@ -90,12 +90,14 @@ class BertEncoder(PositionalCallMixin, keras.layers.Layer):
         policy = self.dtype_policy
         self.embedding = TokenEmbedding(vocab_size, d_model, scale=False, dtype=policy, name="embedding")
         start = {"stddev": FIRST_STDDEV} if positions == "learned" else {}
-        self.positions = positions_of(positions, self.longest, layer_options, dtype=policy, name="positions", **start)
+        self.positions, of_layers = positions_of(
+            positions, self.longest, layer_options, num_layers, True, dtype=policy, name="positions", **start
+        )
         self.embedding_norm = norm_of(layer_options, dtype=policy, name="embedding_norm")
         self.dropout = Dropout(rate, dtype=policy, name="dropout")
         self.stack = [
-            EncoderLayer(**layer_options.arguments(), positions=self.positions, dtype=policy, name=f"layer{i + 1}")
-            for i in range(num_layers)
+            EncoderLayer(**layer_options.arguments(), positions=each, dtype=policy, name=f"layer{i}")
+            for i, each in enumerate(of_layers, start=1)
         ]
         self.final_norm = norm_of(layer_options, dtype=policy, name="final_norm") if layer_options.norm_first else None
         self.pooler = keras.layers.Dense(d_model, activation="tanh", dtype=policy, name="pooler") if pooler else None

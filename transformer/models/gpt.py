@@ -112,11 +112,13 @@ class GPT(PositionalCallMixin, keras.Model):
         policy = self.dtype_policy
         self.embedding = TokenEmbedding(vocab_size, d_model, scale=scale_embeddings, dtype=policy, name="embedding")
         start = {"stddev": FIRST_STDDEV} if positions == "learned" and not scale_embeddings else {}
-        self.positions = positions_of(positions, self.longest, layer_options, dtype=policy, name="positions", **start)
+        self.positions, of_layers = positions_of(
+            positions, self.longest, layer_options, num_layers, False, dtype=policy, name="positions", **start
+        )
         self.dropout = Dropout(rate, dtype=policy, name="dropout")
         self.stack = [
-            EncoderLayer(**layer_options.arguments(), positions=self.positions, dtype=policy, name=f"layer{i + 1}")
-            for i in range(num_layers)
+            EncoderLayer(**layer_options.arguments(), positions=each, dtype=policy, name=f"layer{i}")
+            for i, each in enumerate(of_layers, start=1)
         ]
         self.final_norm = norm_of(layer_options, dtype=policy, name="final_norm") if layer_options.norm_first else None
         self.final_layer = None

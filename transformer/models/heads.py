@@ -52,13 +52,8 @@ class _EncoderModel(keras.Model):
         return tf.cast(self.head(self.dropout(states, training=training)), tf.float32)
 
     def depths(self) -> dict[str, int]:
-        """Return how deep each weight is, by its path: 0 the embeddings, i layer i, and one more what is above them."""
-        layers = self.encoder.stack
-        depth = {id(w): i for i, layer in enumerate(layers, start=1) for w in layer.trainable_variables}
-        parts = [part for part in (self.encoder.pooler, self.encoder.final_norm) if part]
-        below = {id(w) for w in self.encoder.trainable_variables}
-        below -= {id(w) for part in parts for w in part.trainable_variables}
-        return {w.path: depth.get(id(w), 0 if id(w) in below else len(layers) + 1) for w in self.trainable_variables}
+        """Return how deep each weight is, by its path; see `encoder_depths`."""
+        return encoder_depths(self)
 
     def get_config(self) -> dict[str, Any]:
         return {
@@ -70,6 +65,20 @@ class _EncoderModel(keras.Model):
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "_EncoderModel":
         return cls(**{**config, "encoder": keras.saving.deserialize_keras_object(config["encoder"])})
+
+
+def encoder_depths(model: keras.Model) -> dict[str, int]:
+    """Return how deep each weight of a model with an `encoder` is, by its path.
+
+    0 are the embeddings, i layer i, and one more what is above the layers.
+    """
+    encoder = model.encoder
+    depth = {id(w): i for i, layer in enumerate(encoder.stack, start=1) for w in layer.trainable_variables}
+    parts = [part for part in (getattr(encoder, "pooler", None), encoder.final_norm) if part]
+    below = {id(w) for w in encoder.trainable_variables}
+    below -= {id(w) for part in parts for w in part.trainable_variables}
+    above = len(encoder.stack) + 1
+    return {w.path: depth.get(id(w), 0 if id(w) in below else above) for w in model.trainable_variables}
 
 
 def _ids_and_segments(inputs: Inputs) -> tuple[tf.Tensor, tf.Tensor | None]:

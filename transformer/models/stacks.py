@@ -25,6 +25,7 @@ class _Stack(PositionalCallMixin, keras.layers.Layer):
     """What encoder and decoder share: embedding, positions, dropout, and a final norm where the layers are pre-norm."""
 
     layer_class: type[keras.layers.Layer]
+    bidirectional: bool  # whether a token sees those behind it too
 
     def __init__(
         self,
@@ -49,11 +50,19 @@ class _Stack(PositionalCallMixin, keras.layers.Layer):
         policy = self.dtype_policy
         self.borrows_embedding = embedding is not None
         self.embedding = embedding or TokenEmbedding(vocab_size, d_model, dtype=policy, name="embedding")
-        self.positions = positions_of(positions, maximum_position_encoding, options, dtype=policy, name="positions")
+        self.positions, of_layers = positions_of(
+            positions,
+            maximum_position_encoding,
+            options,
+            num_layers,
+            self.bidirectional,
+            dtype=policy,
+            name="positions",
+        )
         self.dropout = Dropout(rate, dtype=policy, name="dropout")
         self.stack = [
-            self.layer_class(**options.arguments(), positions=self.positions, dtype=policy, name=f"layer{i + 1}")
-            for i in range(num_layers)
+            self.layer_class(**options.arguments(), positions=each, dtype=policy, name=f"layer{i}")
+            for i, each in enumerate(of_layers, start=1)
         ]
         self.final_norm = None
         if options.norm_first:  # the residual path of pre-norm layers is never normalised on the way
@@ -123,7 +132,7 @@ class Encoder(_Stack):
     Source: Vaswani et al. 2017, section 3.1; document 000, section 5.2.3 (layers only). Final norm: Xiong et al. 2020.
     """
 
-    layer_class = EncoderLayer
+    layer_class, bidirectional = EncoderLayer, True
 
     def __init__(
         self,
@@ -175,7 +184,7 @@ class Decoder(_Stack):
     Source: Vaswani et al. 2017, section 3.1; document 000, section 5.2.3 (layers only). Final norm: Xiong et al. 2020.
     """
 
-    layer_class = DecoderLayer
+    layer_class, bidirectional = DecoderLayer, False
 
     def __init__(
         self,

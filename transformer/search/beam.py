@@ -6,7 +6,8 @@ Axes: B sentences, W hypotheses per sentence or beam size, V vocabulary, C candi
 import tensorflow as tf
 
 from transformer.ids import END_ID, PAD_ID
-from transformer.search.strategy import IMPOSSIBLE, Choice, Step, Strategy, length_penalty
+from transformer.search.hypotheses import length_penalty
+from transformer.search.strategy import IMPOSSIBLE, Choice, Step, Strategy
 
 GROUP = 100  # tokens that `likeliest` looks at together
 
@@ -36,7 +37,7 @@ class Beam(Strategy):
         return tf.tile(first_only[tf.newaxis], (batch, 1))
 
     def score(self, log_probabilities: tf.Tensor, lengths: tf.Tensor) -> tf.Tensor:
-        return log_probabilities / length_penalty(lengths, self.alpha, self.form)
+        return log_probabilities / length_penalty(tf.cast(lengths, tf.float32), self.alpha, self.form)
 
     def choose(self, step: Step) -> Choice:
         # More of one hypothesis cannot be among the W best of all.

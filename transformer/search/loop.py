@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, Protocol
 import tensorflow as tf
 
 from transformer.ids import END_ID, PAD_ID
+from transformer.search.hypotheses import Hypotheses
 from transformer.search.rules import Past, Rule, never_special, penalise_repetition
 from transformer.search.strategy import IMPOSSIBLE, Step, Strategy, coverage_penalty, is_given
 from transformer.system.graphs import compiled as compiled_by_xla
@@ -51,17 +52,6 @@ class Generative(Protocol):
         Returns:
             logits (B, W, V), the new cache, and the attention over the source (B, W, S), or None.
         """
-
-
-class Hypotheses(NamedTuple):
-    """What a search returns, best hypothesis first."""
-
-    ids: tf.Tensor  # (B, W, T) int32, without the start token; the end token is kept, pad id 0 after it
-    scores: tf.Tensor  # (B, W) by which they are ordered: those of the strategy, and the coverage penalty
-    log_probabilities: tf.Tensor  # (B, W) summed over tokens, the end token included, in nats
-    token_log_probabilities: tf.Tensor  # (B, W, T) of each token, 0 after the last
-    lengths: tf.Tensor  # (B, W) int32, tokens including the end token
-    finished: tf.Tensor  # (B, W) bool, False where the longest length cut a hypothesis off
 
 
 class State(NamedTuple):

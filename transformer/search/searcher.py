@@ -14,7 +14,8 @@ import tensorflow as tf
 from transformer.config.settings import SearchConfig
 from transformer.ids import END_ID, PAD_ID, START_ID
 from transformer.search.beam import Beam, LeavingBeam
-from transformer.search.loop import Generative, Hypotheses, decode
+from transformer.search.hypotheses import Hypotheses
+from transformer.search.loop import Generative, decode
 from transformer.search.rules import begins_with, rules_of
 from transformer.search.sampling import Sample
 from transformer.search.strategy import Strategy

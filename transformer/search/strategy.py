@@ -36,18 +36,6 @@ class Choice(NamedTuple):
     gain: tf.Tensor  # (B, W) log-probability of the token after `parent`, in nats; 0 where that was finished before
 
 
-def length_penalty(lengths: tf.Tensor, alpha: tf.Tensor | float, form: str = "gnmt") -> tf.Tensor:
-    """Return what a log-probability is divided by.
-
-    Args:
-        lengths: in tokens, the end token included; at least 1.
-        alpha: exponent; 0 compares plain log-probabilities.
-        form: 'gnmt': ((5 + length) / 6)^alpha (Wu et al. 2016, equation 14); 'length': length^alpha.
-    """
-    lengths = tf.cast(lengths, tf.float32)
-    return (lengths if form == "length" else (5.0 + lengths) / 6.0) ** alpha
-
-
 def coverage_penalty(coverage: tf.Tensor, beta: float, real: tf.Tensor) -> tf.Tensor:
     """Return beta * sum over source tokens of log(min(attention received, 1)): (B, W, S) and (B, S) bool -> (B, W).
 

@@ -25,6 +25,7 @@ SCRIPTS = (
     "page.js",
     "generate.js",
     "predict.js",
+    "embed.js",
     "elements.js",
     "attention.js",
     "languages.js",

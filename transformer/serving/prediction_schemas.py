@@ -7,14 +7,19 @@ from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
+from transformer.data.tokenizers.base import MASK_TOKEN
 from transformer.inference.predictor import Predictor
 from transformer.serving.config import ServeConfig
 from transformer.serving.offer import Offer, Tell
-from transformer.serving.schemas import Health, checked_text, list_of_texts
+from transformer.serving.schemas import Health, Integer, checked_text, list_of_texts
 from transformer.system.errors import UserError
+from transformer.tasks.masked_lm import CANDIDATES, MaskedLM
 
 CONTEXTS = 10  # a context may be so many times as long as a text
 EXAMPLES = ("What a film!", "I would not see it again.")
+MASKED_EXAMPLES = ("The capital of [MASK] is Paris.", "A [MASK] runs through the [MASK].")
+MOST_CANDIDATES = 100  # tokens for each mask that a request may ask for
+MOST_TOGETHER = 10_000  # tokens for all its masks
 
 
 class Prediction(BaseModel):
@@ -22,13 +27,16 @@ class Prediction(BaseModel):
 
     model_config = ConfigDict(extra="allow")
 
-    text: str | None = Field(None, description="the text (classification, tagging)")
+    text: str | None = Field(None, description="the text (classification, tagging, masks)")
     texts: list[str] | None = Field(None, description="of a pair, both texts")
     labels: list[str] | None = Field(None, description="the likeliest label, or all that are likelier than not")
     probabilities: dict[str, float] | None = Field(None, description="of each label, the likeliest first")
     value: float | None = Field(None, description="where a number was asked for")
     words: list[dict[str, Any]] | None = Field(None, description="of tagging: each word with its tag and its place")
     entities: list[dict[str, Any]] | None = Field(None, description="text, kind, start, end and probability of each")
+    masks: list[dict[str, Any]] | None = Field(
+        None, description="of masks: start and end of each, and its candidates, the likeliest first"
+    )
     question: str | None = Field(None, description="of question answering")
     answer: dict[str, Any] | None = Field(None, description="text, start and end in the context; null: none")
     score: float | None = Field(None, description="of the answer, in nats")
@@ -41,13 +49,14 @@ class PredictionAnswer(BaseModel):
 
 class PredictionHealth(Health):
     inputs: int = Field(description="texts that are read together: 2 of pairs, and of a question with its context")
-    labels: list[str]
+    labels: list[str] = Field(description="that the run knows; none of answers and masks")
 
 
 def request_model(limits: ServeConfig, predictor: Predictor) -> type[BaseModel]:
     """Return the model of a request within the server's limits."""
     longest = CONTEXTS * limits.max_characters
-    texts_type = list_of_texts("texts", limits.max_sentences, limits.max_characters, EXAMPLES)
+    examples = MASKED_EXAMPLES if isinstance(predictor.task, MaskedLM) else EXAMPLES
+    texts_type = list_of_texts("texts", limits.max_sentences, limits.max_characters, examples)
 
     class PredictionRequest(BaseModel):
         model_config = ConfigDict(extra="forbid", strict=True)
@@ -65,7 +74,22 @@ def request_model(limits: ServeConfig, predictor: Predictor) -> type[BaseModel]:
             inputs_of(self, predictor)
             return self
 
-    return PredictionRequest
+    if not isinstance(predictor.task, MaskedLM):
+        return PredictionRequest
+    most = min(MOST_CANDIDATES, predictor.task.tokenizer.vocabulary_size)
+
+    class MaskRequest(PredictionRequest):
+        top_k: Annotated[Integer, Field(ge=1, le=most)] = Field(CANDIDATES, description="tokens for each mask")
+
+        @model_validator(mode="after")
+        def _few_enough(self) -> Self:
+            texts: Any = self.texts
+            wanted = self.top_k * sum(text.count(MASK_TOKEN) for text in texts)
+            if wanted > MOST_TOGETHER:
+                raise ValueError(f"asks for {wanted:,} tokens at masks, at most {MOST_TOGETHER:,} are allowed")
+            return self
+
+    return MaskRequest
 
 
 def inputs_of(request: Any, predictor: Predictor) -> Sequence[tuple[str, ...]]:
@@ -77,7 +101,7 @@ def inputs_of(request: Any, predictor: Predictor) -> Sequence[tuple[str, ...]]:
 
 
 def prediction_offer(limits: ServeConfig, predictor: Predictor, about: Mapping[str, object]) -> Offer:
-    """Return the offer of a run that labels, tags or answers.
+    """Return the offer of a run that labels, tags, answers or fills masks.
 
     Args:
         limits: of requests.
@@ -85,10 +109,10 @@ def prediction_offer(limits: ServeConfig, predictor: Predictor, about: Mapping[s
         about: `run` of `PredictionHealth`.
     """
 
-    def asked(request: Any, tell: Tell | None) -> tuple[None, Sequence[tuple[str, ...]]]:
-        return None, inputs_of(request, predictor)
+    def asked(request: Any, tell: Tell | None) -> tuple[int | None, Sequence[tuple[str, ...]]]:
+        return getattr(request, "top_k", None), inputs_of(request, predictor)
 
-    own = {"task": predictor.task.name, "inputs": predictor.inputs, "labels": list(predictor.task.labels["label"])}
+    own = {"task": predictor.task.name, "inputs": predictor.inputs, "labels": list(predictor.labels)}
     return Offer(
         title="Prediction server",
         path="/predict",

@@ -5,26 +5,29 @@ import math
 from collections.abc import Sequence
 from time import monotonic
 
+from transformer.data.tokenizers.base import MASK_TOKEN
 from transformer.inference.predictor import Predictor, Result, described
 from transformer.serving.batcher import TimedOut
+from transformer.tasks.masked_lm import MaskedLM
 
 TOGETHER = 32  # texts between two looks at the clock
 
 
 class PredictionService:
-    """Labels, tags or answers with one run."""
+    """Labels, tags, answers or tokens with one run."""
 
     def __init__(self, predictor: Predictor) -> None:
         self.predictor = predictor
 
     def warm_up(self) -> None:
         """Make the graph."""
-        self.answer(None, [[("a", "a")[: self.predictor.inputs]]])
+        text = MASK_TOKEN if isinstance(self.predictor.task, MaskedLM) else "a"
+        self.answer(None, [[(text, "a")[: self.predictor.inputs]]])
 
     def answer(
-        self, kind: object, requests: Sequence[Sequence[tuple[str, ...]]], deadline: float = math.inf
+        self, top_k: int | None, requests: Sequence[Sequence[tuple[str, ...]]], deadline: float = math.inf
     ) -> list[bytes]:
-        """Return the answer of each request, a list of inputs, as JSON in UTF-8.
+        """Return the answer of each request, a list of inputs, as JSON in UTF-8; `top_k` as of `Predictor.predict`.
 
         Raises:
             TimedOut: the deadline on the monotonic clock passed, which is checked now and then.
@@ -36,7 +39,7 @@ class PredictionService:
             if monotonic() > deadline:
                 raise TimedOut
             some = order[start : start + TOGETHER]
-            results = self.predictor.predict([inputs[i] if len(inputs[i]) > 1 else inputs[i][0] for i in some])
+            results = self.predictor.predict([inputs[i] if len(inputs[i]) > 1 else inputs[i][0] for i in some], top_k)
             found |= dict(zip(some, results, strict=True))
         answers, place = [], 0
         for request in requests:

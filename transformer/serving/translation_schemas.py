@@ -27,6 +27,10 @@ class Hypothesis(BaseModel):
     score: float = Field(description="penalised log-probability, by which hypotheses are ordered")
     log_probability: float = Field(description="summed over tokens, in nats")
     finished: bool = Field(description="false where the longest length cut the translation off")
+    confidence: float | None = Field(
+        description="estimated probability, from 0 to 1, that the translation is right; null where the run tells none"
+    )
+    unsure: bool = Field(description="true where the confidence is below the run's threshold")
     tokens: list[str] = Field(description="pieces of the translation; empty without attention")
     token_log_probabilities: list[float] = Field(description="in nats, the end token included")
     alignment: list[tuple[int, int]] = Field(
@@ -54,6 +58,7 @@ class TranslationHealth(Health):
     source_language: str
     target_language: str
     beam_size: int = Field(description="of requests that name none")
+    examples: list[str] = Field(description="sentences that the model translates well, to begin with; perhaps none")
 
 
 def request_model(limits: ServeConfig, default_beam: int) -> type[BaseModel]:
@@ -85,7 +90,7 @@ def translation_offer(limits: ServeConfig, default_beam: int, about: Mapping[str
     Args:
         limits: of requests.
         default_beam: beam size of requests that name none.
-        about: `run`, `source_language` and `target_language` of `TranslationHealth`.
+        about: `run`, `source_language`, `target_language` and `examples` of `TranslationHealth`.
     """
 
     def asked(request: Any, tell: Tell | None) -> tuple[Kind, list[str]]:

@@ -51,7 +51,8 @@ class TranslationService:
     def warm_up(self) -> None:
         """Make the graphs of the two most frequent searches, the default and greedy, for all lengths."""
         for beam_size in {self.default.beam_size, 1}:
-            self.translator(beam_size).searcher.warm_up()
+            translator = self.translator(beam_size)
+            translator.engine.warm_up(translator.search)
         self.answer(Kind(self.default.beam_size, self.default.beam_size, attention=True), [["a"]])
 
     def answer(self, kind: Kind, requests: Sequence[Sequence[str]], deadline: float = math.inf) -> list[bytes]:

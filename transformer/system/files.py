@@ -12,6 +12,11 @@ from pathlib import Path
 
 from transformer.system.errors import UserError
 
+
+class NoFolderError(UserError):
+    """There is no home folder for what would be kept in it."""
+
+
 MOST_JSON = 1_000_000  # bytes of a JSON file
 
 
@@ -87,6 +92,26 @@ def write_atomically(path: Path, content: bytes, keep: Path | None = None) -> No
     finally:
         with contextlib.suppress(OSError):  # gone where the writing went well
             draft.unlink()
+
+
+def cache_folder(given: str = "") -> Path:
+    """Return where is kept what can be made again: `given`, else what the environment names, else ~/.cache/transformer.
+
+    The environment names it by $TRANSFORMER_CACHE, or the folder that it lies in by $XDG_CACHE_HOME.
+
+    Raises:
+        NoFolderError: that is in the home folder of a user who has none.
+    """
+    folders = os.environ.get("XDG_CACHE_HOME", "")
+    if not os.path.isabs(folders):  # the specification says to ignore it then
+        folders = "~/.cache"
+    folder = Path(given or os.environ.get("TRANSFORMER_CACHE") or Path(folders, "transformer"))
+    try:
+        return folder.expanduser()
+    except RuntimeError:
+        raise NoFolderError(
+            f"there is no home folder for {folder}; name another folder with $TRANSFORMER_CACHE or data.cache"
+        ) from None
 
 
 def parse_json(content: str | bytes) -> typing.Any:

@@ -4,6 +4,24 @@ import os
 import platform
 import sys
 
+from transformer.system.threads import share_cores
+
+_decoding_alone: list[bool] = []  # not empty: what this process wants of TensorFlow
+
+
+def for_decoding_alone() -> None:
+    """Ask that TensorFlow, should this process ever import it, be set up for nothing but decoding.
+
+    Its graphs are not rewritten, see `import_tensorflow`, and its batches share the cores, see `share_cores`.
+    """
+    _decoding_alone.append(True)
+
+
+def have_tensorflow() -> None:
+    """Import TensorFlow, see `import_tensorflow`, unless that was done."""
+    if "tensorflow_text" not in sys.modules:
+        import_tensorflow()
+
 
 def import_tensorflow(optimise: bool = True) -> None:
     """Import TensorFlow and its text operations while what their C++ code writes to stderr goes nowhere.
@@ -29,7 +47,9 @@ def import_tensorflow(optimise: bool = True) -> None:
         import tensorflow_text  # noqa: F401 - registers its operations
 
         tensorflow.config.list_physical_devices()
-        if not optimise:
+        if _decoding_alone:
+            share_cores()
+        if _decoding_alone or not optimise:
             tensorflow.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
     finally:
         os.dup2(stderr, 2)

@@ -7,8 +7,6 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 
-import tensorflow as tf
-
 PARALLEL = 2  # batches that a CPU works on side by side: halves of a training batch, batches of sentences
 
 
@@ -22,25 +20,27 @@ def cores_each() -> int:
     return max(1, cores() // PARALLEL)
 
 
-_working: list[int] = []  # the process in which TensorFlow runs, once a model is loaded
+_working: list[int] = []  # the process in which a model computes, once one is loaded
 
 
 def refuse_fork() -> None:
     """Raise a RuntimeError where this process was forked from one that had called this function.
 
-    TensorFlow's threads are not in the forked process, which would wait for them for ever.
+    The threads of TensorFlow and CTranslate2 are not in the forked process, which would wait for them for ever.
     """
     if not _working:
         _working.append(os.getpid())
     if _working[0] != os.getpid():
         raise RuntimeError(
-            "a model was loaded before this process was forked, and TensorFlow does not work in a forked process; load "
+            "a model was loaded before this process was forked, and its threads do not work in a forked process; load "
             'it in the child alone, or start processes by the "spawn" method: multiprocessing.get_context("spawn")'
         )
 
 
 def share_cores() -> None:
     """Divide the cores among the parallel batches; no effect once TensorFlow has run anything, or with a GPU."""
+    import tensorflow as tf
+
     if tf.config.list_physical_devices("GPU"):
         return
     with contextlib.suppress(RuntimeError):

@@ -21,16 +21,21 @@ BUILT_IN = {
     "translation": "transformer.tasks.translation:Translation",
     "language-model": "transformer.tasks.language_model:LanguageModel",
     "masked-lm": "transformer.tasks.masked_lm:MaskedLM",
+    "denoising": "transformer.tasks.denoising:Denoising",
     "classification": "transformer.tasks.classification:Classification",
     "tagging": "transformer.tasks.tagging:Tagging",
     "question-answering": "transformer.tasks.question_answering:QuestionAnswering",
+    "contrastive": "transformer.tasks.contrastive:Contrastive",
 }
 COMMANDS = {
     "translation": "translate",
+    "denoising": "translate",
     "language-model": "generate",
+    "masked-lm": "predict",
     "classification": "predict",
     "tagging": "predict",
     "question-answering": "predict",
+    "contrastive": "embed",
 }  # which work with a run of a task
 _LOADED: dict[str, type[Task]] = {}
 

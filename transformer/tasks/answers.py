@@ -11,7 +11,7 @@ import numpy as np
 
 from transformer.data.examples.annotated import Question
 from transformer.metrics import labels as metrics
-from transformer.tasks.fine_tuning import Row
+from transformer.tasks.row_reader import Row
 
 NOTHING = -1e6  # score of the best part of a text without a token
 

@@ -14,6 +14,7 @@ import tensorflow as tf
 from transformer.config.run import Config
 from transformer.data.batches import Batch, Record
 from transformer.data.records import EXAMPLES_PER_CALL, Rows
+from transformer.metrics.confidence import Confidence
 
 Parts = dict[str, tf.Tensor]  # float32 scalars by the names of the loss's parts
 
@@ -83,7 +84,7 @@ class Task(abc.ABC):
     name: ClassVar[str]  # in [task] of a config
     Settings: ClassVar[type]  # frozen dataclass: `name`, and the other keys of [task]
     Vocabularies: ClassVar[type[Learned]]  # what `learn` returns
-    columns: ClassVar[tuple[str, ...]]  # lists of integers in a stored record
+    columns: tuple[str, ...]  # lists of integers in a stored record
     features: dict[str, tf.TensorSpec]  # of a batch; open axes behind the first are padded with 0
     rows_stand_alone: ClassVar[bool] = True  # a row's loss depends on it alone, so that a batch may be cut
     figures: Mapping[str, str] = {}  # what `score` returns, and the format in which the log tells it
@@ -180,6 +181,16 @@ class Task(abc.ABC):
     def score(self, network: keras.Model, examples: Sequence[Any]) -> dict[str, float]:
         """Return `figures` of validation examples, the more the better: the first decides. {}: the loss does."""
         return {}
+
+    def confidence(self, network: keras.Model, corpus: Any, step: int) -> Confidence | None:
+        """Return what tells right answers of a trained network from wrong ones, for its users; None: nothing does.
+
+        Args:
+            network: with the weights that are kept.
+            corpus: from `read`.
+            step: of training that made the weights.
+        """
+        return None
 
     @abc.abstractmethod
     def predict(self, network: keras.Model, inputs: Sequence[Any]) -> list:

@@ -32,13 +32,13 @@ from transformer.tasks.base import Parts
 from transformer.tasks.fine_tuning import (
     INPUTS,
     FineTuning,
-    Row,
     balanced_weights,
     columns_of,
     fitting,
     framed,
     softmax,
 )
+from transformer.tasks.row_reader import Row
 
 LIKELY = 0.5  # probability from which a text has one of several labels
 

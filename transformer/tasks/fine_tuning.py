@@ -9,7 +9,7 @@ import abc
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 import keras
 import numpy as np
@@ -26,21 +26,12 @@ from transformer.ids import END_ID, PAD_ID, START_ID
 from transformer.metrics.labels import ClassScore
 from transformer.models.bert import BertEncoder
 from transformer.system.errors import UserError
-from transformer.system.graphs import Graph
-from transformer.system.threads import in_order
 from transformer.tasks.base import Task
 from transformer.tasks.network_sizes import network_sizes
+from transformer.tasks.row_reader import Row, RowReader
 from transformer.tasks.sequence_to_sequence import IDS, check_activation
 
-PREDICTED_TOKENS = 2048  # padded tokens that are read together where nothing is learned from them
 INPUTS = {"ids": IDS, "segments": IDS}
-
-
-class Row(NamedTuple):
-    """What an encoder reads: START, a text, END and, of a pair, another text and END."""
-
-    ids: np.ndarray  # (T,) int32
-    border: int  # tokens of the first text, with both ends
 
 
 class FineTuning(Task):
@@ -62,7 +53,7 @@ class FineTuning(Task):
         check_activation(config.model.activation)
         self.settings, self.tokenizer, self.labels = config.task, vocabularies.tokenizer, vocabularies.labels
         self.longest = config.data.max_tokens
-        self._reader: tuple[keras.Model, Graph] | None = None  # of the network that last predicted
+        self._reader = RowReader(_outputs)
 
     def listed(self, name: str) -> tuple[str, ...]:
         """Return a list of the labels' file; a UserError tells that it is not there."""
@@ -153,42 +144,12 @@ class FineTuning(Task):
         return [record["tokens"].row_lengths()]
 
     def read_rows(self, network: keras.Model, rows: Sequence[Row]) -> list[np.ndarray]:
-        """Return what the network makes of rows, each without what stands for padding.
+        """Return what the network makes of rows, each without what stands for padding."""
+        return self._reader(network, rows)
 
-        Rows are read in the order of their lengths, several batches at a time.
-        """
-        order = sorted(range(len(rows)), key=lambda i: len(rows[i].ids))
-        batches, start = [], 0
-        for end in range(1, len(order) + 1):
-            longest = len(rows[order[end]].ids) if end < len(order) else 0
-            if end == len(order) or longest * (end + 1 - start) > PREDICTED_TOKENS:
-                batches.append(order[start:end])
-                start = end
-        graph = self._graph(network)
 
-        def read(batch: list[int]) -> np.ndarray:
-            longest = max(len(rows[i].ids) for i in batch)
-            ids = np.full((len(batch), longest), PAD_ID, np.int32)
-            for place, i in enumerate(batch):
-                ids[place, : len(rows[i].ids)] = rows[i].ids
-            borders = np.array([rows[i].border for i in batch])
-            segments = (np.arange(longest) >= borders[:, np.newaxis]) & (ids != PAD_ID)
-            return np.asarray(graph(ids, segments.astype(np.int32)))
-
-        found: list[np.ndarray] = [np.zeros(0)] * len(rows)
-        for batch, outputs in zip(batches, in_order(read, batches), strict=True):
-            for i, output in zip(batch, outputs, strict=True):
-                found[i] = output[: len(rows[i].ids)] if outputs.ndim == 3 else output
-        return found
-
-    def _graph(self, network: keras.Model) -> Graph:
-        if self._reader is None or self._reader[0] is not network:
-
-            def read(ids: tf.Tensor, segments: tf.Tensor) -> tf.Tensor:
-                return network({"ids": ids, "segments": segments}, training=False)
-
-            self._reader = network, Graph(read, IDS, IDS)
-        return self._reader[1]
+def _outputs(network: keras.Model, ids: tf.Tensor, segments: tf.Tensor) -> tf.Tensor:
+    return network({"ids": ids, "segments": segments}, training=False)
 
 
 def columns_of(rows: Mapping[str, Sequence[np.ndarray | Sequence[int]]], left_out: Mapping[str, int]) -> Rows:

@@ -4,7 +4,8 @@ Axes: N rows of a buffer, B rows of a batch, T tokens of a row, S sentences of a
 """
 
 import math
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import keras
@@ -26,19 +27,39 @@ from transformer.ids import END_ID, MASK_ID, PAD_ID, START_ID, UNKNOWN_ID
 from transformer.losses.cross_entropy import token_losses
 from transformer.losses.linear_cross_entropy import linear_cross_entropy
 from transformer.models.bert import BERT
-from transformer.system.errors import UserError
+from transformer.system.errors import UserError, shortened
 from transformer.tasks.base import Parts, Task
+from transformer.tasks.filled_masks import Candidate, FilledMasks, Mask
 from transformer.tasks.network_sizes import network_sizes
+from transformer.tasks.row_reader import Row, RowReader
 from transformer.tasks.sequence_to_sequence import IDS, check_activation
 
-CANDIDATES = 5  # that `predict` returns for each mask
+CANDIDATES = 5  # of each mask, where nobody asks for another number
+PROJECTED = 256  # masks whose logits exist at the same time
 
 
-class Candidate(NamedTuple):
-    """What may stand at a mask."""
+class Found(NamedTuple):
+    """Sums over the masked tokens and the pairs of some passages."""
 
-    text: str
-    probability: float
+    tokens: float  # masked ones
+    tokens_found: float
+    token_loss: float  # nats
+    pairs: float
+    pairs_found: float
+    pair_loss: float  # nats
+
+    def __add__(self, other: object) -> "Found":
+        if not isinstance(other, Found):
+            return NotImplemented
+        return Found(*(a + b for a, b in zip(self, other, strict=True)))
+
+    def figures(self) -> dict[str, float]:
+        """Return the shares that were found and the mean losses; those of pairs only where there are any."""
+        tokens, pairs = max(1.0, self.tokens), max(1.0, self.pairs)
+        figures = {"masked_accuracy": self.tokens_found / tokens, "masked_loss": self.token_loss / tokens}
+        if self.pairs:
+            figures |= {"sentence_accuracy": self.pairs_found / pairs, "sentence_loss": self.pair_loss / pairs}
+        return figures
 
 
 class MaskedLM(Task):
@@ -51,8 +72,8 @@ class MaskedLM(Task):
 
         L = 1/n sum over chosen i of -log P(x_i | masked x)  +  1/m sum over pairs of -log P(next or not | masked x).
 
-    An example is a `Passage`; an input of `predict` is a text in which '[MASK]' stands for one token, and its result
-    a list of `Candidate` for each mask.
+    An example is a `Passage`; an input of `predict` is a text in which '[MASK]' stands for one token, and its result a
+    `FilledMasks`.
 
     Features: ids (B, T) with START before the first sentence and END behind each; segments (B, T), 1 in the second;
     labels (B, T), what stood at the chosen places, 0 elsewhere; sentence (B,): `NEXT`, `OTHER`, or 0 where it does not
@@ -88,7 +109,8 @@ class MaskedLM(Task):
         shortest = 8 if self.pairs else 3
         if config.data.max_tokens < shortest:
             raise UserError(f"data.max_tokens must be at least {shortest} here, got {config.data.max_tokens}")
-        self._correct = tf.function(_correct, reduce_retracing=True, autograph=False)
+        self._sums = tf.function(_sums, reduce_retracing=True, autograph=False)
+        self._reader = RowReader(_states)
 
     @classmethod
     def read(cls, config: Config) -> Passages:
@@ -167,12 +189,11 @@ class MaskedLM(Task):
 
     def score(self, network: keras.Model, examples: Sequence[Passage]) -> dict[str, float]:
         """Return the share of the chosen tokens that are found, and of pairs; masks are the same at every call."""
-        tokens, of_tokens, pairs, of_pairs = self.found(network, examples)
-        figures = {"masked_accuracy": tokens / max(1.0, of_tokens)}
-        return {**figures, "sentence_accuracy": pairs / max(1.0, of_pairs)} if self.pairs else figures
+        figures = self.found(network, examples).figures()
+        return {name: figures.get(name, 0.0) for name in self.figures}
 
-    def found(self, network: keras.Model, examples: Sequence[Passage], seed: int = 0) -> tuple[float, ...]:
-        """Return how many chosen tokens are found, of how many, and how many pairs, of how many.
+    def found(self, network: keras.Model, examples: Sequence[Passage], seed: int = 0) -> Found:
+        """Return how many chosen tokens and pairs are found, of how many, and with which loss.
 
         Args:
             network: of the run.
@@ -182,43 +203,61 @@ class MaskedLM(Task):
         columns = self.encode(examples).columns
         record = {name: tf.RaggedTensor.from_row_lengths(*column) for name, column in columns.items()}
         rows = max(1, self.config.data.batch_tokens // self.config.data.max_tokens)
-        sums = np.zeros(4)
+        found = Found(*[0.0] * len(Found._fields))
         for i in range(0, len(columns["tokens"][1]), rows):
             part = {name: column[i : i + rows] for name, column in record.items()}
             batch = self.batch(part, tf.constant([seed, i], tf.int64))
-            sums += [float(value) for value in self._correct(network, batch)]
-        return tuple(sums.tolist())
+            found += Found(*map(float, self._sums(network, batch)))
+        return found
 
-    def predict(self, network: keras.Model, inputs: Sequence[str]) -> list[list[list[Candidate]]]:
-        """Return the `CANDIDATES` likeliest tokens of each '[MASK]' of each text."""
-        return [self._fill(network, text) for text in inputs]
+    def predict(self, network: keras.Model, inputs: Sequence[str], top_k: int = CANDIDATES) -> list[FilledMasks]:
+        """Return the `top_k` likeliest tokens of each '[MASK]' of texts; errors as of `masked_ids`."""
+        rows = [self.masked_ids(text) for text in inputs]
+        states = self._reader(network, [Row(ids, len(ids)) for ids in rows])
+        hidden = np.concatenate(
+            [np.zeros((0, self.config.model.d_model), np.float32)]
+            + [state[ids == MASK_ID] for state, ids in zip(states, rows, strict=True)]
+        )
+        every = iter(self._candidates(network, hidden, top_k))
+        found = []
+        for text in inputs:
+            places = [place.span() for place in re.finditer(re.escape(MASK_TOKEN), text)]
+            found.append(FilledMasks(text, tuple(Mask(*place, next(every)) for place in places)))
+        return found
 
-    def _fill(self, network: keras.Model, text: str) -> list[list[Candidate]]:
-        ids = self.masked_ids(text)
-        if len(ids) > self.config.model.max_positions:
-            most = self.config.model.max_positions
-            raise UserError(f"a text has {len(ids)} tokens, and the model reads {most}; give a shorter one")
-        places = np.flatnonzero(ids == MASK_ID)
-        if not len(places):
-            return []
-        states = network.encoder(tf.constant(ids[np.newaxis]), training=False)
-        logits = network.masked_logits(tf.gather(states[0], places))
-        words = tf.nn.softmax(logits)[:, FIRST_WORD_ID:]
-        best = tf.math.top_k(words, min(CANDIDATES, words.shape[1]))
-        return [
-            [Candidate(self.tokenizer.decode([FIRST_WORD_ID + i]).strip(), float(p)) for i, p in zip(*row, strict=True)]
-            for row in zip(best.indices.numpy().tolist(), best.values.numpy(), strict=True)
-        ]
+    def _candidates(self, network: keras.Model, hidden: np.ndarray, top_k: int) -> Iterator[tuple[Candidate, ...]]:
+        """Yield the likeliest tokens of masks with these states (N, D)."""
+        texts: dict[int, str] = {}
+        for start in range(0, len(hidden), PROJECTED):
+            words = tf.nn.softmax(network.masked_logits(hidden[start : start + PROJECTED]))[:, FIRST_WORD_ID:]
+            best = tf.math.top_k(words, min(top_k, words.shape[1]))
+            for ids, shares in zip(best.indices.numpy().tolist(), best.values.numpy().tolist(), strict=True):
+                texts |= {i: self.tokenizer.decode([FIRST_WORD_ID + i]).strip() for i in ids if i not in texts}
+                yield tuple(Candidate(texts[i], p) for i, p in zip(ids, shares, strict=True))
 
     def masked_ids(self, text: str) -> np.ndarray:
-        """Return the ids of a text with its ends, (T,) int32, in which '[MASK]' is the mask."""
+        """Return the ids of a text with its ends, (T,) int32, in which '[MASK]' is the mask.
+
+        Raises:
+            UserError: there is none, or the text is longer than the model reads.
+        """
         pieces = text.split(MASK_TOKEN)
+        if len(pieces) == 1:
+            raise UserError(
+                f"there is no {MASK_TOKEN} in {shortened(text)}; write it where the model is to find a token, such as "
+                f"'The capital of {MASK_TOKEN} is Paris.'"
+            )
         if self.tokenizer.spaced:  # the space before a word is part of what the mask stands for
             pieces = [f" {pieces[0]}", *pieces[1:]]
             pieces = [*(piece.removesuffix(" ") for piece in pieces[:-1]), pieces[-1]]
-        first, *others = self.tokenizer.encode(pieces)
+        # What else spells a mask, in the words of an imported tokenizer, is no place that is asked about.
+        first, *others = (np.where(ids == MASK_ID, UNKNOWN_ID, ids) for ids in self.tokenizer.encode(pieces))
         rest = [part for ids in others for part in ([MASK_ID], ids)]
-        return np.concatenate([[START_ID], first, *rest, [END_ID]]).astype(np.int32)
+        ids = np.concatenate([[START_ID], first, *rest, [END_ID]]).astype(np.int32)
+        if len(ids) > self.config.model.max_positions:
+            most = self.config.model.max_positions
+            raise UserError(f"a text has {len(ids)} tokens, and the model reads {most}; give a shorter one")
+        return ids
 
 
 def encoded(tokenizer: ExactTokenizer, sentences: Sequence[str]) -> list[np.ndarray]:
@@ -235,15 +274,25 @@ def check_masking(tokenizer: ExactTokenizer) -> None:
         )
 
 
-def _correct(network: keras.Model, batch: Batch) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
-    """Return how many chosen tokens of a batch are found, of how many, and how many pairs, of how many."""
+def _states(network: keras.Model, ids: tf.Tensor, segments: tf.Tensor) -> tf.Tensor:
+    return tf.cast(network.encoder(ids, segments, training=False), tf.float32)
+
+
+def _sums(network: keras.Model, batch: Batch) -> tuple[tf.Tensor, ...]:
+    """Return the fields of `Found` of a batch."""
     states = network.encoder(batch["ids"], batch["segments"], training=False)
     chosen = batch["labels"] != PAD_ID
     labels = tf.boolean_mask(batch["labels"], chosen)
-    best = tf.argmax(network.masked_logits(tf.boolean_mask(states, chosen)), axis=-1, output_type=tf.int32)
-    found = [tf.reduce_sum(tf.cast(best == labels, tf.float32)), tf.cast(tf.size(labels), tf.float32)]
+    ones = tf.ones_like(labels, tf.float32)
+    found = _found(network.masked_logits(tf.boolean_mask(states, chosen)), labels, ones)
     if not network.next_sentence:
-        return *found, tf.constant(0.0), tf.constant(0.0)
+        return *found, *[tf.constant(0.0)] * 3
     real = tf.cast(batch["sentence"] > 0, tf.float32)
-    answers = tf.argmax(network.next_sentence_logits(states), axis=-1, output_type=tf.int32) + NEXT
-    return *found, tf.reduce_sum(tf.cast(answers == batch["sentence"], tf.float32) * real), tf.reduce_sum(real)
+    return *found, *_found(network.next_sentence_logits(states), tf.maximum(batch["sentence"] - NEXT, 0), real)
+
+
+def _found(logits: tf.Tensor, labels: tf.Tensor, weights: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """Return how many labels (N,) count, by their weights, how many are the likeliest, and their summed loss."""
+    right = tf.cast(tf.argmax(logits, axis=-1, output_type=tf.int32) == labels, tf.float32)
+    sums = (weights, weights * right, weights * token_losses(labels, logits))
+    return tf.reduce_sum(sums[0]), tf.reduce_sum(sums[1]), tf.reduce_sum(sums[2])

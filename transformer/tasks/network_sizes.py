@@ -25,4 +25,7 @@ def network_sizes(model: ModelConfig) -> dict[str, Any]:
         "use_bias": model.use_bias,
         "num_kv_heads": model.num_kv_heads,
         "rotary_base": model.rotary_base,
+        "relative_distance": model.relative_distance,
+        "relative_buckets": model.relative_buckets,
+        "relative_values": model.relative_values,
     }

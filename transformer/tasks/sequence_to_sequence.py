@@ -4,20 +4,27 @@ Axes: B batch, S source, T target.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from transformer.config.run import Config
-from transformer.config.settings import ModelConfig
+from transformer.config.settings import ModelConfig, SearchConfig
 from transformer.data.batches import Batch, Record
+from transformer.data.cleaning import cleaned
+from transformer.data.tokenizers.base import Tokenizer
 from transformer.data.tokenizers.vocabularies import TokenizerPair
 from transformer.ids import END_ID, PAD_ID, START_ID
 from transformer.layers.activations import activation_of
 from transformer.losses.linear_cross_entropy import linear_cross_entropy
 from transformer.models.transformer import Transformer
+from transformer.search.length_limits import output_limits, search_batches
+from transformer.search.searcher import Searchers, padded
 from transformer.system.errors import UserError
+from transformer.system.threads import in_order
 from transformer.tasks.base import Parts, Task
 
 IDS = tf.TensorSpec((None, None), tf.int32)
@@ -33,6 +40,15 @@ LANGUAGE_MODELS = (
 )
 
 
+class Found(NamedTuple):
+    """What a search found for a text, in one line."""
+
+    text: str
+    log_probability: float  # summed, in nats
+    tokens: int  # the end token included
+    source_tokens: int  # without start and end
+
+
 class SequenceToSequence(Task):
     """A `Transformer` that reads a source and writes a target, token by token.
 
@@ -46,12 +62,13 @@ class SequenceToSequence(Task):
 
     Vocabularies = TokenizerPair
     vocabularies: TokenizerPair
-    columns = ("source", "target")
+    columns: tuple[str, ...] = ("source", "target")
     features = {"source_ids": IDS, "target_in": IDS, "target_out": IDS}
 
     def __init__(self, config: Config, vocabularies: TokenizerPair, corpus: Mapping[str, str]) -> None:
         super().__init__(config, vocabularies, corpus)
         check_buildable(config.model, vocabularies)
+        self._searchers: Searchers | None = None  # of the network that was last searched with
 
     def describe(self) -> str:
         return f"vocabulary of {self.vocabularies.target.vocabulary_size:,} subwords"
@@ -61,9 +78,7 @@ class SequenceToSequence(Task):
         return [record["source"].row_lengths() + 2, record["target"].row_lengths() + 1]
 
     def batch(self, record: Record, seed: tf.Tensor) -> Batch:
-        source_ids, target_ids = (_framed(record[name]).to_tensor(PAD_ID) for name in self.columns)
-        target_in = tf.where(target_ids == END_ID, PAD_ID, target_ids)[:, :-1]
-        return {"source_ids": source_ids, "target_in": target_in, "target_out": target_ids[:, 1:]}
+        return features_of(record["source"], record["target"])
 
     def network(self, dtype: str) -> Transformer:
         return build_model(self.config.model, self.vocabularies, dtype)
@@ -89,6 +104,55 @@ class SequenceToSequence(Task):
 
     def uniform(self) -> dict[str, float]:
         return {"token": math.log(self.vocabularies.target.vocabulary_size)}
+
+    def predict(self, network: keras.Model, inputs: Sequence[str]) -> list[str]:
+        """Return the best output for each text, which is read as one; `Translator` does more."""
+        return [found.text for found in self.search(network, inputs, self.config.search)]
+
+    def search(self, network: keras.Model, texts: Sequence[str], search: SearchConfig) -> list[Found]:
+        """Return the best output for each text.
+
+        Args:
+            network: of the task.
+            texts: are cleaned first, and cut to the positions of the model.
+            search: its settings.
+        """
+        if self._searchers is None or self._searchers.models[0] is not network:
+            self._searchers = Searchers([network])
+        searcher, positions = self._searchers.searcher(search), self.config.model.max_positions
+        rows = _source_rows(
+            self.vocabularies.source, [cleaned(text, self.config.cleaning) for text in texts], positions
+        )
+        lengths = [len(row) for row in rows]
+
+        def outputs_for(batch: list[int]) -> Iterator[tuple[bytes, float, int]]:
+            limits = output_limits(search, np.array([lengths[i] for i in batch]), positions)
+            found = searcher(padded([rows[i] for i in batch]), *limits)
+            best = found.log_probabilities[:, 0], found.lengths[:, 0]
+            outputs = self.vocabularies.target.detokenize(tf.constant(found.ids[:, 0])).numpy()
+            return zip(outputs.tolist(), *(np.asarray(array).tolist() for array in best), strict=True)
+
+        # Of no token nothing is made.
+        batches = search_batches(lengths, search, positions, self.config.model.cached, shortest=3)
+        every = [Found("", 0.0, 0, 0)] * len(texts)
+        for batch, found in zip(batches, in_order(outputs_for, batches), strict=True):
+            for i, (text, log_probability, tokens) in zip(batch, found, strict=True):
+                line = " ".join(text.decode("utf-8", "replace").splitlines())
+                every[i] = Found(line, log_probability, tokens, lengths[i] - 2)
+        return every
+
+
+def features_of(source: tf.RaggedTensor, target: tf.RaggedTensor) -> Batch:
+    """Return the features of rows of ids (B, None), which get start and end tokens."""
+    source_ids, target_ids = (_framed(ids).to_tensor(PAD_ID) for ids in (source, target))
+    target_in = tf.where(target_ids == END_ID, PAD_ID, target_ids)[:, :-1]
+    return {"source_ids": source_ids, "target_in": target_in, "target_out": target_ids[:, 1:]}
+
+
+def _source_rows(tokenizer: Tokenizer, texts: Sequence[str], positions: int) -> list[list[int]]:
+    """Return the ids of texts with start and end tokens, cut to the positions of the model."""
+    encoded = tf.constant([text.encode("utf-8", "replace") for text in texts])
+    return [[START_ID, *row[: positions - 2], END_ID] for row in tokenizer.tokenize(encoded).to_list()]
 
 
 def _framed(ids: tf.RaggedTensor) -> tf.RaggedTensor:
@@ -149,6 +213,9 @@ def build_model(config: ModelConfig, tokenizers: TokenizerPair, dtype: str = "fl
         norm_first=config.norm_first,
         embeddings=config.embeddings,
         positions=config.positions,
+        relative_distance=config.relative_distance,
+        relative_buckets=config.relative_buckets,
+        relative_values=config.relative_values,
         dtype=dtype,
         name="transformer",
     )

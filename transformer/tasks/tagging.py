@@ -31,7 +31,8 @@ from transformer.models.heads import Tagger
 from transformer.search.viterbi import likeliest
 from transformer.system.errors import UserError, nearest, shortened
 from transformer.tasks.base import Parts
-from transformer.tasks.fine_tuning import INPUTS, FineTuning, Row, balanced_weights, columns_of, framed, softmax
+from transformer.tasks.fine_tuning import INPUTS, FineTuning, balanced_weights, columns_of, framed, softmax
+from transformer.tasks.row_reader import Row
 from transformer.tasks.sequence_to_sequence import IDS
 
 Spans = Sequence[tuple[int, int]]

@@ -2,30 +2,27 @@
 
 import dataclasses
 import functools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 from transformer.config.run import Config
-from transformer.config.settings import CleaningConfig, SearchConfig
+from transformer.config.settings import CleaningConfig
 from transformer.config.tasks import TranslationSettings
-from transformer.data.cleaning import CleaningReport, clean, cleaned
+from transformer.data.cleaning import CleaningReport, clean
 from transformer.data.examples import corpus as corpora
 from transformer.data.examples.held_out import Pair
 from transformer.data.examples.pairs import open_corpus
 from transformer.data.records import Rows
-from transformer.data.tokenizers.base import Tokenizer
 from transformer.data.tokenizers.learning import reservoir, train_tokenizers
 from transformer.data.tokenizers.vocabularies import TokenizerPair
-from transformer.ids import END_ID, START_ID
+from transformer.metrics.confidence import Confidence
 from transformer.metrics.text import bleu
-from transformer.search.length_limits import output_limits, search_batches
-from transformer.search.searcher import Searchers, padded
 from transformer.system.errors import UserError
-from transformer.system.threads import in_order
-from transformer.tasks.sequence_to_sequence import SequenceToSequence
+from transformer.tasks.sequence_to_sequence import Found, SequenceToSequence
+from transformer.tasks.translation_confidence import confidence_of
 
 
 class CleanedPairs:
@@ -86,10 +83,6 @@ class Translation(SequenceToSequence):
     # order have up to 1.
     chance = 3.0
 
-    def __init__(self, config: Config, vocabularies: TokenizerPair, corpus: Mapping[str, str]) -> None:
-        super().__init__(config, vocabularies, corpus)
-        self._searchers: Searchers | None = None  # of the network that was last searched with
-
     @classmethod
     def read(cls, config: Config) -> CleanedPairs:
         return CleanedPairs(open_corpus(config), config.cleaning)
@@ -110,37 +103,11 @@ class Translation(SequenceToSequence):
     def score(self, network: keras.Model, examples: Sequence[Pair]) -> dict[str, float]:
         """Return the BLEU of greedy search."""
         sources, references = zip(*examples, strict=True)
-        hypotheses = self._translate(network, sources, dataclasses.replace(self.config.search, beam_size=1))
-        return {"bleu": bleu(hypotheses, references, self.corpus.get("target_language", "")).score}
+        found = self.search(network, sources, dataclasses.replace(self.config.search, beam_size=1))
+        return {"bleu": bleu([each.text for each in found], references, self.corpus.get("target_language", "")).score}
 
-    def predict(self, network: keras.Model, inputs: Sequence[str]) -> list[str]:
-        """Return the best translation of each text, which is one sentence; `Translator` does more."""
-        return self._translate(network, inputs, self.config.search)
+    def confidence(self, network: keras.Model, corpus: CleanedPairs, step: int) -> Confidence | None:
+        def translate(texts: Sequence[str]) -> list[Found]:
+            return self.search(network, texts, dataclasses.replace(self.config.search, beam_size=1))  # fast
 
-    def _translate(self, network: keras.Model, texts: Sequence[str], search: SearchConfig) -> list[str]:
-        if self._searchers is None or self._searchers.models[0] is not network:
-            self._searchers = Searchers([network])
-        searcher, positions = self._searchers.searcher(search), self.config.model.max_positions
-        rows = _source_rows(
-            self.vocabularies.source, [cleaned(text, self.config.cleaning) for text in texts], positions
-        )
-        lengths = [len(row) for row in rows]
-
-        def translated(batch: list[int]) -> list[bytes]:
-            limits = output_limits(search, np.array([lengths[i] for i in batch]), positions)
-            found = searcher(padded([rows[i] for i in batch]), *limits)
-            return self.vocabularies.target.detokenize(tf.constant(found.ids[:, 0])).numpy().tolist()
-
-        # Without a token nothing is translated.
-        batches = search_batches(lengths, search, positions, self.config.model.cached, shortest=3)
-        translations = [""] * len(texts)
-        for batch, found in zip(batches, in_order(translated, batches), strict=True):
-            for i, text in zip(batch, found, strict=True):
-                translations[i] = " ".join(text.decode("utf-8", "replace").splitlines())
-        return translations
-
-
-def _source_rows(tokenizer: Tokenizer, texts: Sequence[str], positions: int) -> list[list[int]]:
-    """Return the ids of texts with start and end tokens, cut to the positions of the model."""
-    encoded = tf.constant([text.encode("utf-8", "replace") for text in texts])
-    return [[START_ID, *row[: positions - 2], END_ID] for row in tokenizer.tokenize(encoded).to_list()]
+        return confidence_of(translate, corpus.corpus, step)

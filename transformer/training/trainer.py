@@ -15,6 +15,7 @@ from transformer.config.checks import from_metadata
 from transformer.config.run import Config
 from transformer.data.batches import Batch, batches, streamed
 from transformer.system.errors import EnvironmentFailure, UserError
+from transformer.training.calibration import Calibration
 from transformer.training.cluster import Cluster
 from transformer.training.devices import devices, precision_warnings
 from transformer.training.interruption import Interruption
@@ -87,6 +88,7 @@ class Trainer:
         self._say(f"training on {where}: {parameters:,.1f} M parameters, {data.shards.rows:,} examples")
         self.steps = Steps(data.task, self.model, self.optimizer, config.training, self.cluster.strategy, weights)
         self.data, self.validation = data, Validation(config, run, self.cluster, self.steps, data)
+        self.calibration = Calibration(config, run, data, self._say)
         self.state, self.saved_step = TrainingState(), 0
         if begun:
             self._resume()
@@ -160,7 +162,7 @@ class Trainer:
             UserError: the loss is no longer a number, a file cannot be written, or another worker was lost.
             KeyboardInterrupt, SystemExit: after Ctrl-C and SIGTERM, with a checkpoint of the step at hand.
         """
-        if self.done() and not self._to_average():
+        if self.done() and not self._to_average() and not self.cluster.agree(self.calibration.missing()):
             why, way_out = ending(self.state, self.config.training)
             self._say(f"{self.run.path} is complete after {self.state.step:,} steps: {why}; {way_out}")
             return self.state
@@ -216,6 +218,9 @@ class Trainer:
                 interruption.leave()
         if self._to_average():
             self._average()
+        if self.cluster.chief:
+            self.calibration.calibrate(self.model, self.state.best_step)
+        self.cluster.agree()  # the others wait for it
         why, _ = ending(self.state, training)
         self._say(f"\n{self.state.step:,} steps are done: {why}; TensorFlow made {self.steps.traces} graphs for them")
 

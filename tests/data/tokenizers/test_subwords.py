@@ -1,5 +1,9 @@
 """Tokenizers: the lossless round trip, ids by hand and by the sentencepiece library, graphs, seeds, special ids."""
 
+import random
+import sys
+import unicodedata
+
 import keras
 import numpy as np
 import pytest
@@ -52,6 +56,22 @@ def tokenizer(request):
 def wordpiece():
     pieces = ["[PAD]", "[UNK]", "[START]", "[END]", "the", "The", "train", "##s", "don", "'", "t", ".", "?", "(", ")"]
     return WordPieceTokenizer("".join(piece + "\n" for piece in [*pieces, "café", "车", "站", "。", "##站"]).encode())
+
+
+def fuzzed(count):
+    """Return lines of words, fragments and any assigned characters, in any order."""
+    chance = random.Random(7)
+    assigned = [chr(code) for code in range(sys.maxunicode + 1) if unicodedata.category(chr(code)) not in ("Cn", "Cs")]
+    words = " ".join(SENTENCES).split()
+    lines = []
+    for _ in range(count):
+        parts = []
+        for _ in range(chance.randint(0, 8)):
+            kind = chance.random()
+            many = chance.choice((words, words, FRAGMENTS)) if kind < 0.7 else assigned
+            parts.append("".join(chance.choices(many, k=chance.randint(1, 3))))
+        lines.append(chance.choice((" ", " ", "", "\u3000")).join(parts))
+    return lines
 
 
 def encode(tokenizer, texts):
@@ -138,8 +158,29 @@ def test_a_graph_is_made_once_whatever_is_tokenised(kind, tokenizer, wordpiece, 
             assert ids.nrows() == len(texts)
             for same in (ids, ids.to_tensor(), ids.with_row_splits_dtype(tf.int32)):
                 assert len(fresh.detokenize(same)) == len(texts)
-        assert (fresh._split.traces, fresh._join.traces) == (1, 1)
+        assert (fresh.graphs.split.traces, fresh.graphs.join.traces) == (1, 1)
     assert "retracing" not in caplog.text
+
+
+def test_the_package_and_the_graph_encode_and_decode_alike(tokenizer):
+    lines = fuzzed(10_000)
+    ids = encode(tokenizer, lines)
+    assert tokenizer.encode(lines) == ids.to_list()
+    chance = np.random.default_rng(7)
+    rows = ids.to_list() + [chance.integers(0, tokenizer.vocabulary_size, 9).tolist() for _ in range(2000)]
+    padded = tf.ragged.constant(rows, tf.int32, inner_shape=()).to_tensor()
+    in_graph = [text.decode("utf-8", "replace") for text in tokenizer.detokenize(padded).numpy()]
+    assert tokenizer.decode(rows) == in_graph
+    assert tokenizer.encode([]) == tokenizer.decode([]) == []
+    assert tokenizer.encode(["sol \ud800"]) == tokenizer.encode(["sol ?"])  # half of a surrogate pair
+
+
+@pytest.mark.parametrize("texts", [[], ["the trains", "", "\ud800 café"]])
+def test_lists_go_through_the_graph_where_there_is_no_other_library(wordpiece, texts):
+    ids = encode(wordpiece, [text.replace("\ud800", "?") for text in texts]).to_list()
+    assert wordpiece.encode(texts) == ids
+    assert wordpiece.decode(ids) == ["the trains", "", "? café"][: len(texts)] or not texts
+    assert wordpiece.decode([]) == []
 
 
 def test_seeding_leaves_the_tokenizer_alone(tokenizer):

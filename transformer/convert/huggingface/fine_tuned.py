@@ -38,7 +38,8 @@ CLASSES = {  # transformers' class, by our task
     Tagging.name: "BertForTokenClassification",
     QuestionAnswering.name: "BertForQuestionAnswering",
 }
-THRESHOLD = f"{PREFIX}threshold"  # which transformers has no place for
+THRESHOLD = f"{PREFIX}threshold"  # which transformers has no place for: in config.json it has this package's own key
+NO_ANSWER = "no_answer_threshold"
 WINDOW = 384  # tokens of a question and a part of the text (Devlin et al. 2019, the published code)
 
 
@@ -54,7 +55,8 @@ def import_fine_tuned(
     """Write a run directory, whole or not at all, and return its task.
 
     A classifier reads texts and pairs of texts: config.json does not tell for which it was trained. One that answers
-    questions always finds an answer, as transformers' has it by default.
+    questions always finds an answer, as transformers' has it by default, unless config.json has a `NO_ANSWER`, which
+    this package writes.
 
     Args:
         given, tensors, tokenizer, extras, run, name: as of `encoders.import_encoder`.
@@ -67,6 +69,7 @@ def import_fine_tuned(
     layout = bert.fine_tuned(architecture)
     given.only("type_vocab_size", 2)
     given.pass_over("tie_word_embeddings")  # there is no output over the vocabulary
+    threshold = _threshold(given) if architecture == CLASSES[QuestionAnswering.name] else None
     vocabulary = renumbered(given, tokenizer, extras)
     model = layout.settings(given)
     if architecture == CLASSES[Classification.name]:
@@ -79,6 +82,8 @@ def import_fine_tuned(
         part = min(WINDOW, model["max_positions"]) // 4
         sizes = {"stride": min(128, part), "longest_question": min(64, part)}
         settings, lists = {"name": QuestionAnswering.name, **sizes}, {"label": ["answer"]}
+        if threshold is not None:
+            lists["label"] = ["answer", "none"]
     longest = WINDOW if settings["name"] == QuestionAnswering.name else 0
     config = run_config(given, model, vocabulary, settings, longest)
     labelled = LabelledVocabulary(TextVocabulary(vocabulary), Labels(lists))
@@ -89,12 +94,20 @@ def import_fine_tuned(
     tables.check_tensors(named, groups, wanted, vocabulary.theirs)
     arrays = tables.read(named, groups, vocabulary.theirs)
     if THRESHOLD in wanted:
-        arrays[THRESHOLD] = np.zeros(wanted[THRESHOLD], np.float32)
+        arrays[THRESHOLD] = np.array(threshold or 0.0, np.float32)
     with draft_export(run, overwrite=False) as draft:
         directory = RunDirectory(draft)
         save_arrays(directory.weights(), arrays)
         directory.write(config, task.vocabularies, task.corpus)
     return task
+
+
+def _threshold(given: Settings) -> float | None:
+    """Return by how much the score of an answer must exceed that of none; None: there always is one."""
+    threshold: float | None = given.take(NO_ANSWER, None, float)
+    if threshold is not None and not abs(threshold) <= float(np.finfo(np.float32).max):
+        raise given.refuse(NO_ANSWER, "it must be a finite number")
+    return threshold
 
 
 def _labels(given: Settings) -> list[str]:
@@ -139,8 +152,8 @@ def _is_of(scheme: str, tags: Sequence[str]) -> bool:
 def export_fine_tuned(task: FineTuning, network: keras.Model, run: Path, folder: Path) -> str:
     """Write a run as a folder that transformers loads, whole or not at all; returns the class that loads it.
 
-    The threshold below which a question has no answer has no place there and is left out; a number's mean and deviation
-    become part of the head.
+    The threshold below which a question has no answer becomes the key `NO_ANSWER` of config.json, which transformers
+    keeps and does not read; a number's mean and deviation become part of the head.
 
     Args:
         task, network, run, folder: as of `encoders.export_encoder`.
@@ -170,6 +183,8 @@ def export_fine_tuned(task: FineTuning, network: keras.Model, run: Path, folder:
             )
     elif isinstance(task, Tagging):
         labels = task.tags
+    elif isinstance(task, QuestionAnswering) and task.may_have_none:
+        more[NO_ANSWER] = float(network.threshold)
     if labels:
         more["id2label"] = {str(i): label for i, label in enumerate(labels)}
         more["label2id"] = {label: i for i, label in enumerate(labels)}

@@ -49,6 +49,10 @@ class Corpus(abc.ABC):
             parts.append(f"validation_pairs {self.validation_pairs}")
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
+    def first_pairs(self) -> Iterator[Pair]:
+        """Yield pairs that a trained model can be shown with, where the source has chosen some."""
+        yield from ()
+
     @abc.abstractmethod
     def check(self) -> None:
         """Read the source through, once, where its text may be faulty; the first fault found is a UserError."""

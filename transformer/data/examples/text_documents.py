@@ -43,7 +43,7 @@ class TextSettings(Protocol):
     def validation_share(self) -> float: ...
 
     @property
-    def language(self) -> str: ...
+    def language(self) -> str: ...  # of the phrasebook's sentences; 'all' of them
 
 
 class Part(NamedTuple):
@@ -107,6 +107,10 @@ class TextCorpus(abc.ABC):
         if split in self.own_splits and (split != "train" or "validation" in self.own_splits):
             return self._read(split)
         return self._divided(split)
+
+    def undivided(self, split: str) -> Iterator[Part]:
+        """Start a pass over one of `own_splits`, of which no part is taken for validation."""
+        return self._read(split)
 
     def texts(self, split: str) -> Iterator[str]:
         """Start a pass over the text of a split."""
@@ -256,7 +260,7 @@ def _json_documents(path: Path) -> Iterator[Part]:
 
 
 class PhrasebookTexts(TextCorpus):
-    """The embedded phrasebook's sentences of one language, each a document."""
+    """The embedded phrasebook's sentences of one language, or of all, each a document."""
 
     def __init__(self, settings: TextSettings) -> None:
         super().__init__(f"phrasebook/{settings.language}", ("train", "validation"), settings)
@@ -267,10 +271,12 @@ class PhrasebookTexts(TextCorpus):
         yield f"{self.name} {digest()}"
 
     def _read(self, split: str) -> Iterator[Part]:
-        from transformer.data.phrasebook import generate
+        from transformer.data.phrasebook import LANGUAGES, generate
 
+        wanted = LANGUAGES if self.settings.language == "all" else (self.settings.language,)
         for sentence in generate(split):
-            yield Part(getattr(sentence, self.settings.language), True, True)
+            for language in wanted:
+                yield Part(getattr(sentence, language), True, True)
 
 
 class TfdsTexts(TextCorpus):

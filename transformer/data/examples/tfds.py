@@ -49,6 +49,14 @@ class TfdsCorpus(Corpus):
     def check(self) -> None:
         """Do nothing: TFDS has checked the data while it prepared them."""
 
+    def first_pairs(self) -> Iterator[Pair]:
+        if self.name.startswith("phrasebook/"):
+            from transformer.data.phrasebook import FIRST_SENTENCES
+
+            for sentence in FIRST_SENTENCES:
+                languages = self.source_language, self.target_language
+                yield getattr(sentence, languages[0]), getattr(sentence, languages[1])
+
     def _identity(self) -> Iterator[str]:
         yield f"{self._builder.info.full_name} {self.source_language} {self.target_language}"
         for split, info in self._builder.info.splits.items():

@@ -19,9 +19,15 @@ from transformer.data.phrasebook.splits import SPLITS, build_splits
 if TYPE_CHECKING:
     from transformer.data.phrasebook.phrasebook_dataset_builder import Phrasebook
 
+FIRST_SENTENCES = (  # what a trained model can be shown with; all are trained on
+    Sentence("Onde fica a estação?", "Where is the station?", "车站在哪里？", "first"),
+    Sentence("Quanto custa isso?", "How much does this cost?", "这个多少钱？", "first"),
+    Sentence("Eu te amo.", "I love you.", "我爱你。", "first"),
+)
 DIRECTIONS = tuple(f"{source}_to_{target}" for source in LANGUAGES for target in LANGUAGES if source != target)
 __all__ = [
     "DIRECTIONS",
+    "FIRST_SENTENCES",
     "LANGUAGES",
     "SPLITS",
     "Sentence",
@@ -90,8 +96,8 @@ def load_builder(direction: str, data_dir: str | None = None) -> "Phrasebook":
       data_dir: TFDS data folder; None means TFDS' own default (`~/tensorflow_datasets` or TFDS_DATA_DIR).
 
     Returns:
-      A `tfds.core.DatasetBuilder` with the splits train, validation, test, free and everyday; an example is
-      {"<source>": text, "<target>": text}.
+      A `tfds.core.DatasetBuilder` with the splits train, validation, test, free, everyday and calibration; an example
+      is {"<source>": text, "<target>": text}.
 
     Raises:
       ValueError: unknown direction.

@@ -19,6 +19,7 @@ PARTS = {  # of each split: those of `phrasebook.SPLITS`
     "test": ("test",),
     "free": ("free",),
     "everyday": ("everyday",),
+    "calibration": ("everyday_validation",),
 }
 # How often training reads an everyday sentence while it reads one of a pattern once.
 EVERYDAY_TIMES = 16
@@ -28,7 +29,8 @@ class Phrasebook(tfds.core.GeneratorBasedBuilder):
     """Sentence pairs of the phrasebook, one config a direction: `phrasebook/pt_to_en` and five more.
 
     An example is {"<source>": text, "<target>": text}, as in TFDS' own translation datasets.
-    Splits: train and validation, of patterns and everyday sentences; test, of patterns; free; everyday.
+    Splits: train and validation, of patterns and everyday sentences; test, of patterns; free; everyday; calibration,
+    the everyday sentences of validation.
     """
 
     VERSION = tfds.core.Version("1.0.0")

@@ -170,6 +170,15 @@ class Pieces(ExactTokenizer):
         self._model = sentencepiece.SentencePieceProcessor(model_proto=asset)
         self.masks = self._model.is_control(MASK_ID) and self._model.id_to_piece(MASK_ID) == MASK_TOKEN
 
+    @classmethod
+    def without_space(cls, asset: bytes) -> "Pieces":
+        """Return the tokenizer of a model that puts a space before a text: a text with one has the ids that it had."""
+        from sentencepiece import sentencepiece_model_pb2
+
+        proto = sentencepiece_model_pb2.ModelProto.FromString(asset)
+        proto.normalizer_spec.add_dummy_prefix = False
+        return cls(proto.SerializeToString(deterministic=True))
+
     def continuations(self) -> np.ndarray | None:
         pieces = [self._model.id_to_piece(i) for i in range(self.vocabulary_size)]
         return np.array([i > END_ID and not piece.startswith("▁") for i, piece in enumerate(pieces)])

@@ -5,14 +5,14 @@ import json
 import random
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import tensorflow as tf
 
 from transformer.config.settings import TextConfig
 from transformer.data.cleaning import META_SPACE, normalise_text
-from transformer.data.tokenizers.base import MASK_TOKEN, RESERVED_TOKENS, Tokenizer
+from transformer.data.tokenizers.base import MASK_TOKEN, RESERVED_TOKENS, SENTINEL_TOKEN, Tokenizer
 from transformer.data.tokenizers.exact import FIRST_ID, BytePairs, Bytes, Characters, ExactTokenizer, Pieces
 from transformer.data.tokenizers.sentencepiece import SentencePieceTokenizer
 from transformer.data.tokenizers.vocabularies import TokenizerPair
@@ -23,11 +23,16 @@ from transformer.system.errors import UserError
 
 
 def train_sentencepiece(
-    sentences: Iterable[str], config: TextConfig, space_before: bool = True, mask: bool = False
+    sentences: Iterable[str],
+    config: TextConfig,
+    space_before: bool = True,
+    mask: bool = False,
+    spelled: Sequence[str] = (),
 ) -> SentencePieceTokenizer:
     """Learn a SentencePiece model; the same sentences give the same bytes.
 
     A text begins as if there were a space before it, unless `space_before` is False. With `mask`, MASK_ID is reserved.
+    The `spelled` tokens get ids from MASK_ID on, and a text that spells one holds it; a space before it is part of it.
 
     At most half of the pieces that are no bytes are single characters, the most frequent ones; rarer characters are
     written as bytes. `vocabulary_size` is an upper bound that a small corpus may not reach.
@@ -40,7 +45,7 @@ def train_sentencepiece(
 
     sample = _sample(sentences, config.sample_size)
     counts = Counter(character for sentence in sample for character in sentence)
-    kept = (config.vocabulary_size - 256 - len(RESERVED_TOKENS)) // 2
+    kept = max(1, config.vocabulary_size - 256 - len(RESERVED_TOKENS) - len(spelled)) // 2
     if len(counts) > kept:
         # Not by `character_coverage`: that is a share of the text, at least 0.98, and may ask for too many characters.
         rare = str.maketrans({character: " " for character, _ in counts.most_common()[kept:]})
@@ -48,8 +53,9 @@ def train_sentencepiece(
     model = io.BytesIO()
     with tempfile.TemporaryDirectory() as folder:
         # Identity with one rule: SentencePiece logs a line at each load of a model without any.
-        rules = Path(folder, "rules.tsv")
-        rules.write_text(f"{ord(META_SPACE):X}\t20\n", encoding="ascii")
+        rules, changes = Path(folder, "rules.tsv"), {META_SPACE: " "} | {f" {token}": token for token in spelled}
+        rows = ["\t".join(" ".join(f"{ord(c):X}" for c in text) for text in change) for change in changes.items()]
+        rules.write_text("".join(f"{row}\n" for row in rows), encoding="ascii")
         try:
             sentencepiece.SentencePieceTrainer.train(
                 sentence_iterator=iter(sample),
@@ -68,6 +74,7 @@ def train_sentencepiece(
                 bos_id=START_ID,
                 eos_id=END_ID,
                 control_symbols=[MASK_TOKEN] if mask else [],
+                user_defined_symbols=list(spelled),
                 num_threads=4,  # part of the result: sums of floats are taken thread by thread
                 minloglevel=2,
             )
@@ -133,6 +140,27 @@ def train_tokenizers(pairs: Callable[[], Iterator[tuple[str, str]]], config: Tex
         tokenizer = train((sentence for pair in pairs() for sentence in pair), config)
         return TokenizerPair(tokenizer, tokenizer)
     return TokenizerPair(*(train((pair[side] for pair in pairs()), config) for side in (0, 1)))
+
+
+def train_denoising(texts: Iterable[str], config: TextConfig, sentinels: int = 0) -> TokenizerPair:
+    """Learn the one tokenizer of noised texts and of texts as they were, with a mask and sentinels behind it.
+
+    Args:
+        texts: read once; at most `config.sample_size` of them are learned from.
+        config: kind and size.
+        sentinels: how many.
+
+    Raises:
+        UserError: there is no text, or the kind has no mask that a text can spell.
+    """
+    if config.tokenizer != "sentencepiece":
+        raise UserError(
+            f"text.tokenizer '{config.tokenizer}' has no mask for an encoder-decoder; take 'sentencepiece', or start "
+            "from a run with --init-from"
+        )
+    spelled = [MASK_TOKEN, *map(SENTINEL_TOKEN.format, range(sentinels))]
+    tokenizer = train_sentencepiece(texts, config, spelled=spelled)
+    return TokenizerPair(tokenizer, tokenizer)
 
 
 def train_exact(texts: Iterable[str], config: TextConfig) -> ExactTokenizer:

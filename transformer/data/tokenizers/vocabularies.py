@@ -108,6 +108,22 @@ class TextVocabulary:
                 return cls(_read_tokenizer(known, folder / ("text" + known.suffix), digest))
         raise UserError(f"tokenizer file {folder / DESCRIPTION} describes no tokenizer of a language model; {_RESTORE}")
 
+    @classmethod
+    def of_translator(cls, folder: str | Path) -> Self | None:
+        """Read the joint SentencePiece vocabulary of an encoder-decoder, with the same ids; None: it is of no pair.
+
+        Raises:
+            UserError: as `TokenizerPair.load`; or it is not joint, or not of SentencePiece.
+        """
+        match _read_json(Path(folder) / DESCRIPTION):
+            case {"joint": _}:
+                pair = TokenizerPair.load(folder)
+            case _:
+                return None
+        if not (pair.joint and isinstance(pair.source, SentencePieceTokenizer)):
+            raise UserError(f"{folder} holds no SentencePiece vocabulary of both languages together; take another run")
+        return cls(exact.Pieces.without_space(pair.source.asset))
+
     def _description(self) -> dict[str, object]:
         return {"kind": self.tokenizer.kind, "sha256": hashlib.sha256(self.tokenizer.asset).hexdigest()}
 

@@ -1,10 +1,15 @@
 """WordPiece: subwords of words."""
 
-import tensorflow as tf
-import tensorflow_text
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 from transformer.data.tokenizers.base import RESERVED_TOKENS, Tokenizer
 from transformer.ids import UNKNOWN_ID
+from transformer.system.tensorflow import have_tensorflow
+
+if TYPE_CHECKING:
+    import tensorflow as tf
 
 
 class WordPieceTokenizer(Tokenizer):
@@ -45,6 +50,10 @@ class WordPieceTokenizer(Tokenizer):
         if len(set(vocabulary)) < len(vocabulary):
             raise ValueError("asset must hold each piece once, got a repeated piece")
         super().__init__(asset, vocabulary)
+        have_tensorflow()  # the library that splits words is TensorFlow Text alone
+        import tensorflow as tf
+        import tensorflow_text
+
         try:
             self._model = tensorflow_text.FastBertTokenizer(
                 vocabulary,
@@ -55,10 +64,12 @@ class WordPieceTokenizer(Tokenizer):
         except RuntimeError as error:
             raise ValueError(f"asset must hold pieces that WordPiece can look up, got {error}") from None
 
-    def _encode(self, texts: tf.Tensor) -> tf.RaggedTensor:
+    def _split(self, texts: tf.Tensor) -> tf.RaggedTensor:
         return self._model.tokenize(texts)
 
-    def _decode(self, ids: tf.RaggedTensor) -> tf.Tensor:
+    def _join(self, ids: tf.RaggedTensor) -> tf.Tensor:
+        import tensorflow as tf
+
         texts = self._model.detokenize(ids)
         for pattern, replacement in self._joins:
             texts = tf.strings.regex_replace(texts, pattern, replacement)

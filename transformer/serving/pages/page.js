@@ -43,11 +43,11 @@ async function begin() {
   beamSize.max = nBest.max = limits.max_beam ?? "";
   beamSize.defaultValue = health.beam_size ?? 4;
   nBest.defaultValue = Math.min(4, beamSize.defaultValue);
-  showExamples(source);
+  showExamples(source, health.examples);
 }
 
-function showExamples(language) {
-  const sentences = examplesIn(languages.source);
+function showExamples(language, known) {
+  const sentences = Array.isArray(known) && known.length ? known.map(String) : examplesIn(languages.source);
   const ask = language ? `Type a text in ${language}` : "Type a text";
   const buttons = sentences.map((sentence) => {
     const example = element("button", { type: "button", className: "quiet", dir: "auto", lang: languages.source }, sentence);
@@ -154,6 +154,7 @@ function card(entry, alone) {
     const open = map.querySelector("details")?.open ?? alone;
     const text = plain(hypothesis.text || NO_WORDS, "target", languages.target);
     chosen = hypothesis;
+    lines.classList.toggle("unsure", hypothesis.unsure === true);
     if (!hypothesis.attention) {
       lines.replaceChildren(plain(entry.source, "source", languages.source), text);
       map.replaceChildren();
@@ -180,7 +181,8 @@ function hypothesisList(hypotheses, choose) {
   const labels = hypotheses.map((hypothesis, place) => {
     const radio = element("input", { type: "radio", name, checked: place === 0 });
     radio.addEventListener("change", () => choose(hypothesis));
-    const words = element("span", { className: "text", dir: "auto", lang: languages.target }, hypothesis.text || NO_WORDS);
+    const look = hypothesis.unsure === true ? "text unsure" : "text";
+    const words = element("span", { className: look, dir: "auto", lang: languages.target }, hypothesis.text || NO_WORDS);
     const score = element("span", { className: "score", title: "penalised log-probability" }, hypothesis.score.toFixed(3));
     return element("label", {}, radio, words, score);
   });

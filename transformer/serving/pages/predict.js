@@ -1,4 +1,4 @@
-// The page of predictions: sends what is typed, shows labels, entities and answers. Texts become text nodes only.
+// The page of predictions: sends what is typed, shows labels, entities, answers and what fills masks. Texts become text nodes only.
 
 import { clean, element, remembered, sendByKeys } from "./elements.js";
 
@@ -26,6 +26,8 @@ async function begin() {
   for (const part of [context, document.getElementById("context-label")]) part.hidden = !pairs;
   if (told.task === "question-answering") {
     document.getElementById("text-label").textContent = "Your question, one a line";
+  } else if (told.task === "masked-lm") {
+    document.getElementById("text-label").textContent = "Your text, one a line, with [MASK] for each token to be found";
   } else if (pairs) {
     document.getElementById("context-label").textContent = "The second text of each pair";
   }
@@ -82,13 +84,18 @@ function card(entry) {
   const parts = [];
   if (entry.entities) {
     parts.push(flow(marked(entry.text, entry.entities), "target"));
+  } else if (entry.masks) {
+    const best = ({ start, end, candidates: [{ text, probability }] }) => ({ start, end, kind: text, probability });
+    parts.push(flow(marked(entry.text, entry.masks.map(best)), "target"));
+    for (const { candidates } of entry.masks) parts.push(bars(candidates.map((one) => [one.text, one.probability])));
   } else if ("question" in entry) {
     parts.push(flow([entry.question], "source"), flow([entry.answer?.text ?? "The text does not say."], "target"));
     parts.push(caption(`probability ${entry.probability.toFixed(3)}`));
     parts.push(flow(marked(context.value, entry.answer ? [entry.answer] : []), "context"));
   } else {
     parts.push(flow([(entry.texts ?? [entry.text]).join(" | ")], "source"));
-    parts.push("value" in entry ? flow([entry.value.toFixed(3)], "target") : bars(entry));
+    const rows = Object.entries(entry.probabilities ?? {});
+    parts.push("value" in entry ? flow([entry.value.toFixed(3)], "target") : bars(rows, entry.labels));
   }
   for (const told of entry.warnings ?? []) parts.unshift(element("p", { className: "warnings" }, told));
   return element("article", { className: "card" }, ...parts);
@@ -116,12 +123,11 @@ function marked(whole, places) {
   return [...nodes, signs.slice(done).join("")];
 }
 
-function bars({ labels, probabilities }) {
-  const rows = Object.entries(probabilities).slice(0, MOST_LABELS);
+function bars(rows, chosen = []) {
   const list = element("dl", { className: "labels" });
-  for (const [label, probability] of rows) {
+  for (const [label, probability] of rows.slice(0, MOST_LABELS)) {
     list.append(
-      element("dt", { className: labels.includes(label) ? "chosen" : "", dir: "auto" }, label),
+      element("dt", { className: chosen.includes(label) ? "chosen" : "", dir: "auto" }, label),
       element("dd", {}, element("meter", { min: 0, max: 1, value: probability, ariaLabel: label })),
       element("dd", {}, probability.toFixed(3)),
     );

@@ -1,0 +1,94 @@
+"""One vector for a text: an encoder, a pooling of its states and, where it is wanted, a projection.
+
+Axes: B batch, T tokens of a row, D model width, E numbers of a vector.
+"""
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from transformer.config.checks import require, require_choice
+from transformer.ids import PAD_ID
+from transformer.layers.keras_call import PositionalCallMixin
+from transformer.layers.masks import create_padding_mask
+from transformer.models.bert import BertEncoder
+from transformer.models.heads import encoder_depths
+from transformer.models.stacks import Encoder
+
+POOLINGS = ("mean", "first", "max")
+LOWEST = -1e9  # of states that stand for padding; float32
+
+
+@keras.saving.register_keras_serializable(package="transformer")
+class SentenceEncoder(PositionalCallMixin, keras.Model):
+    """An encoder whose states become one vector: their mean, the first, or the largest of each number.
+
+    With states h_1, ..., h_T of the real tokens (start and end included), the vector is pooled W + b, or pooled alone.
+
+    Args:
+        encoder: a `BertEncoder`, or the `Encoder` of a translator.
+        pooling: 'mean', 'first' or 'max'.
+        projection: E of W; 0: there is none, and E is D.
+
+    Call: `sentence_encoder(ids, training)` with ids (B, T), padded with 0. Returns (B, E), float32, of any length; 0
+    for a row of padding where there is no projection.
+
+    Raises:
+        ValueError: an unknown pooling, or a projection below 0.
+
+    Source: Reimers and Gurevych 2019, section 3.
+    """
+
+    def __init__(
+        self, encoder: BertEncoder | Encoder, pooling: str = "mean", projection: int = 0, **others: Any
+    ) -> None:
+        super().__init__(**others)
+        require_choice("pooling", pooling, POOLINGS)
+        require(projection >= 0, "projection", "at least 0", projection)
+        self.encoder, self.pooling = encoder, pooling
+        self.size = projection or encoder.options.d_model
+        self.projection = (
+            keras.layers.Dense(projection, dtype=self.dtype_policy, name="projection") if projection else None
+        )
+
+    def build(self, ids_shape: Any = None) -> None:
+        if not self.encoder.built:
+            self.encoder.build()
+        if self.projection:
+            self.projection.build((None, self.encoder.options.d_model))
+        self.built = True
+
+    def call(self, ids: tf.Tensor, training: bool | None = None) -> tf.Tensor:
+        if isinstance(self.encoder, BertEncoder):
+            states = self.encoder(ids, training=training)  # (B, T, D)
+        else:
+            states = self.encoder(ids, training=training, mask=create_padding_mask(ids))
+        pooled = self._pooled(tf.cast(states, tf.float32), (ids != PAD_ID)[:, :, tf.newaxis])
+        return tf.cast(self.projection(pooled), tf.float32) if self.projection else pooled
+
+    def _pooled(self, states: tf.Tensor, real: tf.Tensor) -> tf.Tensor:
+        """Return states (B, T, D) of which some are real, (B, T, 1) bool, as one each: (B, D)."""
+        if self.pooling == "max":
+            any_real = tf.reduce_any(real, axis=1)
+            return tf.where(any_real, tf.reduce_max(tf.where(real, states, LOWEST), axis=1), 0.0)
+        weights = tf.cast(real, tf.float32)
+        if self.pooling == "first":
+            return states[:, 0] * weights[:, 0]
+        return tf.math.divide_no_nan(tf.reduce_sum(states * weights, axis=1), tf.reduce_sum(weights, axis=1))
+
+    def depths(self) -> dict[str, int]:
+        """Return how deep each weight is, by its path; see `heads.encoder_depths`."""
+        return encoder_depths(self)
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            **super().get_config(),
+            "encoder": keras.saving.serialize_keras_object(self.encoder),
+            "pooling": self.pooling,
+            "projection": self.size if self.projection else 0,
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> "SentenceEncoder":
+        return cls(**{**config, "encoder": keras.saving.deserialize_keras_object(config["encoder"])})
