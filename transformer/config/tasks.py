@@ -98,14 +98,13 @@ class DenoisingSettings:
     def __post_init__(self) -> None:
         for name in (*TOKEN_RATES, "permute_rate", "rotate_rate"):
             require(0 <= getattr(self, name) <= 1, name, "from 0 to 1", getattr(self, name))
-        total = sum(getattr(self, name) for name in TOKEN_RATES)
-        shares = " + ".join(f"{name} {getattr(self, name):g}" for name in TOKEN_RATES if getattr(self, name))
-        require(total <= 1 + 1e-9, " + ".join(TOKEN_RATES), "at most 1: a token has one fate", f"{total:g} ({shares})")
+        total = round(sum(getattr(self, name) for name in TOKEN_RATES), 6)
+        require(total <= 1, " + ".join(TOKEN_RATES), "at most 1, as a token has one fate", total)
         some = total + self.permute_rate + self.rotate_rate > 0
         require(some, "one of the rates", "above 0: without noise there is nothing to restore", 0)
-        alone = not self.sentinel_rate or total == self.sentinel_rate
-        rule = "the only rate of tokens, as the target is the spans alone; set the others to 0"
-        require(alone, "sentinel_rate", rule, shares)
+        alone = not self.sentinel_rate or self.mask_rate == self.delete_rate == self.infill_rate == 0
+        rule = "0 unless mask_rate, delete_rate and infill_rate are, as the spans alone are its target"
+        require(alone, "sentinel_rate", rule, self.sentinel_rate)
         require(self.span_length >= 1, "span_length", "at least 1", self.span_length)
         require(2 <= self.sentinels <= 1000, "sentinels", "from 2 to 1000", self.sentinels)
         require_choice("documents", self.documents, DOCUMENTS)
@@ -194,7 +193,7 @@ class ContrastiveSettings:
     source_language: str = ""  # two-letter code of the first text of a pair; empty: read from a TFDS name, or not known
     target_language: str = ""
     encoder: str = "bert"  # or 'transformer': that of an encoder-decoder, such as a translator's
-    pooling: str = "mean"  # of a text's states, 'first' or 'max'
+    pooling: str = "mean"  # of a text's states, 'first', 'max', or a 'weighted' mean with learned weights
     projection: int = 0  # numbers of a vector, made from the pooled state by a dense layer; 0: the pooled state itself
     temperature: float = 0.05
     denominator: str = "positives"  # what an anchor is compared with: the 'positives' of all pairs, or their 'anchors'
@@ -205,7 +204,7 @@ class ContrastiveSettings:
     def __post_init__(self) -> None:
         require_choice("examples", self.examples, EXAMPLES)
         require_choice("encoder", self.encoder, SENTENCE_ENCODERS)
-        require_choice("pooling", self.pooling, ("mean", "first", "max"))
+        require_choice("pooling", self.pooling, ("mean", "first", "max", "weighted"))
         require_choice("denominator", self.denominator, ("positives", "anchors"))
         require(0.001 <= self.temperature <= 100, "temperature", "from 0.001 to 100", self.temperature)
         require(0 <= self.projection <= 2**14, "projection", "from 0 to 16384", self.projection)
