@@ -8,12 +8,18 @@ import pytest
 from conftest import ROOT
 
 from transformer.commands import (
+    convert,
+    embed,
     evaluate,
+    evaluate_embeddings,
     evaluate_labels,
+    evaluate_masks,
     evaluate_texts,
     export,
+    generate,
     plot,
     predict,
+    search,
     selfcheck,
     serve,
     train,
@@ -31,8 +37,15 @@ PARSERS = {
     "translate.py": translate.parser(),
     **{
         f"transformer {module.__name__.rpartition('.')[2]}": module.parser()
-        for module in (evaluate, export, plot, predict, selfcheck, serve)
+        for module in (convert, embed, evaluate, export, generate, plot, predict, search, selfcheck, serve)
     },
+}
+
+
+EVALUATING = {
+    "language-model": evaluate_texts,
+    "masked-lm": evaluate_masks,
+    "contrastive": evaluate_embeddings,
 }
 
 
@@ -67,11 +80,11 @@ def test_commands_parse(script):
     for arguments in filter(None, found):  # the text names commands without what they need
         parser = PARSERS[script]
         if script == "transformer evaluate" and "--task" in arguments:
-            parser = (evaluate_texts if "language-model" in arguments else evaluate_labels).parser()
-        parser.parse_args(arguments)  # leaves the process where a flag is unknown
+            parser = EVALUATING.get(arguments[arguments.index("--task") + 1], evaluate_labels).parser()
+        parser.parse_intermixed_args(arguments)  # leaves the process where a flag is unknown
 
 
-@pytest.mark.parametrize("page", ["own_corpus.md", "adapting.md"])
+@pytest.mark.parametrize("page", ["own_corpus.md", "adapting.md", "own_text.md"])
 def test_configs_are_read(page, tmp_path):
     texts = blocks(page, "toml")
     assert texts

@@ -367,7 +367,7 @@ def test_weights_come_from_a_masked_language_model_and_what_does_not_is_named(tm
     new = fine_tuning(tmp_path, "classification", training={"init_from": str(other.path)})
     trainer = Trainer(new, RunDirectory(tmp_path / "new"))
     told = capsys.readouterr().err
-    assert "weights loaded, 2 not model/head/kernel, model/head/bias" in told
+    assert "weights loaded, 2 start anew: model/head/kernel, model/head/bias" in told
     assert "weights are not used: model/masked_lm/bias, model/masked_lm/dense/bias" in told
     ours, theirs = model_variables(trainer.model), model_variables(network)
     assert {name for name in ours if name in theirs} == {name for name in theirs if "/encoder/" in name}

@@ -193,7 +193,7 @@ class ContrastiveSettings:
     source_language: str = ""  # two-letter code of the first text of a pair; empty: read from a TFDS name, or not known
     target_language: str = ""
     encoder: str = "bert"  # or 'transformer': that of an encoder-decoder, such as a translator's
-    pooling: str = "mean"  # of a text's states, 'first' or 'max'
+    pooling: str = "mean"  # of a text's states, 'first', 'max', or a 'weighted' mean with learned weights
     projection: int = 0  # numbers of a vector, made from the pooled state by a dense layer; 0: the pooled state itself
     temperature: float = 0.05
     denominator: str = "positives"  # what an anchor is compared with: the 'positives' of all pairs, or their 'anchors'
@@ -204,7 +204,7 @@ class ContrastiveSettings:
     def __post_init__(self) -> None:
         require_choice("examples", self.examples, EXAMPLES)
         require_choice("encoder", self.encoder, SENTENCE_ENCODERS)
-        require_choice("pooling", self.pooling, ("mean", "first", "max"))
+        require_choice("pooling", self.pooling, ("mean", "first", "max", "weighted"))
         require_choice("denominator", self.denominator, ("positives", "anchors"))
         require(0.001 <= self.temperature <= 100, "temperature", "from 0.001 to 100", self.temperature)
         require(0 <= self.projection <= 2**14, "projection", "from 0 to 16384", self.projection)

@@ -66,8 +66,8 @@ def detections(confidence: np.ndarray, right: np.ndarray) -> list[Detection]:
         right: (N,) booleans, both of which occur.
     """
     values = np.unique(confidence)
-    # In the middle between two, so that neither lies on it.
-    thresholds = [0.0, *(values[:-1] + values[1:]) / 2, float(np.nextafter(values[-1], np.inf))]
+    # The first warns of nothing; others are in the middle between two, so that neither lies on it.
+    thresholds = [float(values[0]), *(values[:-1] + values[1:]) / 2, float(np.nextafter(values[-1], np.inf))]
     return [detection(confidence, right, float(threshold)) for threshold in thresholds]
 
 

@@ -19,7 +19,8 @@ def start_from(other: RunDirectory, network: keras.Model, say: Callable[[str], N
     A UserError tells that the file is missing or damaged.
     """
     loaded, left, unused = load_fitting(other.trained_weights(), model_variables(network))
-    say(f"from {other.path}: {len(loaded)} weights loaded, {len(left)} not {_named(left)}".rstrip())
+    new = f", {len(left)} start anew: {_named(left)}" if left else ""
+    say(f"from {other.path}: {len(loaded)} weights loaded{new}")
     if unused:
         say(f"of {other.path}, {len(unused)} weights are not used: {_named(unused)}")
 

@@ -105,7 +105,7 @@ def import_fine_tuned(
 def _threshold(given: Settings) -> float | None:
     """Return by how much the score of an answer must exceed that of none; None: there always is one."""
     threshold: float | None = given.take(NO_ANSWER, None, float)
-    if threshold is not None and not abs(threshold) <= np.finfo(np.float32).max:
+    if threshold is not None and not abs(threshold) <= float(np.finfo(np.float32).max):
         raise given.refuse(NO_ANSWER, "it must be a finite number")
     return threshold
 

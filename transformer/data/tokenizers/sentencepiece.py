@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from transformer.data.cleaning import normalise_text
+from transformer.data.cleaning import META_SPACE, normalise_text
 from transformer.data.tokenizers.base import Tokenizer
 from transformer.ids import END_ID
 
@@ -51,7 +52,7 @@ class SentencePieceTokenizer(Tokenizer):
         if vocabulary[: len(_SENTENCEPIECE_SPECIAL)] != _SENTENCEPIECE_SPECIAL:
             raise ValueError(f"asset must start with {_SENTENCEPIECE_SPECIAL}, got {vocabulary[:4]}")
         super().__init__(asset, vocabulary)
-        self._model = model
+        self._model, self._space = model, model.piece_to_id(META_SPACE)  # the unknown id where there is none
 
     @staticmethod
     def _is_byte(piece: str) -> bool:
@@ -62,7 +63,9 @@ class SentencePieceTokenizer(Tokenizer):
         return self._model.encode(normalised, out_type=int, num_threads=1)
 
     def decode(self, rows: Sequence[Sequence[int]]) -> list[str]:
+        # The older copy in tensorflow-text removes a space from every piece as long as there is no text.
         real = [[int(index) for index in row if index > END_ID] for row in rows]
+        real = [list(itertools.dropwhile(lambda index: index == self._space, row)) for row in real]
         return self._model.decode(real, num_threads=1)
 
     def _split(self, texts: tf.Tensor) -> tf.RaggedTensor:
