@@ -3,13 +3,14 @@
 The first run is compared with each other one: McNemar's exact test in each direction, and a paired bootstrap of the
 difference of both directions together.
 
+    transformer train --config configs/multi30k_retrieval.toml --data DIR --set task.encoder=bag \\
+        --set task.norm_pooled=false --set training.peak_learning_rate=0.01 --run runs/multi30k_bag
     python benchmarks/retrieval.py runs/multi30k_retrieval runs/multi30k_bag \\
         --first DIR/test_2016_flickr.en --second DIR/test_2016_flickr.de
     ... --longer-than 10        only pairs with a text of more words
 """
 
 import argparse
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,20 +19,7 @@ from transformer.system.errors import UserError
 from transformer.system.process import exit_code
 from transformer.system.tensorflow import import_tensorflow
 
-BAG = "benchmarks/bag_of_subwords.py:BagOfSubwords"
 SAMPLES = 10_000
-
-
-def vectors_of(run: str, texts: Sequence[str]) -> np.ndarray:
-    """Return the vectors of texts with the best weights of a run of contrastive learning, or of the bag."""
-    from transformer.checkpoints.loading import load
-    from transformer.checkpoints.run_directory import RunDirectory
-    from transformer.inference.embedder import EMBEDDING, Embedder
-
-    if RunDirectory(run).config().task.name in EMBEDDING:
-        return Embedder.load(run).embed(texts)
-    task, network = load(RunDirectory(run))
-    return np.array(task.predict(network, texts))
 
 
 def main() -> int:
@@ -48,11 +36,10 @@ def main() -> int:
 def _compare(args: argparse.Namespace) -> None:
     import_tensorflow()
     from transformer.data.examples import text_files
+    from transformer.inference.embedder import Embedder
     from transformer.metrics.retrieval import accuracy_at, mcnemar, mean_reciprocal_rank, ranks_both_ways
     from transformer.metrics.significance import paired_bootstrap
-    from transformer.tasks import load_task
 
-    load_task(BAG)
     lines = [list(text_files.lines(path)) for path in (args.first, args.second)]
     text_files.check_aligned(args.first, len(lines[0]), args.second, len(lines[1]))
     pairs = [pair for pair in zip(*lines, strict=True) if max(len(t.split()) for t in pair) > args.longer_than]
@@ -62,7 +49,8 @@ def _compare(args: argparse.Namespace) -> None:
     print(f"{len(pairs):,} pairs")
     right: list[list[np.ndarray]] = []
     for run in args.runs:
-        found = ranks_both_ways(vectors_of(run, first), vectors_of(run, second), first, second)
+        embedder = Embedder.load(run)
+        found = ranks_both_ways(embedder.embed(first), embedder.embed(second), first, second)
         right.append([ranks == 1 for ranks in found])
         at_1, at_5 = ([f"{100 * accuracy_at(ranks, most):.1f}" for ranks in found] for most in (1, 5))
         reciprocal = [f"{mean_reciprocal_rank(ranks):.4f}" for ranks in found]

@@ -20,7 +20,8 @@ from transformer.config.flags import resolve
 from transformer.config.run import Config
 from transformer.data.batches import batches
 from transformer.models.bert import BertEncoder
-from transformer.models.sentence_encoder import SentenceEncoder
+from transformer.models.sentence_encoder import BagOfVectors, SentenceEncoder
+from transformer.models.stacks import Encoder
 from transformer.system.errors import UserError
 from transformer.tasks import task_class
 from transformer.tasks.text_vectors import encode_texts
@@ -100,6 +101,31 @@ def test_a_projection_is_a_dense_layer_and_survives_its_config():
     assert (again.size, again.pooling) == (3, "mean")
 
 
+def test_a_bag_is_the_mean_of_its_words_vectors():
+    network = built(SentenceEncoder(BagOfVectors(20, 4)))
+    table = network.encoder.embedding.embeddings.numpy()
+    ids = np.array([[2, 5, 7, 3], [2, 6, 3, 0]])
+    ours = network(tf.constant(ids), training=False).numpy()
+    # The vectors are scaled by sqrt(4); start and end are rows of 0.
+    np.testing.assert_allclose(ours, [2 * (table[5] + table[7]) / 4, 2 * table[6] / 3], rtol=1e-5)
+
+
+def test_the_final_norm_of_a_pooled_vector_lets_long_states_count_more():
+    """Layers that add nothing leave the embeddings: the vector is the norm of their mean, not the mean of norms."""
+    encoder = Encoder(1, 8, 2, 16, 20, 12, norm_first=True)
+    network = built(SentenceEncoder(encoder, norm_pooled=True))
+    for weight in network.trainable_variables:
+        if any(name in weight.path for name in ("mha/dense", "ffn/outer")):
+            weight.assign(np.zeros(weight.shape))
+    ids = tf.constant([[2, 5, 7, 3, 0]])
+    mean = encoder.embed(ids, training=False).numpy()[0, :4].mean(axis=0)
+    gamma, beta = encoder.final_norm.gamma.numpy(), encoder.final_norm.beta.numpy()
+    expected = gamma * (mean - mean.mean()) / np.sqrt(mean.var() + 1e-6) + beta
+    np.testing.assert_allclose(network(ids, training=False)[0], expected, rtol=1e-4, atol=1e-5)
+    with pytest.raises(ValueError, match="norm_pooled must be False without norm_first"):
+        SentenceEncoder(Encoder(1, 8, 2, 16, 20, 12), norm_pooled=True)
+
+
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
@@ -108,6 +134,7 @@ def test_a_projection_is_a_dense_layer_and_survives_its_config():
         ({"task": {"sizes": ["17"]}}, "task.sizes must be at most 16"),
         ({"task": {"sizes": ["a"]}}, "sizes must be whole numbers in quotes"),
         ({"task": {"encoder": "transformer"}, "model": {"norm": "rms"}}, "model.norm goes with task.encoder = 'bert'"),
+        ({"task": {"norm_pooled": True}}, "needs an encoder with model.norm_first = true"),
         ({"task": {"examples": "sentences"}, "data": {"train": [], "valid": [], "dataset": "a/b"}}, "holds pairs"),
     ],
 )

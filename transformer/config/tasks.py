@@ -181,7 +181,7 @@ class QuestionAnsweringSettings:
 
 
 EXAMPLES = ("pairs", "triplets", "sentences")
-SENTENCE_ENCODERS = ("bert", "transformer")
+SENTENCE_ENCODERS = ("bert", "transformer", "bag")
 
 
 @dataclass(frozen=True)
@@ -192,8 +192,9 @@ class ContrastiveSettings:
     examples: str = "pairs"  # 'pairs' of texts; 'triplets' with a hard negative; 'sentences', read twice under dropout
     source_language: str = ""  # two-letter code of the first text of a pair; empty: read from a TFDS name, or not known
     target_language: str = ""
-    encoder: str = "bert"  # or 'transformer': that of an encoder-decoder, such as a translator's
+    encoder: str = "bert"  # 'transformer': that of an encoder-decoder, such as a translator's; 'bag': vectors alone
     pooling: str = "mean"  # of a text's states, 'first', 'max', or a 'weighted' mean with learned weights
+    norm_pooled: bool = False  # with model.norm_first: the final norm is that of the pooled vector, not of each state
     projection: int = 0  # numbers of a vector, made from the pooled state by a dense layer; 0: the pooled state itself
     temperature: float = 0.05
     denominator: str = "positives"  # what an anchor is compared with: the 'positives' of all pairs, or their 'anchors'

@@ -9,7 +9,8 @@ import keras
 import tensorflow as tf
 
 from transformer.config.checks import require, require_choice
-from transformer.ids import PAD_ID
+from transformer.ids import END_ID, PAD_ID
+from transformer.layers.embedding import TokenEmbedding
 from transformer.layers.keras_call import PositionalCallMixin
 from transformer.layers.masks import create_padding_mask
 from transformer.models.bert import BertEncoder
@@ -21,6 +22,38 @@ LOWEST = -1e9  # of states that stand for padding; float32
 
 
 @keras.saving.register_keras_serializable(package="transformer")
+class BagOfVectors(keras.layers.Layer):
+    """The vectors of a row's tokens, and nothing else: the baseline of an encoder, which knows no order.
+
+    Args:
+        vocab_size: V.
+        d_model: D.
+
+    Call: `bag(ids)` with ids (B, T). Returns (B, T, D); 0 for start and end. `embedding` holds the vectors, under the
+    name that they have in an encoder.
+    """
+
+    stack: tuple[keras.layers.Layer, ...] = ()
+    final_norm = None
+
+    def __init__(self, vocab_size: int, d_model: int, **others: Any) -> None:
+        super().__init__(**others)
+        self.embedding = TokenEmbedding(vocab_size, d_model, dtype=self.dtype_policy, name="embedding")
+        self.vocab_size, self.d_model = vocab_size, d_model
+
+    def build(self, ids_shape: Any = None) -> None:
+        self.embedding.build()
+        self.built = True
+
+    def call(self, ids: tf.Tensor) -> tf.Tensor:
+        vectors = self.embedding(ids)
+        return vectors * tf.cast(ids > END_ID, vectors.dtype)[:, :, tf.newaxis]
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "vocab_size": self.vocab_size, "d_model": self.d_model}
+
+
+@keras.saving.register_keras_serializable(package="transformer")
 class SentenceEncoder(PositionalCallMixin, keras.Model):
     """An encoder whose states become one vector: their mean, the first, or the largest of each number.
 
@@ -28,34 +61,43 @@ class SentenceEncoder(PositionalCallMixin, keras.Model):
     A weighted mean is sum over t of softmax(h u)_t h_t with a trained vector u, which begins at 0, as the plain mean.
 
     Args:
-        encoder: a `BertEncoder`, or the `Encoder` of a translator.
+        encoder: a `BertEncoder`, the `Encoder` of a translator, or a `BagOfVectors`.
         pooling: 'mean', 'first', 'max' or 'weighted'.
         projection: E of W; 0: there is none, and E is D.
+        norm_pooled: whether the final norm of a pre-norm encoder is that of the pooled vector rather than of each
+            state: states of different lengths then count differently, as the words of a bag of vectors do.
 
     Call: `sentence_encoder(ids, training)` with ids (B, T), padded with 0. Returns (B, E), float32, of any length; 0
     for a row of padding where there is no projection.
 
     Raises:
-        ValueError: an unknown pooling, or a projection below 0.
+        ValueError: an unknown pooling, a projection below 0, or `norm_pooled` of an encoder without a final norm.
 
     Source: Reimers and Gurevych 2019, section 3; 'weighted': Lin et al. 2017, equation 5.
     Deviation: the weights are those of a linear function rather than of a network with a hidden layer.
     """
 
     def __init__(
-        self, encoder: BertEncoder | Encoder, pooling: str = "mean", projection: int = 0, **others: Any
+        self,
+        encoder: BertEncoder | Encoder | BagOfVectors,
+        pooling: str = "mean",
+        projection: int = 0,
+        norm_pooled: bool = False,
+        **others: Any,
     ) -> None:
         super().__init__(**others)
         require_choice("pooling", pooling, POOLINGS)
         require(projection >= 0, "projection", "at least 0", projection)
-        self.encoder, self.pooling = encoder, pooling
-        self.size = projection or encoder.options.d_model
+        require(bool(encoder.final_norm) or not norm_pooled, "norm_pooled", "False without norm_first", norm_pooled)
+        self.encoder, self.pooling, self.norm_pooled = encoder, pooling, norm_pooled
+        self.d_model = encoder.d_model if isinstance(encoder, BagOfVectors) else encoder.options.d_model
+        self.size = projection or self.d_model
         self.projection = (
             keras.layers.Dense(projection, dtype=self.dtype_policy, name="projection") if projection else None
         )
 
     def build(self, ids_shape: Any = None) -> None:
-        width = self.encoder.options.d_model
+        width = self.d_model
         if not self.encoder.built:
             self.encoder.build()
         if self.pooling == "weighted":
@@ -65,12 +107,25 @@ class SentenceEncoder(PositionalCallMixin, keras.Model):
         self.built = True
 
     def call(self, ids: tf.Tensor, training: bool | None = None) -> tf.Tensor:
-        if isinstance(self.encoder, BertEncoder):
-            states = self.encoder(ids, training=training)  # (B, T, D)
-        else:
-            states = self.encoder(ids, training=training, mask=create_padding_mask(ids))
+        states = self._states(ids, training)  # (B, T, D)
         pooled = self._pooled(tf.cast(states, tf.float32), (ids != PAD_ID)[:, :, tf.newaxis])
+        if self.norm_pooled:
+            pooled = tf.cast(self.encoder.final_norm(pooled), tf.float32)
         return tf.cast(self.projection(pooled), tf.float32) if self.projection else pooled
+
+    def _states(self, ids: tf.Tensor, training: bool | None) -> tf.Tensor:
+        """Return the encoder's states or, with `norm_pooled`, what its final norm would read."""
+        if isinstance(self.encoder, BagOfVectors):
+            return self.encoder(ids)
+        mask = create_padding_mask(ids)
+        if self.norm_pooled:
+            x = self.encoder.embed(ids, training=training)
+            for layer in self.encoder.stack:
+                x = layer(x, training=training, mask=mask)
+            return x
+        if isinstance(self.encoder, BertEncoder):
+            return self.encoder(ids, training=training)
+        return self.encoder(ids, training=training, mask=mask)
 
     def _pooled(self, states: tf.Tensor, real: tf.Tensor) -> tf.Tensor:
         """Return states (B, T, D) of which some are real, (B, T, 1) bool, as one each: (B, D)."""
@@ -96,6 +151,7 @@ class SentenceEncoder(PositionalCallMixin, keras.Model):
             "encoder": keras.saving.serialize_keras_object(self.encoder),
             "pooling": self.pooling,
             "projection": self.size if self.projection else 0,
+            "norm_pooled": self.norm_pooled,
         }
 
     @classmethod

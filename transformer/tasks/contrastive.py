@@ -28,7 +28,7 @@ from transformer.losses.contrastive import Embedded, gathered, nested_losses
 from transformer.losses.gradient_cache import in_chunks
 from transformer.metrics.retrieval import accuracy_at, ranks_both_ways
 from transformer.models.bert import BertEncoder
-from transformer.models.sentence_encoder import SentenceEncoder
+from transformer.models.sentence_encoder import BagOfVectors, SentenceEncoder
 from transformer.models.stacks import Encoder
 from transformer.system.errors import UserError
 from transformer.tasks.base import Parts, Task
@@ -79,6 +79,11 @@ class Contrastive(Task):
             raise UserError(
                 f"data.batch_tokens = {config.data.batch_tokens} holds one pair of {padded} tokens, which has no "
                 f"negatives; make it at least {2 * padded}, better 100 times data.max_tokens"
+            )
+        norms = config.model.norm_first and self.settings.encoder != "bag"
+        if self.settings.norm_pooled and not norms:
+            raise UserError(
+                "task.norm_pooled = true needs an encoder with model.norm_first = true, whose norm it moves"
             )
         self.sizes = [int(size) for size in self.settings.sizes]
         width = self.settings.projection or config.model.d_model
@@ -140,9 +145,12 @@ class Contrastive(Task):
         return {**{side: record[side].to_tensor(PAD_ID) for side in self.sides}, "keys": keys}
 
     def network(self, dtype: str) -> SentenceEncoder:
-        encoder: Encoder | BertEncoder
+        encoder: Encoder | BertEncoder | BagOfVectors
         if self.settings.encoder == "transformer":
             encoder = transformer_encoder(self.config, self.tokenizer, dtype)
+        elif self.settings.encoder == "bag":
+            size, width = self.tokenizer.vocabulary_size, self.config.model.d_model
+            encoder = BagOfVectors(size, width, dtype=dtype, name="encoder")
         else:
             encoder = BertEncoder(
                 **network_sizes(self.config.model),
@@ -152,7 +160,8 @@ class Contrastive(Task):
                 name="encoder",
             )
         settings = self.settings
-        network = SentenceEncoder(encoder, settings.pooling, settings.projection, dtype=dtype, name="sentence_encoder")
+        arguments = settings.pooling, settings.projection, settings.norm_pooled
+        network = SentenceEncoder(encoder, *arguments, dtype=dtype, name="sentence_encoder")
         network.build()
         return network
 
