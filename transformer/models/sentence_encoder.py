@@ -110,6 +110,7 @@ class SentenceEncoder(PositionalCallMixin, keras.Model):
         states = self._states(ids, training)  # (B, T, D)
         pooled = self._pooled(tf.cast(states, tf.float32), (ids != PAD_ID)[:, :, tf.newaxis])
         if self.norm_pooled:
+            assert self.encoder.final_norm  # as the constructor says
             pooled = tf.cast(self.encoder.final_norm(pooled), tf.float32)
         return tf.cast(self.projection(pooled), tf.float32) if self.projection else pooled
 
