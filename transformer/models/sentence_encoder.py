@@ -34,7 +34,7 @@ class BagOfVectors(keras.layers.Layer):
     """
 
     stack: tuple[keras.layers.Layer, ...] = ()
-    final_norm = None
+    final_norm: keras.layers.Layer | None = None
 
     def __init__(self, vocab_size: int, d_model: int, **others: Any) -> None:
         super().__init__(**others)
