@@ -109,8 +109,9 @@ class SentenceEncoder(PositionalCallMixin, keras.Model):
     def call(self, ids: tf.Tensor, training: bool | None = None) -> tf.Tensor:
         states = self._states(ids, training)  # (B, T, D)
         pooled = self._pooled(tf.cast(states, tf.float32), (ids != PAD_ID)[:, :, tf.newaxis])
-        if self.norm_pooled:
-            pooled = tf.cast(self.encoder.final_norm(pooled), tf.float32)
+        norm = self.encoder.final_norm
+        if self.norm_pooled and norm:
+            pooled = tf.cast(norm(pooled), tf.float32)
         return tf.cast(self.projection(pooled), tf.float32) if self.projection else pooled
 
     def _states(self, ids: tf.Tensor, training: bool | None) -> tf.Tensor:
