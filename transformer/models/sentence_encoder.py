@@ -34,7 +34,7 @@ class BagOfVectors(keras.layers.Layer):
     """
 
     stack: tuple[keras.layers.Layer, ...] = ()
-    final_norm = None
+    final_norm: keras.layers.Layer | None = None
 
     def __init__(self, vocab_size: int, d_model: int, **others: Any) -> None:
         super().__init__(**others)
@@ -109,9 +109,9 @@ class SentenceEncoder(PositionalCallMixin, keras.Model):
     def call(self, ids: tf.Tensor, training: bool | None = None) -> tf.Tensor:
         states = self._states(ids, training)  # (B, T, D)
         pooled = self._pooled(tf.cast(states, tf.float32), (ids != PAD_ID)[:, :, tf.newaxis])
-        if self.norm_pooled:
-            assert self.encoder.final_norm  # as the constructor says
-            pooled = tf.cast(self.encoder.final_norm(pooled), tf.float32)
+        norm = self.encoder.final_norm
+        if self.norm_pooled and norm:
+            pooled = tf.cast(norm(pooled), tf.float32)
         return tf.cast(self.projection(pooled), tf.float32) if self.projection else pooled
 
     def _states(self, ids: tf.Tensor, training: bool | None) -> tf.Tensor:
