@@ -60,7 +60,8 @@ def open_service(
     translation.warm_up()
     corpus = RunDirectory(runs[0]).corpus()
     about = {"run": names, **{side: corpus.get(side, "") for side in ("source_language", "target_language")}}
-    about["examples"] = list(translator.confidence.examples) if translator.confidence else []
+    if translator.confidence:
+        about["examples"] = list(translator.confidence.examples)
     return translation.answer, translation_offer(limits, translation.default.beam_size, about)
 
 

@@ -90,7 +90,7 @@ def translation_offer(limits: ServeConfig, default_beam: int, about: Mapping[str
     Args:
         limits: of requests.
         default_beam: beam size of requests that name none.
-        about: `run`, `source_language`, `target_language` and `examples` of `TranslationHealth`.
+        about: `run`, `source_language`, `target_language` of `TranslationHealth`, and `examples` where there are any.
     """
 
     def asked(request: Any, tell: Tell | None) -> tuple[Kind, list[str]]:
@@ -104,7 +104,7 @@ def translation_offer(limits: ServeConfig, default_beam: int, about: Mapping[str
         request=request_model(limits, default_beam),
         answer=TranslationAnswer,
         health=TranslationHealth,
-        about={"task": "translation", **about, "beam_size": default_beam},
+        about={"task": "translation", "examples": [], **about, "beam_size": default_beam},
         asked=asked,
         page="index.html",
     )
