@@ -8,6 +8,7 @@ import pytest
 from conftest import ROOT
 
 from transformer.commands import (
+    convert,
     embed,
     evaluate,
     evaluate_embeddings,
@@ -15,6 +16,7 @@ from transformer.commands import (
     evaluate_masks,
     evaluate_texts,
     export,
+    generate,
     plot,
     predict,
     search,
@@ -35,7 +37,7 @@ PARSERS = {
     "translate.py": translate.parser(),
     **{
         f"transformer {module.__name__.rpartition('.')[2]}": module.parser()
-        for module in (embed, evaluate, export, plot, predict, search, selfcheck, serve)
+        for module in (convert, embed, evaluate, export, generate, plot, predict, search, selfcheck, serve)
     },
 }
 
@@ -82,7 +84,7 @@ def test_commands_parse(script):
         parser.parse_intermixed_args(arguments)  # leaves the process where a flag is unknown
 
 
-@pytest.mark.parametrize("page", ["own_corpus.md", "adapting.md"])
+@pytest.mark.parametrize("page", ["own_corpus.md", "adapting.md", "own_text.md"])
 def test_configs_are_read(page, tmp_path):
     texts = blocks(page, "toml")
     assert texts

@@ -38,12 +38,13 @@ def written(tmp_path, text):
 
 def test_defaults_are_those_of_the_papers():
     config = Config()
-    # Vaswani et al. 2017, sections 5.3, 5.4 and 6.1; Wu et al. 2016, section 7, as section 6.1 uses it.
+    # Vaswani et al. 2017, sections 5.3, 5.4 and 6.1; the search is that of fairseq, OpenNMT and CTranslate2.
     assert (config.training.beta_1, config.training.beta_2, config.training.epsilon) == (0.9, 0.98, 1e-9)
     assert (config.training.warmup_steps, config.training.label_smoothing) == (4000, 0.1)
     assert config.training.schedule == "noam"
     assert (config.model.dropout_rate, config.model.norm_first) == (0.1, False)
-    assert (config.search.beam_size, config.search.length_penalty, config.search.max_extra_length) == (4, 0.6, 50)
+    assert (config.search.beam_size, config.search.max_extra_length) == (4, 50)
+    assert (config.search.penalty, config.search.length_penalty, config.search.finished) == ("length", 1.0, "leave")
 
 
 @pytest.mark.parametrize(
@@ -237,13 +238,12 @@ def test_a_value_out_of_range_is_named_with_the_rule(make, name, bad):
     [
         (
             {"mask_rate": 0.5, "delete_rate": 0.3},
-            "mask_rate + delete_rate + infill_rate + sentinel_rate must be at most 1: a token has one fate, got '1.1 "
-            "(mask_rate 0.5 + delete_rate 0.3 + infill_rate 0.3)'",
+            "mask_rate + delete_rate + infill_rate + sentinel_rate must be at most 1, as a token has one fate, got 1.1",
         ),
         (
             {"sentinel_rate": 0.15},
-            "sentinel_rate must be the only rate of tokens, as the target is the spans alone; set the others to 0, got "
-            "'infill_rate 0.3 + sentinel_rate 0.15'",
+            "sentinel_rate must be 0 unless mask_rate, delete_rate and infill_rate are, as the spans alone are its "
+            "target, got 0.15",
         ),
         ({"infill_rate": 0.0}, "one of the rates must be above 0: without noise there is nothing to restore, got 0"),
     ],

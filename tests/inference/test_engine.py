@@ -14,6 +14,7 @@ from tiny_run import save_run, spread_parts
 
 from transformer.checkpoints.arrays import model_variables
 from transformer.checkpoints.loading import load_task_of, weight_shapes
+from transformer.ids import END_ID, START_ID
 from transformer.inference import ctranslate2_cache
 from transformer.inference.ctranslate2_model import weight_shapes as converted_shapes
 from transformer.inference.translator import Translator
@@ -126,6 +127,14 @@ def test_both_engines_find_the_same_where_limits_differ(run):
         for mine, other in zip(ours.translate(SENTENCES, n_best), theirs.translate(SENTENCES, n_best), strict=True):
             assert [(h.text, h.finished) for h in mine] == [(h.text, h.finished) for h in other]
             assert [h.score for h in other] == pytest.approx([h.score for h in mine], abs=1e-4)
+
+
+@pytest.mark.parametrize("engine", ["ctranslate2", "tensorflow"])
+def test_an_engine_is_warmed_up_and_takes_a_source_without_tokens(run, engine):
+    translator = Translator.load(run.path, engine=engine, max_extra_length=0)
+    translator.engine.warm_up(translator.search)
+    found = translator.find([[START_ID, END_ID], *translator.encode(["sol"])])
+    assert found.ids.shape[:2] == found.scores.shape == (2, 3) and (found.lengths >= 1).all()
 
 
 def test_scores_may_be_left_to_the_library(run):

@@ -10,7 +10,6 @@ import tensorflow as tf
 from reference import randomised, softmax
 
 from transformer.ids import END_ID, PAD_ID
-from transformer.layers.activations import gelu_tanh
 from transformer.layers.attention import MultiHeadAttention
 from transformer.layers.blocks import norm_of
 from transformer.layers.options import LayerOptions
@@ -254,16 +253,6 @@ def test_rms_norm_by_hand():
     np.testing.assert_allclose(norm(x), theirs(x), rtol=1e-5)
     with pytest.raises(ValueError, match="norm must be 'layer' or 'rms', got 'batch'"):
         norm_of(LayerOptions(2, 1, 1, 0.0, norm="batch"))
-
-
-def test_gelu_in_its_tanh_form():
-    x = tf.constant(np.linspace(-6, 6, 25), tf.float32)
-    with tf.GradientTape(persistent=True) as tape:
-        tape.watch(x)
-        ours, theirs = gelu_tanh(x), keras.activations.gelu(x, approximate=True)
-    np.testing.assert_allclose(ours, theirs, atol=1e-6)
-    np.testing.assert_allclose(tape.gradient(ours, x), tape.gradient(theirs, x), atol=1e-6)
-    assert abs(float(gelu_tanh(tf.constant(1.0))) - 0.841192) < 1e-6
 
 
 def test_first_weights_of_unscaled_embeddings():

@@ -20,7 +20,7 @@ from live_server import ABOUT, JSON, echo, serving, until
 from schemathesis import GenerationMode
 from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi.checks import response_schema_conformance, status_code_conformance
-from tiny_run import spread_parts
+from tiny_run import save_run, spread_parts
 
 from transformer.config.settings import SearchConfig
 from transformer.inference.translator import Translator
@@ -130,6 +130,21 @@ def test_a_request_may_name_its_beam(live, translator):
     assert status == 200
     found = [(h["text"], h["score"]) for h in answer["translations"][0]["hypotheses"]]
     assert found == [(h.text, pytest.approx(h.score, rel=1e-4)) for h in wide.translate([SENTENCES[0]], n_best=3)[0]]
+
+
+def test_the_fast_engine_gives_the_same_answers(parts, tmp_path):
+    run = save_run(tmp_path / "run", parts).path
+    fast, reference = (Translator.load(run, engine=engine) for engine in ("ctranslate2", "tensorflow"))
+    service = TranslationService(fast, ServeConfig())
+    service.warm_up()
+    requests = [["sol mar", ""], ["um dois três."]]
+    for answer, texts in zip(service.answer(Kind(2, 2, attention=True), requests), requests, strict=True):
+        for entry, group in zip(json.loads(answer)["translations"], reference.translate(texts, 2, True), strict=True):
+            for found, expected in zip(entry["hypotheses"], group, strict=True):
+                assert (found["text"], found["tokens"]) == (expected.text, list(expected.tokens))
+                assert found["score"] == pytest.approx(expected.score, abs=1e-4)
+                if expected.attention is not None:
+                    np.testing.assert_allclose(found["attention"], expected.attention, atol=2e-4)
 
 
 def test_the_warm_up_makes_all_graphs_of_the_default_and_of_greedy_search(monkeypatch, caplog):

@@ -18,6 +18,7 @@ from transformer.checkpoints.run_directory import BEST, LAST, RunDirectory
 from transformer.data.batches import batches
 from transformer.inference.translator import Translator
 from transformer.system.errors import UserError
+from transformer.tasks.sequence_to_sequence import Found
 from transformer.training import progress
 from transformer.training.optimizer import build_schedule
 from transformer.training.state import TrainingState
@@ -83,7 +84,6 @@ def test_the_run_directory_is_complete(whole):
     run = whole.trainer.run
     assert sorted(entry.name for entry in run.path.iterdir()) == [
         "best.safetensors",
-        "confidence.json",  # which says that twelve validation sentences are too few
         "config.json",
         "corpus.json",
         "last.safetensors",
@@ -307,11 +307,11 @@ def test_where_bleu_is_wanted_it_decides(trainer, monkeypatch):
     def perfect(network, texts, search):
         asked.extend(texts)
         assert network is trainer.model and search.beam_size == 1
-        return [target for _, target in examples]
+        return [Found(target, 0.0, 1, 1) for _, target in examples]
 
     config = trainer.validation.config.override({"training": {"score_examples": 8}})
     monkeypatch.setattr(trainer.validation, "config", config)
-    monkeypatch.setattr(trainer.data.task, "outputs", perfect)
+    monkeypatch.setattr(trainer.data.task, "search", perfect)
     trainer.validate()
     assert asked == [source for source, _ in examples]
     assert metrics(trainer.run)[-1]["bleu"] == pytest.approx(100) == trainer.state.best_score

@@ -98,14 +98,13 @@ class DenoisingSettings:
     def __post_init__(self) -> None:
         for name in (*TOKEN_RATES, "permute_rate", "rotate_rate"):
             require(0 <= getattr(self, name) <= 1, name, "from 0 to 1", getattr(self, name))
-        total = sum(getattr(self, name) for name in TOKEN_RATES)
-        shares = " + ".join(f"{name} {getattr(self, name):g}" for name in TOKEN_RATES if getattr(self, name))
-        require(total <= 1 + 1e-9, " + ".join(TOKEN_RATES), "at most 1: a token has one fate", f"{total:g} ({shares})")
+        total = round(sum(getattr(self, name) for name in TOKEN_RATES), 6)
+        require(total <= 1, " + ".join(TOKEN_RATES), "at most 1, as a token has one fate", total)
         some = total + self.permute_rate + self.rotate_rate > 0
         require(some, "one of the rates", "above 0: without noise there is nothing to restore", 0)
-        alone = not self.sentinel_rate or total == self.sentinel_rate
-        rule = "the only rate of tokens, as the target is the spans alone; set the others to 0"
-        require(alone, "sentinel_rate", rule, shares)
+        alone = not self.sentinel_rate or self.mask_rate == self.delete_rate == self.infill_rate == 0
+        rule = "0 unless mask_rate, delete_rate and infill_rate are, as the spans alone are its target"
+        require(alone, "sentinel_rate", rule, self.sentinel_rate)
         require(self.span_length >= 1, "span_length", "at least 1", self.span_length)
         require(2 <= self.sentinels <= 1000, "sentinels", "from 2 to 1000", self.sentinels)
         require_choice("documents", self.documents, DOCUMENTS)

@@ -11,7 +11,7 @@ import numpy as np
 
 from transformer.config.settings import SMALLEST_TOP_P, SearchConfig
 from transformer.data.tokenizers.vocabularies import TokenizerPair
-from transformer.ids import END_ID, PAD_ID, START_ID
+from transformer.ids import END_ID, PAD_ID, START_ID, UNKNOWN_ID
 from transformer.inference.ctranslate2_model import library, vocabularies
 from transformer.inference.engine import CTRANSLATE2, Engine, Rows
 from transformer.search.hypotheses import Hypotheses, length_penalty
@@ -111,7 +111,7 @@ class CTranslate2Engine(Engine):
 
     def warm_up(self, search: SearchConfig) -> None:
         one = np.ones(1, np.int32)
-        self.search([[START_ID, END_ID]], [[]], one + 1, one - 1, search)
+        self.search([[START_ID, UNKNOWN_ID, END_ID]], [[]], one + 1, one - 1, search)
 
     def search(
         self,
@@ -202,7 +202,7 @@ class CTranslate2Engine(Engine):
         """Return the hypotheses of a result, best first by our score."""
         found = []
         for pieces, score in zip(result.hypotheses, result.scores, strict=True):
-            ids = [self._ids[piece] for piece in pieces]
+            ids = [self._ids[piece] for piece in pieces] or [END_ID]  # of a source without tokens
             total = score if search.temperature else score * len(ids) ** search.length_penalty
             found.append(_Found(ids, _score(total, len(ids), search), total))
         return sorted(found, key=lambda hypothesis: hypothesis.score, reverse=True)

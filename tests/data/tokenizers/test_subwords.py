@@ -168,7 +168,7 @@ def test_the_package_and_the_graph_encode_and_decode_alike(tokenizer):
     assert tokenizer.encode(lines) == ids.to_list()
     chance = np.random.default_rng(7)
     rows = ids.to_list() + [chance.integers(0, tokenizer.vocabulary_size, 9).tolist() for _ in range(2000)]
-    padded = tf.ragged.constant(rows, tf.int32, inner_shape=()).to_tensor()
+    padded = tf.ragged.constant(rows, tf.int32).to_tensor()
     in_graph = [text.decode("utf-8", "replace") for text in tokenizer.detokenize(padded).numpy()]
     assert tokenizer.decode(rows) == in_graph
     assert tokenizer.encode([]) == tokenizer.decode([]) == []

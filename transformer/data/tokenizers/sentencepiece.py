@@ -66,7 +66,7 @@ class SentencePieceTokenizer(Tokenizer):
         # The older copy in tensorflow-text removes a space from every piece as long as there is no text.
         real = [[int(index) for index in row if index > END_ID] for row in rows]
         real = [list(itertools.dropwhile(lambda index: index == self._space, row)) for row in real]
-        return self._model.decode(real, num_threads=1)
+        return self._model.decode(real, num_threads=1) if real else []
 
     def _split(self, texts: tf.Tensor) -> tf.RaggedTensor:
         import tensorflow_text
