@@ -125,7 +125,7 @@ def test_named_settings_exist(page):
     config = Config()
     sections = "|".join(config.to_dict())
     for section, key in re.findall(rf"(?:`|--set )({sections})\.(\w+)(?=[`= ])", PAGES[page]):
-        if key != "safetensors":  # `model.safetensors` is a file
+        if key not in ("safetensors", "txt"):  # `model.safetensors` and `text.txt` are files
             kinds = SETTINGS.values() if section == "task" else [type(getattr(config, section))]
             assert any(hasattr(kind(), key) for kind in kinds), f"{section}.{key}"
 
