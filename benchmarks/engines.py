@@ -22,7 +22,7 @@ from pathlib import Path
 from scripts import ROOT
 
 from transformer.commands.parser import Parser
-from transformer.inference.engine import CTRANSLATE2, TENSORFLOW
+from transformer.config.settings import CTRANSLATE2, TENSORFLOW
 from transformer.system.errors import UserError
 from transformer.system.process import exit_code
 

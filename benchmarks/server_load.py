@@ -40,7 +40,7 @@ from server_attacks import MOST_SILENCE_MS, attacks, slow_bodies
 from server_process import MOST_SECONDS_TO_STOP, PATIENCE, ServerProcess
 
 from transformer.commands.parser import Parser
-from transformer.inference.engine import AUTO, ENGINES
+from transformer.config.settings import AUTO, ENGINES
 from transformer.serving.config import ServeConfig
 from transformer.system.errors import UserError
 from transformer.system.process import exit_code

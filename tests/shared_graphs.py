@@ -11,10 +11,9 @@ from pathlib import Path
 from unittest import mock
 
 from transformer.checkpoints.run_directory import BEST
-from transformer.config.settings import DEFAULT_RUN
+from transformer.config.settings import AUTO, DEFAULT_RUN
 from transformer.data import batches
 from transformer.inference import tensorflow_engine, translator
-from transformer.inference.engine import AUTO
 from transformer.search.searcher import Searchers
 from transformer.tasks.base import Task
 from transformer.training import steps, trainer

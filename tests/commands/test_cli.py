@@ -150,7 +150,7 @@ def test_the_same_command_resumes_and_a_longer_one_goes_on(run, capsys):
     assert "complete after 3 steps" in err
     assert contents(run) == before
     code, out, err = call(capsys, train, *command, "--max-steps", "5")
-    assert code == 0
+    assert code == 0, err
     assert "continuing at step 3" in err
     assert "-m transformer translate --run run" in out
     steps = [json.loads(line) for line in (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]

@@ -221,7 +221,7 @@ def test_the_signature_has_the_runs_search_as_defaults(out):
     assert {name: tf.make_ndarray(value).item() for name, value in defaults.items()} == {
         "beam_size": 2,
         "n_best": 1,
-        "length_penalty": pytest.approx(0.6),
+        "length_penalty": 1.0,
     }
     assert read_description(out)["max_beam"] == 4
 

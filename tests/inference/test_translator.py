@@ -551,6 +551,8 @@ def test_scores_and_json(capsys):
     best |= {"token_log_probabilities": [-0.25, -0.75], "alignment": [[1, 0]]}  # "b", the second token, to "A"
     other = {"text": "é", "score": -2.0, "log_probability": -3.0, "finished": False, "tokens": []}
     other |= {"token_log_probabilities": [], "alignment": []}
+    for hypothesis in (best, other):
+        hypothesis |= {"confidence": None, "unsure": False}  # the run says nothing of it
     assert first == {"source": "um", "source_tokens": ["a", "b"], "hypotheses": [best, other], "warnings": []}
     assert second["warnings"] == ["empty sentence"] and second["source"] == ""
     run_lines(["é"], as_json=True)

@@ -6,6 +6,7 @@ import pytest
 import tensorflow as tf
 from reference import dense, feed_forward, layer_norm, multi_head_attention, randomised, residual
 
+from transformer.layers.activations import gelu
 from transformer.layers.blocks import DecoderLayer, EncoderLayer, point_wise_feed_forward_network
 from transformer.layers.masks import create_look_ahead_mask, create_masks
 from transformer.layers.options import LayerOptions
@@ -165,7 +166,7 @@ def test_config_round_trip(cls):
     assert copy.options == LayerOptions(D_MODEL, NUM_HEADS, DFF, 0.2, "gelu", 0.3, 0.4, True)
     assert copy.positions.get_config() == ROTARY.get_config() and copy.name == "block"
     copy.build()
-    assert copy.ffn.layers[0].activation is keras.activations.gelu
+    assert copy.ffn.layers[0].activation is gelu
 
 
 @pytest.mark.parametrize("cls", [EncoderLayer, DecoderLayer])

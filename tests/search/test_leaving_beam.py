@@ -104,7 +104,8 @@ def test_penalties_order_the_finished_and_rules_hold(model):
 
 
 def test_the_config_chooses_the_rule():
-    assert type(strategy_for(SearchConfig())) is Beam
+    assert type(strategy_for(SearchConfig())) is LeavingBeam
+    assert type(strategy_for(SearchConfig(finished="compete"))) is Beam
     assert type(strategy_for(SearchConfig(finished="leave", beam_size=1))) is Beam  # greedy either way
     assert type(strategy_for(SearchConfig(finished="leave", temperature=1.0))) is Sample
     chosen = strategy_for(SearchConfig(finished="leave", beam_size=5, penalty="length", length_penalty=1.2))

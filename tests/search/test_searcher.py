@@ -91,7 +91,7 @@ def test_the_capacity_doubles_until_the_longest_limit(model, compile_after, monk
     )
     found = run(Searcher([model], search, compile_after), SOURCES, limits, least)
     agree(found, expected)
-    assert found.ids.shape[2] == 21 and (found.lengths == 21).all()
+    assert found.ids.shape[2] == 21 and (found.lengths[:, :2] == 21).all()  # of those that left the beam
 
 
 @pytest.mark.slow  # XLA, as above

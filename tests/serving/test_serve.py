@@ -94,7 +94,7 @@ def test_the_documented_defaults_are_the_defaults():
     told = {flag.replace("-", "_"): int(number.replace(",", "")) for flag, number in rows}
     assert told == {name: value for name, value in vars(ServeConfig()).items() if name not in ("host", "port")}
     for flag in re.findall(r"--[a-z][a-z-]+", text):
-        assert f" {flag}" in serve.parser().format_help() or flag in ("--json",)  # translate.py's
+        assert f" {flag}" in serve.parser().format_help() or flag in ("--json", "--set", "--picture")  # of other commands
 
 
 def load_script(monkeypatch):

@@ -14,6 +14,7 @@ from tiny_run import tiny_config, write_corpus
 
 from transformer.checkpoints.run_directory import BEST, LAST, RunDirectory
 from transformer.system.errors import UserError
+from transformer.tasks.sequence_to_sequence import Found
 
 LENGTH = {"max_steps": 12, "validate_every": 4, "log_every": 5}
 
@@ -118,7 +119,7 @@ def test_validation_text_that_changes_during_a_run_changes_no_score(make, tmp_pa
     path = tmp_path / "valid.en"
     text = path.read_text(encoding="utf-8")
     right = text.splitlines()[:8]
-    trainer.data.task.outputs = lambda network, texts, search: right
+    trainer.data.task.search = lambda network, texts, search: [Found(line, -1.0, 3, 3) for line in right]
     trainer.run.unlock()
     for other, told in ((text[:20], "has no counterpart"), ("moon\n" * text.count("\n"), "another corpus")):
         path.write_text(other, encoding="utf-8")

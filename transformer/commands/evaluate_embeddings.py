@@ -6,8 +6,6 @@ import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import numpy as np
-
 from transformer.checkpoints.run_directory import BEST, LAST
 from transformer.commands.parser import Parser
 from transformer.system.errors import UserError
@@ -68,7 +66,7 @@ def _evaluate(options: argparse.Namespace) -> None:
         say(f"warning: {empty:,} texts are empty or were not read to the end")
     vectors = [one.vectors for one in found]
     if options.sts:
-        cosines = np.sum(vectors[0] * vectors[1], axis=1)
+        cosines = (vectors[0] * vectors[1]).sum(axis=1)
         told = {"pairs": len(gold), "spearman": rank_correlation(list(gold), cosines.tolist())}
         print(json.dumps(told) if options.json else f"pairs     {len(gold):,}\nspearman  {told['spearman']:.4f}")
         return

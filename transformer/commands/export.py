@@ -68,9 +68,9 @@ def export(p: Parser, args: argparse.Namespace, search: dict[str, Any]) -> None:
         import_tensorflow()
         load_own_task(args.task)
         from transformer.checkpoints.run_directory import RunDirectory
+        from transformer.config.settings import TENSORFLOW
         from transformer.convert import ctranslate2, savedmodel
         from transformer.convert.directory import check_target, describe, draft_export
-        from transformer.inference.engine import TENSORFLOW
         from transformer.inference.translator import Translator
 
     check_target(args.out, args.overwrite)  # before all the work

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from transformer.commands.parser import Parser
 from transformer.commands.task_flag import add_task_flag, load_own_task
+from transformer.config.settings import AUTO, TENSORFLOW
 from transformer.ids import END_ID, PAD_ID, START_ID, UNKNOWN_ID
-from transformer.inference.engine import AUTO, TENSORFLOW
 from transformer.system.errors import UserError
 from transformer.system.interrupts import starting
 from transformer.system.messages import called, say

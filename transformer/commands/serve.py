@@ -6,7 +6,7 @@ import gc
 from transformer.commands.parser import Parser
 from transformer.commands.task_flag import add_task_flag, load_own_task
 from transformer.config.run import Config
-from transformer.inference.engine import AUTO, ENGINES
+from transformer.config.settings import AUTO, ENGINES
 from transformer.serving.config import ANY_HOST, ServeConfig, allowed_host
 from transformer.system.errors import UserError
 from transformer.system.interrupts import starting

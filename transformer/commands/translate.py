@@ -6,8 +6,7 @@ from typing import Any
 from transformer.commands.parser import Parser
 from transformer.commands.search_flags import add_search_flags, given_search
 from transformer.commands.task_flag import add_task_flag, load_own_task
-from transformer.config.settings import DEFAULT_RUN
-from transformer.inference.engine import AUTO, ENGINES, TENSORFLOW
+from transformer.config.settings import AUTO, DEFAULT_RUN, ENGINES, TENSORFLOW
 from transformer.system.interrupts import starting
 from transformer.system.messages import called, say, utf8
 from transformer.system.process import exit_code

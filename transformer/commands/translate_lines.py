@@ -13,10 +13,9 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from transformer.checkpoints.run_directory import BEST, RunDirectory
-from transformer.config.settings import DEFAULT_RUN
+from transformer.config.settings import DEFAULT_RUN, TENSORFLOW
 from transformer.config.stored_run import EXPORT
 from transformer.data.examples import text_files
-from transformer.inference.engine import TENSORFLOW
 from transformer.inference.live_input import LiveInput
 from transformer.inference.result import Translation, described
 from transformer.inference.translator import Translator

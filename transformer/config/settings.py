@@ -10,6 +10,7 @@ FILES = ("train", "valid", "test")  # fields of DataConfig
 POSITIONS = ("sinusoidal", "rotary", "learned", "relative_bias", "relative_keys")  # see `layers/positions.py`
 DECAYS = ("inverse_sqrt", "cosine", "linear")  # of the learning rate after its warm-up, see `training/schedules.py`
 TOKENIZERS = ("sentencepiece", "wordpiece", "bytepair", "characters", "bytes", "huggingface")
+AUTO, CTRANSLATE2, TENSORFLOW = ENGINES = ("auto", "ctranslate2", "tensorflow")  # of `inference/engine.py`
 PENALTIES = ("gnmt", "length")
 PRECISIONS = ("float32", "bfloat16", "float16")
 FINISHED = ("compete", "leave")

@@ -4,13 +4,14 @@ from pathlib import Path
 
 from transformer.checkpoints.arrays import model_variables
 from transformer.config.run import Config
+from transformer.config.settings import CTRANSLATE2
 from transformer.config.stored_run import stored_config
 from transformer.convert import ctranslate2_file
 from transformer.convert.directory import check_digest, check_intact, read_description
 from transformer.data.tokenizers.vocabularies import TokenizerPair
 from transformer.inference import ctranslate2_engine
 from transformer.inference.ctranslate2_model import library, save, unsupported
-from transformer.inference.engine import CTRANSLATE2, Engines
+from transformer.inference.engine import Engines
 from transformer.inference.translator import Translator
 from transformer.system.errors import UserError
 from transformer.system.files import path_inside

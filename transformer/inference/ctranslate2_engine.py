@@ -9,11 +9,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from transformer.config.settings import SMALLEST_TOP_P, SearchConfig
+from transformer.config.settings import CTRANSLATE2, SMALLEST_TOP_P, SearchConfig
 from transformer.data.tokenizers.vocabularies import TokenizerPair
 from transformer.ids import END_ID, PAD_ID, START_ID, UNKNOWN_ID
 from transformer.inference.ctranslate2_model import library, vocabularies
-from transformer.inference.engine import CTRANSLATE2, Engine, Rows
+from transformer.inference.engine import Engine, Rows
 from transformer.search.hypotheses import Hypotheses, length_penalty
 from transformer.system.errors import UserError
 from transformer.system.threads import PARALLEL, cores_each

@@ -13,11 +13,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from transformer.config.settings import SearchConfig
+from transformer.config.settings import AUTO, CTRANSLATE2, ENGINES, TENSORFLOW, SearchConfig
 from transformer.search.hypotheses import Hypotheses
 from transformer.system.errors import UserError
 
-AUTO, CTRANSLATE2, TENSORFLOW = ENGINES = ("auto", "ctranslate2", "tensorflow")
 Rows = Sequence[Sequence[int]]
 
 

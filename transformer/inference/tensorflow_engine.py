@@ -9,9 +9,9 @@ import tensorflow as tf
 
 from transformer.checkpoints.loading import load
 from transformer.checkpoints.run_directory import RunDirectory
-from transformer.config.settings import SearchConfig
+from transformer.config.settings import TENSORFLOW, SearchConfig
 from transformer.inference.cross_attention import source_attention
-from transformer.inference.engine import TENSORFLOW, Engine, Rows
+from transformer.inference.engine import Engine, Rows
 from transformer.models.transformer import Transformer
 from transformer.search.hypotheses import Hypotheses
 from transformer.search.searcher import Searchers, padded

@@ -12,10 +12,10 @@ import numpy as np
 
 from transformer.checkpoints.run_directory import BEST, RunDirectory
 from transformer.config.run import Config
-from transformer.config.settings import DEFAULT_RUN, CleaningConfig, SearchConfig
+from transformer.config.settings import AUTO, DEFAULT_RUN, TENSORFLOW, CleaningConfig, SearchConfig
 from transformer.data.tokenizers.vocabularies import TokenizerPair
 from transformer.ids import START_ID
-from transformer.inference.engine import AUTO, TENSORFLOW, Engine, Engines
+from transformer.inference.engine import Engine, Engines
 from transformer.inference.reading import Part, Reader
 from transformer.inference.result import END, START, Translation, joined, one_line
 from transformer.inference.run_engines import DENOISING, engines_of_runs

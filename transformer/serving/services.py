@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from transformer.checkpoints.run_directory import RunDirectory
-from transformer.inference.engine import AUTO
+from transformer.config.settings import AUTO
 from transformer.inference.translator import Translator
 from transformer.serving.config import ServeConfig
 from transformer.serving.offer import Offer
