@@ -165,6 +165,7 @@ class Trainer:
         if self.done() and not self._to_average() and not self.cluster.agree(self.calibration.missing()):
             why, way_out = ending(self.state, self.config.training)
             self._say(f"{self.run.path} is complete after {self.state.step:,} steps: {why}; {way_out}")
+            self.run.unlock()
             return self.state
         if self.cluster.chief:
             self.run.lock()
