@@ -267,3 +267,17 @@ def test_damaged_weights_are_told_as_ever(run, tmp_path):
     Path(broken, "best.safetensors").unlink()
     with pytest.raises(UserError, match="has no best weights yet"):
         Translator.load(broken)
+
+
+def test_weights_with_much_else_are_not_read_to_their_end(run, tmp_path):
+    """The header says that there is another array, of 64 GiB, which as a hole takes no room on the disk."""
+    stuffed = shutil.copytree(run.path, tmp_path / "stuffed")
+    content = (stuffed / "best.safetensors").read_bytes()
+    size = int.from_bytes(content[:8], "little")
+    header, end = json.loads(content[8 : 8 + size]), len(content) - 8 - size
+    header["other"] = {"dtype": "F32", "shape": [2**34], "data_offsets": [end, end + 2**36]}
+    text = json.dumps(header).encode()
+    (stuffed / "best.safetensors").write_bytes(len(text).to_bytes(8, "little") + text + content[8 + size :])
+    os.truncate(stuffed / "best.safetensors", 8 + len(text) + end + 2**36)
+    with pytest.raises(UserError, match="best.safetensors is damaged .it is longer than"):
+        Translator.load(stuffed, engine="ctranslate2")

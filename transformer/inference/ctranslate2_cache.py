@@ -10,13 +10,14 @@ stranger converted could make the library read foreign memory.
 import contextlib
 import hashlib
 import json
+import math
 import os
 import shutil
 import tempfile
 import time
 from pathlib import Path
 
-from transformer.checkpoints.arrays import PREFIX, read_arrays
+from transformer.checkpoints.arrays import MOST_HEADER, PREFIX, DamagedError, Shape, check_shapes, read_arrays
 from transformer.config.settings import ModelConfig
 from transformer.data.tokenizers.vocabularies import TokenizerPair
 from transformer.inference import ctranslate2_model
@@ -31,6 +32,7 @@ MADE = "made.json"
 MOST_MODELS = 20  # that are kept; those that were not used longest are removed
 DRAFT = ".draft-"
 DRAFT_SECONDS = 86_400  # after which a draft is taken for one that a killed process left
+MOST_TIMES = 8  # length of a file of weights, in those of the model: an optimizer's state and an average go with them
 DAMAGED = "CTranslate2 cannot use {} ({}); remove that folder, or translate with --engine tensorflow"
 
 
@@ -95,8 +97,13 @@ def _found_or_made(
 
 
 def _digest_of(weights: Path, config: ModelConfig, tokenizers: TokenizerPair) -> str:
-    """Return the name of a model: a digest of all that decides what is in it."""
+    """Return the name of a model: a digest of all that decides what is in it. A file that is too long is not read."""
+    shapes = _shapes(config, tokenizers)
+    check_shapes(weights, shapes, PREFIX)
+    most = MOST_HEADER + MOST_TIMES * sum(4 * math.prod(shape) for shape in shapes.values())
     try:
+        if os.stat(weights).st_size > most:
+            raise DamagedError(f"{weights} is damaged (it is longer than {most:,} bytes); restore it")
         with open(weights, "rb") as file:
             content = hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
@@ -148,9 +155,13 @@ def _make(model: Path, weights: Path, config: ModelConfig, tokenizers: Tokenizer
 
 
 def _convert(folder: Path, weights: Path, config: ModelConfig, tokenizers: TokenizerPair) -> None:
-    sizes = tokenizers.source.vocabulary_size, tokenizers.target.vocabulary_size
-    arrays = read_arrays(weights, ctranslate2_model.weight_shapes(config, sizes), PREFIX)
+    arrays = read_arrays(weights, _shapes(config, tokenizers), PREFIX)
     ctranslate2_model.save(arrays, config, tokenizers, folder, "float32")
+
+
+def _shapes(config: ModelConfig, tokenizers: TokenizerPair) -> dict[str, Shape]:
+    sizes = tokenizers.source.vocabulary_size, tokenizers.target.vocabulary_size
+    return ctranslate2_model.weight_shapes(config, sizes)
 
 
 def _remove(path: Path) -> None:
