@@ -108,7 +108,7 @@ def test_a_process_without_this_package_translates_as_the_translator(made, parts
     run, out = made(*parts)
     asked = sentences(200)
     found = elsewhere(tmp_path, "transformer", out / "text", "serving_default", {"sentences": asked, **OPTIONS})
-    translator = Translator.load(run, beam_size=3, length_penalty=0.8)
+    translator = Translator.load(run, engine="tensorflow", beam_size=3, length_penalty=0.8)
     fitting = [len(row) <= 48 for row in translator.encode(asked)]
     assert sum(fitting) > 150
     expected = translator.translate(asked, n_best=2, with_attention=True)
@@ -131,7 +131,7 @@ def test_a_process_without_this_package_translates_as_the_translator(made, parts
 
 @pytest.mark.slow  # two more processes that load a model
 def test_a_process_with_tensorflow_alone_translates_ids(run, out, tmp_path):
-    translator = Translator.load(run, beam_size=3, length_penalty=0.8)
+    translator = Translator.load(run, engine="tensorflow", beam_size=3, length_penalty=0.8)
     rows = translator.encode(sentences(20))
     width = max(map(len, rows))
     ids = [row + [0] * (width - len(row)) for row in rows]

@@ -23,7 +23,7 @@ def fit_logistic(
 ) -> tuple[np.ndarray, float]:
     """Return the weights (K,) and the bias of a logistic regression, with signs that keep their direction.
 
-        minimise  sum over n of weights_n log(1 + exp(-y_n (x_n w + b)))  +  penalty/2 * |s w|^2,   y_n = 1 or -1
+        minimise  sum over n of weights_n log(1 + exp(-y_n (x_n w + b)))  +  penalty/2 * (s w)^2,   y_n = 1 or -1
 
     where s are the standard deviations of the signs, so that their units do not matter.
 

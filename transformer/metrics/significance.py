@@ -30,7 +30,9 @@ def paired_bootstrap(
     """Compare two systems by what a corpus score adds up over lines.
 
     The lines are drawn anew, with replacement, `samples` times, the same for both systems. With d the difference of the
-    two scores on all lines and d_i on sample i, p = (1 + number of i with |d_i| - mean |d| > |d|) / (1 + samples).
+    two scores on all lines and d_i on sample i,
+
+        p = (1 + number of i with abs(d_i) - mean abs(d_i) > abs(d)) / (1 + samples).
 
     Args:
         ours, baseline: (N, k), what each of N lines adds, such as the matches and lengths of BLEU.
