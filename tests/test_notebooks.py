@@ -108,7 +108,7 @@ def test_it_teaches_what_the_package_does(path):
     footnote = re.search(r"<small>In the \[documents\]\(\.\./docs/documents\.md\): 00\d, section", prose)
     assert footnote and prose.index("| part | paper") < footnote.start()
     last = notebook.cells[-1].source
-    assert "## Exercises" in last and f"(solutions/{path.stem}.py)" in last
+    assert "## Exercises" in last and f"`notebooks/solutions/{path.stem}.py`" in last
 
 
 @each_notebook
