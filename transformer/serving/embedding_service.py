@@ -3,12 +3,9 @@
 import json
 import math
 from collections.abc import Sequence
-from time import monotonic
 
 from transformer.inference.embedder import Embedder
-from transformer.serving.batcher import TimedOut
-
-TOGETHER = 32  # texts between two looks at the clock
+from transformer.serving.answering import answered
 
 
 class EmbeddingService:
@@ -32,23 +29,19 @@ class EmbeddingService:
         Raises:
             TimedOut: the deadline passed, which is checked now and then.
         """
-        texts = [text for request in requests for text in request]
-        order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
-        vectors: dict[int, list[float]] = {}
-        warnings: dict[int, str] = {}
-        for start in range(0, len(order), TOGETHER):
-            if monotonic() > deadline:
-                raise TimedOut
-            some = order[start : start + TOGETHER]
-            found = self.embedder.embed_and_warn([texts[i] for i in some], size)
-            vectors |= {i: [round(float(x), 7) for x in v] for i, v in zip(some, found.vectors, strict=True)}
-            warnings |= {some[i]: told for i, told in found.warnings.items()}
-        answers, place = [], 0
-        for request in requests:
-            entries = []
-            for i, text in enumerate(request, start=place):
-                told = [warnings[i]] if i in warnings else []
-                entries.append({"text": text, "vector": vectors[i], "warnings": told})
-            place += len(request)
-            answers.append(json.dumps({"embeddings": entries}, ensure_ascii=False, allow_nan=False).encode())
-        return answers
+
+        def embed(texts: list[str]) -> list[dict[str, object]]:
+            found = self.embedder.embed_and_warn(texts, size)
+            return [
+                {
+                    "text": text,
+                    "vector": [round(float(x), 7) for x in vector],
+                    "warnings": [found.warnings[i]] if i in found.warnings else [],
+                }
+                for i, (text, vector) in enumerate(zip(texts, found.vectors, strict=True))
+            ]
+
+        return [
+            json.dumps({"embeddings": entries}, ensure_ascii=False, allow_nan=False).encode()
+            for entries in answered(requests, len, embed, deadline)
+        ]

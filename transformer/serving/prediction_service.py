@@ -3,14 +3,12 @@
 import json
 import math
 from collections.abc import Sequence
-from time import monotonic
+from typing import Any
 
 from transformer.data.tokenizers.base import MASK_TOKEN
-from transformer.inference.predictor import Predictor, Result, described
-from transformer.serving.batcher import TimedOut
+from transformer.inference.predictor import Predictor, described
+from transformer.serving.answering import answered
 from transformer.tasks.masked_lm import MaskedLM
-
-TOGETHER = 32  # texts between two looks at the clock
 
 
 class PredictionService:
@@ -32,18 +30,12 @@ class PredictionService:
         Raises:
             TimedOut: the deadline on the monotonic clock passed, which is checked now and then.
         """
-        inputs = [one for request in requests for one in request]
-        order = sorted(range(len(inputs)), key=lambda i: sum(map(len, inputs[i])))
-        found: dict[int, Result] = {}
-        for start in range(0, len(order), TOGETHER):
-            if monotonic() > deadline:
-                raise TimedOut
-            some = order[start : start + TOGETHER]
-            results = self.predictor.predict([inputs[i] if len(inputs[i]) > 1 else inputs[i][0] for i in some], top_k)
-            found |= dict(zip(some, results, strict=True))
-        answers, place = [], 0
-        for request in requests:
-            entries = [described(one, found[place + i]) for i, one in enumerate(request)]
-            place += len(request)
-            answers.append(json.dumps({"predictions": entries}, ensure_ascii=False, allow_nan=False).encode())
-        return answers
+
+        def predict(inputs: list[tuple[str, ...]]) -> list[dict[str, Any]]:
+            results = self.predictor.predict([one if len(one) > 1 else one[0] for one in inputs], top_k)
+            return [described(one, result) for one, result in zip(inputs, results, strict=True)]
+
+        return [
+            json.dumps({"predictions": entries}, ensure_ascii=False, allow_nan=False).encode()
+            for entries in answered(requests, lambda one: sum(map(len, one)), predict, deadline)
+        ]
