@@ -10,12 +10,9 @@ import numpy as np
 
 from transformer.data.cleaning import normalise_text
 from transformer.data.tokenizers.exact import ExactTokenizer
-from transformer.ids import END_ID, PAD_ID, START_ID
+from transformer.ids import END_ID, START_ID
 from transformer.models.sentence_encoder import SentenceEncoder
-from transformer.system.graphs import Graph
-from transformer.system.threads import in_order
-from transformer.tasks.row_reader import PREDICTED_TOKENS, batches_by_length
-from transformer.tasks.sequence_to_sequence import IDS
+from transformer.tasks.row_reader import Row, RowReader
 
 
 class Vectors(NamedTuple):
@@ -37,23 +34,15 @@ class TextVectors:
 
     def __init__(self, tokenizer: ExactTokenizer, network: SentenceEncoder, longest: int) -> None:
         self.tokenizer, self.network, self.longest = tokenizer, network, longest
-        self._graph = Graph(lambda ids: network(ids, training=False), IDS)
+        self._reader = RowReader(lambda network, ids, segments: network(ids, training=False))
 
     def __call__(self, texts: Sequence[str]) -> Vectors:
         """Return the vectors of texts, which are read in the order of their lengths, several batches at a time."""
         encoded = encode_texts(self.tokenizer, texts)
         rows = [framed_row(ids, self.longest) for ids in encoded]
-
-        def read(batch: list[int]) -> np.ndarray:
-            ids = np.full((len(batch), max(len(rows[i]) for i in batch)), PAD_ID, np.int32)
-            for place, i in enumerate(batch):
-                ids[place, : len(rows[i])] = rows[i]
-            return np.asarray(self._graph(ids))
-
         values = np.zeros((len(texts), self.network.size), np.float32)
-        batches = batches_by_length([len(row) for row in rows], PREDICTED_TOKENS)
-        for batch, vectors in zip(batches, in_order(read, batches), strict=True):
-            values[batch] = vectors
+        for i, vector in enumerate(self._reader(self.network, [Row(ids, len(ids)) for ids in rows])):
+            values[i] = vector
         lengths = np.array([len(ids) for ids in encoded], np.int64)
         values[lengths == 0] = 0.0
         return Vectors(values, lengths == 0, np.maximum(lengths + 2 - self.longest, 0))
