@@ -25,6 +25,29 @@ export function sendByKeys(part, form) {
   });
 }
 
+// Ask the server. Returns `{ answer }`, or `{ failed }`: in words why there is none, or null where it was aborted.
+// `body` returns what is sent, and `list` names what an answer of this server holds.
+export async function post(path, body, list, signal, { gone, stranger }) {
+  let response, answer;
+  try {
+    response = await fetch(path, {
+      method: "POST",
+      headers: { "Content-Type": "application/json" },
+      body: JSON.stringify(await body()),
+      signal,
+    });
+    answer = await response.json();
+  } catch (error) {
+    if (signal.aborted) return { failed: null };
+    return { failed: error instanceof SyntaxError ? stranger : gone };
+  }
+  if (signal.aborted) return { failed: null };
+  if (!response.ok) {
+    return { failed: typeof answer?.error === "string" ? `The server says: ${answer.error}` : stranger };
+  }
+  return Array.isArray(answer?.[list]) ? { answer } : { failed: stranger };
+}
+
 // Return a button that copies what a function returns.
 export function copyButton(copied) {
   const button = element("button", { type: "button", className: "quiet" }, "Copy");

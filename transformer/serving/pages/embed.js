@@ -1,6 +1,6 @@
 // The page of vectors: sends what is typed, shows which texts are most like the first. Texts become text nodes only.
 
-import { clean, element, remembered, sendByKeys } from "./elements.js";
+import { clean, element, post, remembered, sendByKeys } from "./elements.js";
 
 const GONE = "The server does not answer. Your text stays here: press Compare when the server runs again.";
 const STRANGER = "What answered is not the embedding server. Is the server running? Your text stays here.";
@@ -44,23 +44,13 @@ async function compare() {
 
 // Show how like the first text the others are; returns "", or in words why not, or null where it was aborted.
 async function send(all, signal) {
-  let response, answer;
-  try {
+  const body = async () => {
     await know();
-    response = await fetch("embed", {
-      method: "POST",
-      headers: { "Content-Type": "application/json" },
-      body: JSON.stringify({ texts: all }),
-      signal,
-    });
-    answer = await response.json();
-  } catch (error) {
-    if (signal.aborted) return null;
-    return error instanceof SyntaxError ? STRANGER : GONE;
-  }
-  if (signal.aborted) return null;
-  if (!response.ok) return typeof answer?.error === "string" ? `The server says: ${answer.error}` : STRANGER;
-  if (!Array.isArray(answer?.embeddings)) return STRANGER;
+    return { texts: all };
+  };
+  const words = { gone: GONE, stranger: STRANGER };
+  const { answer, failed } = await post("embed", body, "embeddings", signal, words);
+  if (!answer) return failed;
   const [first, ...others] = answer.embeddings;
   const told = answer.embeddings.flatMap(({ text, warnings }) => warnings.map((words) => `${text}: ${words}`));
   results.replaceChildren(card(first, others, told));

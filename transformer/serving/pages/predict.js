@@ -1,6 +1,6 @@
 // The page of predictions: sends what is typed, shows labels, entities, answers and what fills masks. Texts become text nodes only.
 
-import { clean, element, remembered, sendByKeys } from "./elements.js";
+import { clean, element, post, remembered, sendByKeys } from "./elements.js";
 
 const GONE = "The server does not answer. Your text stays here: press Predict when the server runs again.";
 const STRANGER = "What answered is not the prediction server. Is the server running? Your text stays here.";
@@ -58,24 +58,13 @@ async function predict() {
 
 // Show the predictions of texts; returns "", or in words why there are none, or null where it was aborted.
 async function send(texts, signal) {
-  let response, answer;
-  try {
+  const body = async () => {
     const { inputs } = await know();
-    const body = inputs === 2 ? { texts, context: clean(context.value) } : { texts };
-    response = await fetch("predict", {
-      method: "POST",
-      headers: { "Content-Type": "application/json" },
-      body: JSON.stringify(body),
-      signal,
-    });
-    answer = await response.json();
-  } catch (error) {
-    if (signal.aborted) return null;
-    return error instanceof SyntaxError ? STRANGER : GONE;
-  }
-  if (signal.aborted) return null;
-  if (!response.ok) return typeof answer?.error === "string" ? `The server says: ${answer.error}` : STRANGER;
-  if (!Array.isArray(answer?.predictions)) return STRANGER;
+    return inputs === 2 ? { texts, context: clean(context.value) } : { texts };
+  };
+  const words = { gone: GONE, stranger: STRANGER };
+  const { answer, failed } = await post("predict", body, "predictions", signal, words);
+  if (!answer) return failed;
   results.replaceChildren(...answer.predictions.map(card));
   return "";
 }
