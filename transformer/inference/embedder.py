@@ -10,12 +10,9 @@ from typing import NamedTuple, Self
 
 import numpy as np
 
-from transformer.checkpoints.loading import load
-from transformer.checkpoints.run_directory import BEST, RunDirectory
+from transformer.checkpoints.run_directory import BEST
+from transformer.inference.runs_of_tasks import load_run_of
 from transformer.models.sentence_encoder import SentenceEncoder
-from transformer.system.errors import UserError
-from transformer.system.threads import refuse_fork, share_cores
-from transformer.tasks import other_command
 from transformer.tasks.contrastive import Contrastive
 from transformer.tasks.masked_lm import MaskedLM
 from transformer.tasks.text_vectors import TextVectors, unit_vectors
@@ -60,13 +57,7 @@ class Embedder:
             UserError: the run is missing, damaged, or of a task that embeds nothing.
             RuntimeError: in a process that was forked after a model had been loaded.
         """
-        refuse_fork()
-        directory = RunDirectory(run)
-        name = directory.config().task.name
-        if name not in EMBEDDING:
-            raise UserError(f"{run} is a run of the task {name}{other_command(name)}")
-        share_cores()
-        task, network = load(directory, which)
+        task, network = load_run_of(run, which, EMBEDDING)
         if isinstance(task, Contrastive):
             return cls(task.vectors(network))
         assert isinstance(task, MaskedLM)  # as the name says

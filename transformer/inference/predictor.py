@@ -7,11 +7,9 @@ from typing import Any, Self
 
 import keras
 
-from transformer.checkpoints.loading import load
-from transformer.checkpoints.run_directory import BEST, RunDirectory
+from transformer.checkpoints.run_directory import BEST
+from transformer.inference.runs_of_tasks import load_run_of
 from transformer.system.errors import UserError
-from transformer.system.threads import refuse_fork, share_cores
-from transformer.tasks import other_command
 from transformer.tasks.answers import FoundAnswer
 from transformer.tasks.classification import Classification, Prediction
 from transformer.tasks.filled_masks import FilledMasks
@@ -50,13 +48,7 @@ class Predictor:
             UserError: the run is missing, damaged, or of a task that predicts something else.
             RuntimeError: in a process that was forked after a model had been loaded.
         """
-        refuse_fork()
-        directory = RunDirectory(run)
-        name = directory.config().task.name
-        if name not in PREDICTING:
-            raise UserError(f"{run} is a run of the task {name}{other_command(name)}")
-        share_cores()
-        task, network = load(directory, which)
+        task, network = load_run_of(run, which, PREDICTING)
         assert isinstance(task, FineTuning | MaskedLM)  # as the name says
         return cls(task, network)
 
