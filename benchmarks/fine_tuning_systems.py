@@ -29,7 +29,7 @@ def transformer(data, threads, folder, work):
 
     from transformer.checkpoints.loading import load
     from transformer.checkpoints.run_directory import RunDirectory
-    from transformer.config.presets import FINE_TUNING, read_config
+    from transformer.config.presets import STARTED, read_config
     from transformer.data.batches import batches
     from transformer.tasks.classification import Classification
     from transformer.training.cluster import open_strategy
@@ -41,7 +41,7 @@ def transformer(data, threads, folder, work):
     imported, network = load(RunDirectory(folder))
     recipe = {"peak_learning_rate": RATE, "weight_decay": DECAY, "clip_norm": CLIP, "epsilon": EPSILON}
     files = [str(data["source"])]
-    config = read_config(FINE_TUNING, base=imported.config).override(
+    config = read_config(STARTED["classification"], base=imported.config).override(
         {"training": recipe, "data": {"train": files, "valid": files, "max_tokens": 128}}
     )
     task = Classification(config, imported.vocabularies, imported.corpus)
