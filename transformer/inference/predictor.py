@@ -59,7 +59,10 @@ class Predictor:
 
     @property
     def inputs(self) -> int:
-        """How many texts make an input: 1, or 2 of pairs and of questions with their text."""
+        """How many texts make an input: 1, 2 of pairs and of questions with their text, or 0: 1 or 2, as it comes.
+
+        The last is so of an imported classifier, whose folder does not tell for what it was trained.
+        """
         if isinstance(self.task, QuestionAnswering):
             return 2
         return self.task.texts if isinstance(self.task, Classification) else 1
@@ -87,6 +90,8 @@ class Predictor:
         if context is not None:
             return line, context
         first, tab, second = line.partition(SEPARATOR)
+        if not tab and self.inputs == 0:
+            return (line,)
         if not tab:
             raise UserError(
                 f"text {number}: this run reads two texts together, and no TAB divides them; write one, or give the "

@@ -20,7 +20,7 @@ class PredictionService:
     def warm_up(self) -> None:
         """Make the graph."""
         text = MASK_TOKEN if isinstance(self.predictor.task, MaskedLM) else "a"
-        self.answer(None, [[(text, "a")[: self.predictor.inputs]]])
+        self.answer(None, [[(text, "a")[: self.predictor.inputs or 1]]])
 
     def answer(
         self, top_k: int | None, requests: Sequence[Sequence[tuple[str, ...]]], deadline: float = math.inf

@@ -13,6 +13,8 @@ from transformer.checkpoints.arrays import model_variables, save_arrays
 from transformer.checkpoints.loading import load
 from transformer.checkpoints.run_directory import RunDirectory
 from transformer.convert.huggingface.runs import export_run, import_folder
+from transformer.inference.predictor import Predictor
+from transformer.serving.prediction_service import PredictionService
 from transformer.system.errors import UserError
 
 IDS, SEGMENTS = np.array([CLS, 2, 3, SEP, 13, 3, 8, SEP]), np.array([0, 0, 0, 0, 1, 1, 1, 1])
@@ -108,6 +110,19 @@ def test_what_is_imported_predicts(tmp_path):
     task, network = load(RunDirectory(tmp_path / "answers-run"))
     (answer,) = task.predict(network, [("the cat", "the mat, the cats")])
     assert answer.text and answer.text in "the mat, the cats"
+
+
+def test_the_lines_of_an_imported_classifier_are_texts_or_pairs(tmp_path):
+    import_folder(write_model(tmp_path / "single", *made("single")), tmp_path / "run")
+    predictor = Predictor.load(tmp_path / "run")
+    for line, context, texts in (
+        ("the cat", None, ("the cat",)),
+        ("the cat\ta mat", None, ("the cat", "a mat")),
+        ("the cat", "a mat", ("the cat", "a mat")),
+    ):
+        assert predictor.input_of(line, context, 1) == texts
+    assert predictor.inputs == 0
+    PredictionService(predictor).warm_up()
 
 
 def test_the_threshold_below_which_there_is_no_answer_comes_and_goes(tmp_path):
