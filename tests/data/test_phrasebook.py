@@ -516,13 +516,14 @@ def test_builder_gives_the_generated_pairs(builder, parts):
 def test_training_reads_everyday_sentences_more_often(builder, parts):
     import tensorflow_datasets as tfds
 
-    from transformer.data.phrasebook.phrasebook_dataset_builder import EVERYDAY_TIMES
+    from transformer.data.phrasebook.phrasebook_dataset_builder import EVERYDAY_TIMES, PATTERN_SHARE
 
     batches = tfds.as_numpy(builder.as_dataset(split="train").batch(4096))
     pairs = (pair for batch in batches for pair in zip(batch["pt"], batch["en"], strict=True))
     times = collections.Counter((source.decode(), target.decode()) for source, target in pairs)
-    assert {times[sentence.pt, sentence.en] for sentence in parts["train"]} == {1}
+    assert {times[sentence.pt, sentence.en] for sentence in parts["train"][::PATTERN_SHARE]} == {1}
     assert {times[sentence.pt, sentence.en] for sentence in parts["everyday_train"]} == {EVERYDAY_TIMES}
+    assert len(times) == 500 // PATTERN_SHARE + 500
     validation = builder.info.splits["validation"].num_examples
     assert validation == len(parts["validation"]) + len(parts["everyday_validation"])
 

@@ -21,8 +21,9 @@ PARTS = {  # of each split: those of `phrasebook.SPLITS`
     "everyday": ("everyday",),
     "calibration": ("everyday_validation",),
 }
-# How often training reads an everyday sentence while it reads one of a pattern once.
-EVERYDAY_TIMES = 16
+# Training reads an everyday sentence so often in an epoch, and of the sentences of patterns one in so many, once.
+EVERYDAY_TIMES = 8
+PATTERN_SHARE = 2
 
 
 class Phrasebook(tfds.core.GeneratorBasedBuilder):
@@ -58,7 +59,8 @@ class Phrasebook(tfds.core.GeneratorBasedBuilder):
         source, target = self.builder_config.name.split("_to_")
         pairs: dict[str, tuple[str, str]] = {}  # of a source that is written twice, the first target
         for part in PARTS[split]:
-            for sentence in phrasebook.generate(part):
+            step = PATTERN_SHARE if part == "train" else 1
+            for sentence in phrasebook.generate(part)[::step]:
                 pairs.setdefault(getattr(sentence, source), (getattr(sentence, target), part))
         times = [
             (phrasebook.stable_hash(text, time) if split == "train" else 0, text, found)
