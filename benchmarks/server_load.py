@@ -231,7 +231,10 @@ def measure(args: Namespace) -> None:
     if args.input:
         lines = text_files.lines(Path(args.input))
     else:
-        lines = (source for source, _ in open_corpus(RunDirectory(args.run).config()).pairs("test"))
+        corpus = open_corpus(RunDirectory(args.run).config())
+        if "test" not in corpus.splits:
+            raise UserError(f"{args.run} has no test split; name a file of sentences with --input")
+        lines = (source for source, _ in corpus.pairs("test"))
     unique = dict.fromkeys(line for line in lines if 0 < len(line.strip()) <= LIMITS.max_characters)
     sentences = list(itertools.islice(unique, args.sentences))
     if not sentences:
