@@ -18,6 +18,7 @@ from transformer.checkpoints.run_directory import RunDirectory
 from transformer.commands import train as train_command
 from transformer.config.flags import resolve
 from transformer.config.run import Config
+from transformer.data import phrasebook
 from transformer.data.batches import batches
 from transformer.models.bert import BertEncoder
 from transformer.models.sentence_encoder import BagOfVectors, SentenceEncoder
@@ -264,7 +265,11 @@ def test_the_settings_survive_json():
     assert Config.from_json(config.to_json()) == config
 
 
-def test_a_task_alone_trains_on_the_phrasebook_and_a_start_has_its_own_recipe(tmp_path):
+def test_a_task_alone_trains_on_the_phrasebook_and_a_start_has_its_own_recipe(tmp_path, monkeypatch):
+    few = {split: phrasebook.generate(split)[:20] for split in phrasebook.SPLITS}
+    monkeypatch.setattr(phrasebook, "generate", few.__getitem__)
+    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "datasets"))
+
     def asked(*words):
         return resolve(train_command.parser().parse_args(["--task", "contrastive", *words]))
 
