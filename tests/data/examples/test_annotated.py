@@ -50,7 +50,7 @@ def told(function, *arguments, **settings):
         ("a.csv", 'text,label\n"good film",yes\n"bad ""film",no\n', {"skip_header": True}),
         ("a.csv", 'label,text\nyes,good film\nno,"bad ""film"\n', {"text": ("text",), "label": "1"}),
         ("a.jsonl", '{"text": "good film", "label": "yes"}\n\n{"sentence": "bad \\"film", "label": "no"}\n', {}),
-        ("a.csv.gz", gzip.compress(b'good film,yes\n"bad ""film",no\n'), {}),
+        ("a.csv.gz", gzip.compress(b'good film,yes\n"bad ""film",no\n', mtime=0), {}),
     ],
 )  # fmt: skip
 def test_a_table_in_all_its_forms(write, name, content, settings):

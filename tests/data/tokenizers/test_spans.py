@@ -26,7 +26,7 @@ def tokenizers():
     yield Imported.from_parts(tokenizer=json.loads(learned.asset), **parts)
 
 
-@pytest.mark.parametrize("tokenizer", tokenizers(), ids=lambda tokenizer: tokenizer.kind)
+@pytest.mark.parametrize("tokenizer", list(tokenizers()), ids=lambda tokenizer: tokenizer.kind)
 def test_spans_say_what_a_token_stands_for(tokenizer):
     found = tokenizer.encode_with_spans(TEXTS)
     plain = tokenizer.encode([" " + text for text in TEXTS] if tokenizer.spaced else TEXTS)
