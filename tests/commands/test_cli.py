@@ -157,6 +157,7 @@ def test_the_same_command_resumes_and_a_longer_one_goes_on(run, capsys):
     assert [entry["step"] for entry in steps if entry["event"] == "train"] == [1, 2, 3, 4, 5]
 
 
+@pytest.mark.slow  # a training; flags and configs have their own tests
 def test_flags_stand_above_the_config_file(corpus, capsys):
     tsv = gzip.compress("".join(f"{source}\t{target}\n" for source, target in PAIRS).encode())
     (corpus / "pairs.tsv.gz").write_bytes(tsv)
@@ -248,6 +249,7 @@ def forge_facts(path, **changes):
     save_file(arrays, path, {"saved": json.dumps(saved)})
 
 
+@pytest.mark.slow  # a training
 def test_a_checkpoint_that_lies_about_where_its_run_stands_is_refused(run, capsys):
     command = ("--config", "config.toml", "--run", "run", "--max-steps", "4")
     forge_facts(run / "last.safetensors", step="3")
@@ -539,6 +541,7 @@ def test_scores_json_n_best_and_attention(run, capsys):
     assert all(0 <= source < len(answer["source_tokens"]) for source, _ in best["alignment"])
 
 
+@pytest.mark.slow  # graphs of four kinds of search, which have their own tests
 def test_drawing_ensembles_prefixes_and_rules(run, capsys):
     def translated(*words):
         code, out, _ = call(capsys, translate, "--run", "run", *words, "um gato")

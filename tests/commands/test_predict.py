@@ -138,6 +138,7 @@ def test_masks_are_filled_with_the_likeliest_tokens(run, runs):
     assert len(candidates) == 5 and f"  4-10\t{candidates[0]['probability']:.4f}\t{candidates[0]['text']}" == lines[1]
 
 
+@pytest.mark.slow  # graphs of two tasks
 def test_evaluation_of_masks_tells_accuracy_and_losses_of_tokens_and_pairs(run, runs):
     name, folder = runs["masked-lm"], runs["masked-lm"].parent
     words = ["--task", "masked-lm", name, folder / "documents.txt", "--draws", 3]

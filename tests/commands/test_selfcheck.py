@@ -54,7 +54,8 @@ def test_random_sentences_are_the_same_at_each_call_and_can_be_read(load):
     assert all(2 < len(row) <= 32 for row in translator.encode(sentences))
 
 
-@pytest.mark.parametrize("positions", [3, pytest.param(32, marks=pytest.mark.slow)])  # graphs of a model for each
+@pytest.mark.slow  # graphs of a model for each
+@pytest.mark.parametrize("positions", [3, 32])
 def test_few_positions_are_enough(positions, monkeypatch):
     monkeypatch.setattr(selfcheck, "SENTENCES", 4)
     sizes = {"max_positions": positions}

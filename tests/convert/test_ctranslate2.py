@@ -77,7 +77,7 @@ def check_alike(ours, theirs):
             assert other.heads is None and other.alignment == mine.alignment
 
 
-SLOW = pytest.mark.slow  # a run, an export and graphs for each; the other two differ most
+SLOW = pytest.mark.slow  # a run, an export and graphs for each; the other three differ most
 
 
 @pytest.mark.parametrize(
@@ -88,10 +88,11 @@ SLOW = pytest.mark.slow  # a run, an export and graphs for each; the other two d
         pytest.param({"norm_first": True, "embeddings": "shared"}, {}, 0.35, marks=SLOW),
         ({"positions": "rotary", "embeddings": "shared"}, {}, 0.35),
         pytest.param({"positions": "learned", "embeddings": "shared"}, {}, 0.42, marks=SLOW),
-        (
+        pytest.param(
             {"positions": "relative_bias", "relative_buckets": 6, "relative_distance": 7, "embeddings": "shared"},
             {},
             0.32,
+            marks=SLOW,
         ),
         ({"positions": "relative_keys", "relative_distance": 2, "embeddings": "shared"}, {}, 0.39),
     ],

@@ -85,7 +85,8 @@ def damage(paths):
 
 
 # What is left for the slow run trains, is disturbed and resumed as the others are.
-@pytest.mark.parametrize("how", ["folder", pytest.param("torn", marks=pytest.mark.slow)])
+@pytest.mark.slow  # two epochs, and a run to compare with
+@pytest.mark.parametrize("how", ["folder", "torn"])
 def test_sentences_that_vanish_between_two_epochs_are_told_and_made_again(make, whole, tmp_path, how):
     trainer = make()
 

@@ -103,7 +103,7 @@ def test_a_step_follows_the_sum_of_both_means(make):
     assert result.norm == pytest.approx(norm, rel=1e-5)
 
 
-@pytest.mark.parametrize("make", CONFIGS, indirect=True)
+@pytest.mark.parametrize("make", ["toy", *SLOW], indirect=True)
 def test_accumulated_steps_are_steps_on_the_big_batch(make):
     small, big = make("small", accumulate=3), make("big")
     every, counts = some_batches(small, 9), small.data.task.counts
@@ -139,7 +139,8 @@ LENGTH = {"max_steps": 9, "validate_every": 4, "averaging": 0.8, "average_checkp
 DROPOUT = {"dropout_rate": 0.2}
 
 
-@pytest.mark.parametrize("make", ["toy", *SLOW], indirect=True)
+@pytest.mark.slow  # each process imports TensorFlow
+@pytest.mark.parametrize("make", CONFIGS, indirect=True)
 def test_a_killed_run_goes_on_bit_by_bit(make):
     whole = make("whole", model=DROPOUT, **LENGTH)
     whole.train()
@@ -198,7 +199,8 @@ train(Config.from_json(open(sys.argv[2]).read()), sys.argv[3], tf.distribute.Mir
 """
 
 
-@pytest.mark.parametrize("make", ["toy", *SLOW], indirect=True)
+@pytest.mark.slow  # each process imports TensorFlow
+@pytest.mark.parametrize("make", CONFIGS, indirect=True)
 def test_two_devices_give_the_curve_of_one(make, tmp_path):
     alone = make("alone", max_steps=6, validate_every=3)
     alone.train()

@@ -171,6 +171,7 @@ def test_a_damaged_newest_checkpoint_is_named_and_the_one_before_is_used(make, w
         same_arrays(trainer.run.weights(which), whole.run.weights(which))
 
 
+@pytest.mark.slow  # three runs
 def test_checkpoints_between_validations(make):
     trainer = make(save_every=4, max_steps=9, validate_every=9)
     signalled(trainer, signal.SIGKILL, at=10**6)
@@ -191,6 +192,7 @@ def scripted(trainer, losses):
     trainer.validation.score = score
 
 
+@pytest.mark.slow  # three runs
 def test_patience_ends_the_run_and_survives_an_interruption(make, capsys):
     trainer = make(max_steps=100, validate_every=2, patience=2)
     scripted(trainer, [3.0, 2.0, 2.5, 2.1])
@@ -263,7 +265,8 @@ def test_the_end_says_why_it_ended(make, capsys, length, why):
     assert f"; raise --{name} to go on" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("which, steps", [pytest.param("last", [4, 6, 8], marks=SLOW), ("best", [2, 4, 8])])
+@pytest.mark.slow  # a run of 8 steps
+@pytest.mark.parametrize("which, steps", [("last", [4, 6, 8]), ("best", [2, 4, 8])])
 def test_the_mean_of_kept_weights_is_taken_where_it_scores_better(make, which, steps):
     trainer = make(max_steps=8, validate_every=2, averaging=0.0, average_checkpoints=3, average_which=which)
     seen, update_best = {}, trainer.validation.update_best

@@ -239,6 +239,7 @@ def smoothed_loss(logits, labels, smoothing):
     return total
 
 
+@pytest.mark.slow  # a graph without smoothing; the losses have their own tests
 def test_training_loss_is_smoothed_and_validation_loss_is_not(trainer, plain):
     logits, labels = logits_of(trainer.model, plain[1]), plain[1]["target_out"].numpy()
     tokens = np.sum(labels != 0)

@@ -159,6 +159,7 @@ def test_the_whole_command(tmp_path, capsys):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["back", "model", "run", "text.txt"]
 
 
+@pytest.mark.slow  # a training
 def test_it_trains_on(tmp_path):
     from transformer.commands import train
 
