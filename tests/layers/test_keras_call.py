@@ -127,6 +127,7 @@ def functional(layer, arguments):
     return keras.Model(inputs, outputs), arrays
 
 
+@pytest.mark.slow  # a process that imports TensorFlow
 def test_in_a_functional_model_and_after_a_reload_in_a_fresh_process(layers, tmp_path):
     expected_lines = []
     for name, (layer, expected) in layers.items():

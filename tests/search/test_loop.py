@@ -333,6 +333,7 @@ def test_a_number_draws_the_token_up_to_which_there_is_more_probability():
         assert drawn(probabilities, tf.constant([[number]])).numpy().tolist() == [[token]]
 
 
+@pytest.mark.slow  # graphs of its own
 def test_numbers_that_are_given_take_the_place_of_the_seed(larger):
     chances = np.random.default_rng(3).random((3, 2, 6), np.float32)
     found = decode([larger], padded(SOURCES), tf.constant([6, 6, 6]), Sample(2, chances=tf.constant(chances)))

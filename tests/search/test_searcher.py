@@ -63,7 +63,7 @@ def run(searcher, sources, limits, least=None, prefix=None):
     [
         (1, "sinusoidal", 99),
         (3, "rotary", 99),
-        (3, "rotary", 0),
+        pytest.param(3, "rotary", 0, marks=SLOW),
         pytest.param(1, "sinusoidal", 0, marks=SLOW),
         pytest.param(3, "sinusoidal", 0, marks=SLOW),
     ],
@@ -103,6 +103,7 @@ def test_more_sentences_than_compiled_code_takes_are_taken_some_at_a_time(model,
     agree(run(searcher, sources, limits), expected)
 
 
+@pytest.mark.slow  # XLA compiles
 def test_a_shape_is_compiled_when_it_has_come_often_enough(model):
     searcher = Searcher([model], search_of(beam_size=1), 2)
     for _ in range(2):

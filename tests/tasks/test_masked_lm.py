@@ -85,6 +85,7 @@ def test_losses_and_counts_are_those_by_hand(prepared):
         assert counts["sentence"] <= int((batch["ids"][:, 0] > 0).numpy().sum()) <= counts["token"]
 
 
+@pytest.mark.slow  # graphs of two trainers
 def test_accumulated_batches_are_one_batch_with_two_denominators(tmp_path):
     """The gradient of three batches is that of their losses, each summed over all of them and divided by its count."""
     config = config_of(tmp_path, accumulate=3)

@@ -126,6 +126,7 @@ def test_losses_and_counts_are_sums_over_rows(prepared):
         assert whole[which] == pytest.approx(sums, rel=1e-5)
 
 
+@pytest.mark.slow  # five pipelines for each task
 def test_a_batch_is_pure_in_its_seed(prepared):
     task, shards, _ = prepared
 

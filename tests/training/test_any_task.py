@@ -47,6 +47,7 @@ def pairs_config(folder, model=None, **training):
 
 
 CONFIGS = {"toy": toy_config, "language-model": text_config, "masked-lm": pairs_config}
+SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("language-model", "masked-lm")]
 
 
 @pytest.fixture
@@ -134,7 +135,6 @@ def test_rows_that_do_not_stand_alone_are_not_cut(make, monkeypatch):
 
 
 # What holds for the toy holds for any task; this shows that the task keeps its side.
-SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("language-model", "masked-lm")]
 LENGTH = {"max_steps": 9, "validate_every": 4, "averaging": 0.8, "average_checkpoints": 2, "score_examples": 4}
 DROPOUT = {"dropout_rate": 0.2}
 
