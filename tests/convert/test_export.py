@@ -28,6 +28,8 @@ from transformer.inference.translator import Translator
 from transformer.system.errors import UserError
 from transformer.tasks.sequence_to_sequence import build_model
 
+pytestmark = pytest.mark.slow  # runs are exported and loaded in other processes
+
 # Loads a SavedModel and calls it where this package cannot be imported; argument: the names that must not be, the
 # SavedModel, its signature, a file of inputs, and one for the outputs.
 ELSEWHERE = """
@@ -100,7 +102,6 @@ def out(made):
     return made("sentencepiece")[1]
 
 
-@pytest.mark.slow  # a run, an export and a process for each
 @pytest.mark.parametrize(
     "parts", [*((kind,) for kind in KINDS), *(("sentencepiece", kind) for kind in POSITIONS[1:])], ids=":".join
 )
@@ -129,7 +130,6 @@ def test_a_process_without_this_package_translates_as_the_translator(made, parts
             assert tuple(names) == hypothesis.source_tokens[1:-1]
 
 
-@pytest.mark.slow  # two more processes that load a model
 def test_a_process_with_tensorflow_alone_translates_ids(run, out, tmp_path):
     translator = Translator.load(run, engine="tensorflow", beam_size=3, length_penalty=0.8)
     rows = translator.encode(sentences(20))

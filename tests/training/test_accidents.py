@@ -16,6 +16,8 @@ from transformer.checkpoints.run_directory import BEST, LAST, RunDirectory
 from transformer.system.errors import UserError
 from transformer.tasks.sequence_to_sequence import Found
 
+pytestmark = pytest.mark.slow  # runs are trained, disturbed and resumed
+
 LENGTH = {"max_steps": 12, "validate_every": 4, "log_every": 5}
 
 
@@ -85,7 +87,6 @@ def damage(paths):
 
 
 # What is left for the slow run trains, is disturbed and resumed as the others are.
-@pytest.mark.slow  # two epochs, and a run to compare with
 @pytest.mark.parametrize("how", ["folder", "torn"])
 def test_sentences_that_vanish_between_two_epochs_are_told_and_made_again(make, whole, tmp_path, how):
     trainer = make()
@@ -105,7 +106,6 @@ def test_sentences_that_vanish_between_two_epochs_are_told_and_made_again(make, 
     same_end(resumed, whole)
 
 
-@pytest.mark.slow  # trained, disturbed and resumed, as above
 def test_validation_sentences_that_vanish(make, whole):
     trainer = make()
     at(trainer, 6, lambda: shards_of(trainer, "validation")[0].unlink())
@@ -136,9 +136,7 @@ def test_a_run_directory_that_is_removed(make, tmp_path):
     assert message == f"run directory {tmp_path / 'run'} has been removed; the same command begins it anew"
 
 
-@pytest.mark.parametrize(
-    "name", ["config.json", *(pytest.param(n, marks=pytest.mark.slow) for n in ("corpus.json", "tokenizer"))]
-)
+@pytest.mark.parametrize("name", ["config.json", "corpus.json", "tokenizer"])
 def test_a_run_directory_whose_files_are_removed(make, tmp_path, name):
     trainer, path = make(), tmp_path / "run" / name
     at(trainer, 6, lambda: shutil.rmtree(path) if path.is_dir() else path.unlink())
@@ -146,7 +144,6 @@ def test_a_run_directory_whose_files_are_removed(make, tmp_path, name):
     assert failure(trainer.train) == f"run directory {tmp_path / 'run'} {told}"
 
 
-@pytest.mark.slow  # trained and resumed, as above
 def test_metrics_that_are_removed_are_begun_anew(make, whole):
     trainer = make()
     at(trainer, 6, lambda: trainer.run.metrics.unlink())
@@ -155,7 +152,6 @@ def test_metrics_that_are_removed_are_begun_anew(make, whole):
     same_end(trainer, whole)
 
 
-@pytest.mark.slow  # trained and resumed, as above
 def test_a_full_disk_loses_nothing(make, whole, monkeypatch):
     trainer, write, full_at = make(), os.fsync, 8
 

@@ -21,6 +21,8 @@ from transformer.losses.cross_entropy import token_losses
 from transformer.tasks import load_task
 from transformer.training.trainer import Trainer
 
+pytestmark = pytest.mark.slow  # graphs of several tasks, and processes that train
+
 TOY = f"{ROOT}/tests/tasks/toy_task.py:Toy"
 RECIPE = {"schedule": "inverse_sqrt", "peak_learning_rate": 0.02, "warmup_steps": 2, "log_every": 1}
 
@@ -47,7 +49,6 @@ def pairs_config(folder, model=None, **training):
 
 
 CONFIGS = {"toy": toy_config, "language-model": text_config, "masked-lm": pairs_config}
-SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("language-model", "masked-lm")]
 
 
 @pytest.fixture
@@ -104,7 +105,7 @@ def test_a_step_follows_the_sum_of_both_means(make):
     assert result.norm == pytest.approx(norm, rel=1e-5)
 
 
-@pytest.mark.parametrize("make", ["toy", *SLOW], indirect=True)
+@pytest.mark.parametrize("make", CONFIGS, indirect=True)
 def test_accumulated_steps_are_steps_on_the_big_batch(make):
     small, big = make("small", accumulate=3), make("big")
     every, counts = some_batches(small, 9), small.data.task.counts
@@ -139,7 +140,6 @@ LENGTH = {"max_steps": 9, "validate_every": 4, "averaging": 0.8, "average_checkp
 DROPOUT = {"dropout_rate": 0.2}
 
 
-@pytest.mark.slow  # each process imports TensorFlow
 @pytest.mark.parametrize("make", CONFIGS, indirect=True)
 def test_a_killed_run_goes_on_bit_by_bit(make):
     whole = make("whole", model=DROPOUT, **LENGTH)
@@ -199,7 +199,6 @@ train(Config.from_json(open(sys.argv[2]).read()), sys.argv[3], tf.distribute.Mir
 """
 
 
-@pytest.mark.slow  # each process imports TensorFlow
 @pytest.mark.parametrize("make", CONFIGS, indirect=True)
 def test_two_devices_give_the_curve_of_one(make, tmp_path):
     alone = make("alone", max_steps=6, validate_every=3)

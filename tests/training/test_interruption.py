@@ -17,8 +17,9 @@ from transformer.checkpoints.arrays import model_variables
 from transformer.checkpoints.run_directory import BEST, LAST, PREVIOUS, RunDirectory
 from transformer.system.errors import UserError
 
+pytestmark = pytest.mark.slow  # runs are trained, interrupted and resumed
+
 LENGTH = {"max_steps": 12, "validate_every": 6, "log_every": 5}
-SLOW = pytest.mark.slow  # trainers that are interrupted and resumed, as the others beside them are
 RECIPE = {"schedule": "inverse_sqrt", "peak_learning_rate": 0.01, "averaging": 0.8}
 
 
@@ -80,7 +81,7 @@ def signalled(trainer, number, at):
 
 @pytest.mark.parametrize(
     "number, raised, code",
-    [pytest.param(signal.SIGINT, KeyboardInterrupt, None, marks=SLOW), (signal.SIGTERM, SystemExit, 143)],
+    [(signal.SIGINT, KeyboardInterrupt, None), (signal.SIGTERM, SystemExit, 143)],
 )
 def test_a_signal_saves_the_step_at_hand_and_the_run_goes_on_as_if_nothing_had_been(
     make, whole, capsys, number, raised, code
@@ -101,7 +102,6 @@ def test_a_signal_saves_the_step_at_hand_and_the_run_goes_on_as_if_nothing_had_b
         same_arrays(trainer.run.weights(which), whole.run.weights(which))
 
 
-@pytest.mark.slow  # a process that imports TensorFlow and trains; the signal itself is tested above
 def test_exit_codes_of_the_process(tmp_path):
     """`train.py` answers SIGTERM with code 143 and one line, and its run continues."""
     data = write_corpus(tmp_path)
@@ -146,7 +146,7 @@ def test_the_directory_belongs_to_one_process_at_a_time(make):
     assert locked_elsewhere() == ""
 
 
-@pytest.mark.parametrize("damage", ["cut", *(pytest.param(how, marks=SLOW) for how in ("torn", "gone"))])
+@pytest.mark.parametrize("damage", ["cut", "torn", "gone"])
 def test_a_damaged_newest_checkpoint_is_named_and_the_one_before_is_used(make, whole, capsys, damage):
     trainer = make()
     trainer.train()
@@ -171,7 +171,6 @@ def test_a_damaged_newest_checkpoint_is_named_and_the_one_before_is_used(make, w
         same_arrays(trainer.run.weights(which), whole.run.weights(which))
 
 
-@pytest.mark.slow  # three runs
 def test_checkpoints_between_validations(make):
     trainer = make(save_every=4, max_steps=9, validate_every=9)
     signalled(trainer, signal.SIGKILL, at=10**6)
@@ -192,7 +191,6 @@ def scripted(trainer, losses):
     trainer.validation.score = score
 
 
-@pytest.mark.slow  # three runs
 def test_patience_ends_the_run_and_survives_an_interruption(make, capsys):
     trainer = make(max_steps=100, validate_every=2, patience=2)
     scripted(trainer, [3.0, 2.0, 2.5, 2.1])
@@ -233,7 +231,6 @@ def test_chance_and_ties_in_bleu_are_decided_by_the_loss(make, scores, best):
         assert json.loads(file.metadata()["saved"])["metadata"] == {"step": best}
 
 
-@pytest.mark.slow  # 16 steps; patience itself is tested above
 def test_patience_counts_validations_where_neither_bleu_nor_loss_gets_better(make, capsys):
     trainer = make(max_steps=100, validate_every=2, patience=2)
     # BLEU is chance while the loss falls; then BLEU rises and the loss too; then neither gets better, twice.
@@ -265,7 +262,6 @@ def test_the_end_says_why_it_ended(make, capsys, length, why):
     assert f"; raise --{name} to go on" in capsys.readouterr().err
 
 
-@pytest.mark.slow  # a run of 8 steps
 @pytest.mark.parametrize("which, steps", [("last", [4, 6, 8]), ("best", [2, 4, 8])])
 def test_the_mean_of_kept_weights_is_taken_where_it_scores_better(make, which, steps):
     trainer = make(max_steps=8, validate_every=2, averaging=0.0, average_checkpoints=3, average_which=which)
@@ -287,7 +283,6 @@ def test_the_mean_of_kept_weights_is_taken_where_it_scores_better(make, which, s
         np.testing.assert_array_equal(variable.numpy(), seen[8][name])  # the run itself goes on from its own weights
 
 
-@pytest.mark.slow  # a run is ended three times
 def test_a_worse_mean_is_not_taken_and_an_interrupted_end_is_made_up_for(make):
     settings = {"max_steps": 4, "validate_every": 2, "averaging": 0.0, "average_checkpoints": 2}
     trainer = make(**settings)
@@ -313,7 +308,6 @@ def test_selection_by_loss_where_bleu_is_measured_too(make):
     assert (trainer.state.best_step, trainer.state.best_score) == (1, -2.0)
 
 
-@pytest.mark.slow  # two runs are trained
 def test_a_run_starts_from_the_weights_and_the_vocabulary_of_another(make, whole, tmp_path, capsys):
     trainer = make(init_from=str(whole.run.path))
     assert "weights loaded\n" in capsys.readouterr().err
@@ -339,7 +333,6 @@ def test_what_does_not_fit_is_left_and_told(make, whole, capsys):
     assert not run.path.exists()
 
 
-@pytest.mark.slow  # four processes, which import TensorFlow and trace the steps
 def test_three_kills_change_nothing(tmp_path):
     """The benchmark of 20 kills, in small."""
     command = [sys.executable, str(ROOT / "benchmarks" / "resume_exactness.py"), "--kills", "3", "--max-steps", "100"]

@@ -22,6 +22,8 @@ from transformer.training import steps as steps_room
 from transformer.training import trainer as training_room
 from transformer.training.optimizer import build_optimizer, build_schedule, optimizer_warnings
 
+pytestmark = pytest.mark.slow  # graphs of steps of many kinds
+
 PLAIN = {"schedule": "inverse_sqrt", "peak_learning_rate": 0.01, "clip_norm": 0.05}
 
 
@@ -155,7 +157,6 @@ def test_accumulated_steps_are_steps_on_the_big_batch(make, some):
             np.testing.assert_allclose(one, other, atol=2e-4, err_msg=variable.path)
 
 
-@pytest.mark.slow  # two runs of 12 batches
 def test_an_accumulating_run_uses_every_batch_once_and_resumes(make):
     trainer = make(accumulate=3, max_steps=4, validate_every=2)
     assert trainer.train().step == 4
@@ -164,7 +165,6 @@ def test_an_accumulating_run_uses_every_batch_once_and_resumes(make):
     assert state.epoch * per_epoch + state.batch == 12
 
 
-@pytest.mark.slow  # graphs of two more precisions
 @pytest.mark.parametrize("precision", ["bfloat16", "float16"])
 def test_low_precision_learns_and_keeps_float32_weights(make, precision):
     trainer = make(precision=precision, max_steps=12, validate_every=6, clip_norm=1.0)
@@ -221,7 +221,6 @@ def test_a_bad_step_can_be_left_out(make, capsys):
     assert '"skipped": 2' in trainer.run.metrics.read_text(encoding="utf-8")
 
 
-@pytest.mark.slow  # a graph of its own; bad steps are tested above
 def test_too_many_bad_steps_in_a_row_end_the_run(make, monkeypatch):
     monkeypatch.setattr(training_room, "MOST_SKIPPED", 3)
     trainer = make(bad_steps="skip", max_steps=20)
