@@ -62,7 +62,8 @@ def measure(args: Namespace) -> None:
     typed, usual, odd = found[: len(rows)], found[len(rows) :][: len(everyday)], found[len(rows) + len(everyday) :]
     same = [place for place, (row, one) in enumerate(zip(rows, typed, strict=True)) if row[3] == one.text]
     if args.rejudge:
-        kept = [row if row[3] == one.text else [*row[:3], one.text, "?"] for row, one in zip(rows, typed, strict=True)]
+        kept = [JUDGED.read_text(encoding="utf-8").splitlines()[0].split("\t")]
+        kept += [row if row[3] == one.text else [*row[:3], one.text, "?"] for row, one in zip(rows, typed, strict=True)]
         Path(args.rejudge).write_text("".join("\t".join(row) + "\n" for row in kept), encoding="utf-8")
     scores = sentence_chrf([one.text for one in usual], [target for _, target in everyday])
     kinds = {
