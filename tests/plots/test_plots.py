@@ -310,6 +310,9 @@ def test_probabilities_stand_beside_each_other():
     assert [[bar.get_height() for bar in bars] for bars in axes.containers] == [[0.6, 0.4], [0.55, 0.45]]
     assert [bars[0].get_hatch() for bars in axes.containers] == list(HATCHES[:2])
     assert texts(axes.get_xticklabels()) == ["▁a", "▁b"]
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("token", "probability")
+    (axes,) = rendered(plots.token_probabilities({"tags": [0.9]}, ["PLACE"], names=("kind", "F1"))).axes
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("kind", "F1")
 
 
 def test_a_beam_is_joined_to_its_parents():

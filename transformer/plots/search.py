@@ -20,8 +20,16 @@ def token_probabilities(
     tokens: Sequence[str],
     path: str | Path | None = None,
     title: str = "How likely each token is next",
+    names: tuple[str, str] = ("token", "probability"),
 ) -> Figure:
-    """Draw the probabilities of the same tokens in several named distributions beside each other."""
+    """Draw the probabilities of the same tokens in several named distributions beside each other.
+
+    Args:
+        distributions: by name, a probability for each token.
+        tokens: as text, or what else the bars are of.
+        title: of the picture.
+        names: of the axes.
+    """
     letters = text_renderer([*tokens, *distributions])
     figure, axes = new_plot(title, 2.0 + 0.75 * len(tokens), 4.0)
     width = 0.8 / len(distributions)
@@ -29,7 +37,7 @@ def token_probabilities(
         places = np.arange(len(tokens)) + (number - (len(distributions) - 1) / 2) * width
         style: dict[str, Any] = {"facecolor": COLOURS[number % len(COLOURS)], "hatch": HATCHES[number % len(HATCHES)]}
         axes.bar(places, probabilities, width, label=letters.show(name), edgecolor="white", **style)
-    label_axes(axes, "token", "probability")
+    label_axes(axes, *names)
     axes.grid(visible=False, axis="x")
     letters.name_ticks(axes.set_xticks, tokens)
     show_legend(axes, letters.families)
