@@ -24,14 +24,13 @@ from transformer.system.tensorflow import import_tensorflow
 JUDGED = Path(__file__).parent / "data" / "tourist_sentences.tsv"
 SEED = 2  # of distortions; calibration takes others
 MARK = ", "  # between sentences and how they were judged
-MOST = 3_782  # everyday sentences, all there are
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
     p = Parser(prog="unsure.py", description=__doc__.splitlines()[0])
     p.add_argument("run", metavar="RUN", help="a run that learned from phrasebook/pt_to_en")
-    p.add_argument("--most", type=int, default=MOST, metavar="N", help="everyday sentences (default: %(default)s)")
+    p.add_argument("--most", type=int, metavar="N", help="everyday sentences (default: all)")
     p.add_argument("--picture", metavar="PNG", help="draw precision against recall")
     p.add_argument("--rejudge", metavar="F", help="write the tourist's sentences with translations that are new here")
     args = p.parse_args(argv)
@@ -54,7 +53,7 @@ def measure(args: Namespace) -> None:
     stored = translator.confidence
     if stored is None:
         raise UserError(f"{args.run} does not say when it is unsure; train it with this version")
-    rows = [line.split("\t") for line in JUDGED.read_text(encoding="utf-8").splitlines()[1:]]
+    names, *rows = (line.split("\t") for line in JUDGED.read_text(encoding="utf-8").splitlines())
     everyday = [(sentence.pt, sentence.en) for sentence in generate("everyday")][: args.most]
     strange = distorted(everyday, sorted(stored.source_words), SEED)
     asked = [*(row[1] for row in rows), *(source for source, _ in everyday), *strange]
@@ -62,9 +61,9 @@ def measure(args: Namespace) -> None:
     typed, usual, odd = found[: len(rows)], found[len(rows) :][: len(everyday)], found[len(rows) + len(everyday) :]
     same = [place for place, (row, one) in enumerate(zip(rows, typed, strict=True)) if row[3] == one.text]
     if args.rejudge:
-        kept = [JUDGED.read_text(encoding="utf-8").splitlines()[0].split("\t")]
-        kept += [row if row[3] == one.text else [*row[:3], one.text, "?"] for row, one in zip(rows, typed, strict=True)]
-        Path(args.rejudge).write_text("".join("\t".join(row) + "\n" for row in kept), encoding="utf-8")
+        kept = [row if row[3] == one.text else [*row[:3], one.text, "?"] for row, one in zip(rows, typed, strict=True)]
+        lines = ("\t".join(row) + "\n" for row in (names, *kept))
+        Path(args.rejudge).write_text("".join(lines), encoding="utf-8")
     scores = sentence_chrf([one.text for one in usual], [target for _, target in everyday])
     kinds = {
         "tourist's sentences, judged by a reader": ([typed[i] for i in same], [rows[i][4] == "1" for i in same]),

@@ -9,10 +9,10 @@ marks words, one counts where its characters stand next to one another. Prints a
 --missing adds the words that no sentence has.
 """
 
-import argparse
 import json
 import re
 
+from transformer.commands.parser import Parser
 from transformer.data.phrasebook import LANGUAGES
 from transformer.data.phrasebook.everyday import read_everyday
 from transformer.system.errors import UserError
@@ -24,7 +24,7 @@ HAN = re.compile(r"[\u4e00-\u9fff]+")
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
-    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p = Parser(prog="word_coverage.py", description=__doc__.splitlines()[0])
     p.add_argument("--words", type=int, default=2500, metavar="N", help="(default: %(default)s)")
     p.add_argument("--missing", action="store_true", help="also print the words that are missing")
     args = p.parse_args(argv)

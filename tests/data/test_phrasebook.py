@@ -482,10 +482,10 @@ def test_a_pattern_with_too_few_entries_is_refused():
 # TFDS
 
 
-@pytest.fixture(scope="module")
-def parts(corpus):
-    """Return the first sentences of each split; all of them take half a minute to write and to read."""
-    return {split: sentences[:500] for split, sentences in corpus.items()}
+@pytest.fixture(scope="module", params=[500, pytest.param(None, marks=pytest.mark.slow)])
+def parts(corpus, request):
+    """Return the first sentences of each split, or all of them, which take half a minute to write and to read."""
+    return {split: sentences[: request.param] for split, sentences in corpus.items()}
 
 
 @pytest.fixture(scope="module")
@@ -523,7 +523,7 @@ def test_training_reads_everyday_sentences_more_often(builder, parts):
     times = collections.Counter((source.decode(), target.decode()) for source, target in pairs)
     assert {times[sentence.pt, sentence.en] for sentence in parts["train"][::PATTERN_SHARE]} == {1}
     assert {times[sentence.pt, sentence.en] for sentence in parts["everyday_train"]} == {EVERYDAY_TIMES}
-    assert len(times) == 500 // PATTERN_SHARE + 500
+    assert len(times) == len(parts["train"][::PATTERN_SHARE]) + len(parts["everyday_train"])
     validation = builder.info.splits["validation"].num_examples
     assert validation == len(parts["validation"]) + len(parts["everyday_validation"])
 

@@ -90,14 +90,14 @@ class Predictor:
         if context is not None:
             return line, context
         first, tab, second = line.partition(SEPARATOR)
-        if not tab and self.inputs == 0:
-            return (line,)
-        if not tab:
+        if tab:
+            return first, second
+        if self.inputs == 2:
             raise UserError(
                 f"text {number}: this run reads two texts together, and no TAB divides them; write one, or give the "
                 "second text as the context"
             )
-        return first, second
+        return (line,)
 
     def predict(self, inputs: Sequence[str | tuple[str, ...]], top_k: int | None = None) -> list[Result]:
         """Return what the run says of inputs, one result each.
