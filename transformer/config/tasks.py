@@ -193,7 +193,7 @@ class ContrastiveSettings:
     source_language: str = ""  # two-letter code of the first text of a pair; empty: read from a TFDS name, or not known
     target_language: str = ""
     encoder: str = "bert"  # 'transformer': that of an encoder-decoder, such as a translator's; 'bag': vectors alone
-    pooling: str = "mean"  # of a text's states, 'first', 'max', or a 'weighted' mean with learned weights
+    pooling: str = "mean"  # of a text's states, 'first' or 'max'
     norm_pooled: bool = False  # with model.norm_first: the final norm is that of the pooled vector, not of each state
     projection: int = 0  # numbers of a vector, made from the pooled state by a dense layer; 0: the pooled state itself
     temperature: float = 0.05
@@ -205,7 +205,7 @@ class ContrastiveSettings:
     def __post_init__(self) -> None:
         require_choice("examples", self.examples, EXAMPLES)
         require_choice("encoder", self.encoder, SENTENCE_ENCODERS)
-        require_choice("pooling", self.pooling, ("mean", "first", "max", "weighted"))
+        require_choice("pooling", self.pooling, ("mean", "first", "max"))
         require_choice("denominator", self.denominator, ("positives", "anchors"))
         require(0.001 <= self.temperature <= 100, "temperature", "from 0.001 to 100", self.temperature)
         require(0 <= self.projection <= 2**14, "projection", "from 0 to 16384", self.projection)

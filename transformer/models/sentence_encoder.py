@@ -17,7 +17,7 @@ from transformer.models.bert import BertEncoder
 from transformer.models.heads import encoder_depths
 from transformer.models.stacks import Encoder
 
-POOLINGS = ("mean", "first", "max", "weighted")
+POOLINGS = ("mean", "first", "max")
 LOWEST = -1e9  # of states that stand for padding; float32
 
 
@@ -58,11 +58,10 @@ class SentenceEncoder(PositionalCallMixin, keras.Model):
     """An encoder whose states become one vector: their mean, the first, or the largest of each number.
 
     With states h_1, ..., h_T of the real tokens (start and end included), the vector is pooled W + b, or pooled alone.
-    A weighted mean is sum over t of softmax(h u)_t h_t with a trained vector u, which begins at 0, as the plain mean.
 
     Args:
         encoder: a `BertEncoder`, the `Encoder` of a translator, or a `BagOfVectors`.
-        pooling: 'mean', 'first', 'max' or 'weighted'.
+        pooling: 'mean', 'first' or 'max'.
         projection: E of W; 0: there is none, and E is D.
         norm_pooled: whether the final norm of a pre-norm encoder is that of the pooled vector rather than of each
             state: states of different lengths then count differently, as the words of a bag of vectors do.
@@ -73,8 +72,7 @@ class SentenceEncoder(PositionalCallMixin, keras.Model):
     Raises:
         ValueError: an unknown pooling, a projection below 0, or `norm_pooled` of an encoder without a final norm.
 
-    Source: Reimers and Gurevych 2019, section 3; 'weighted': Lin et al. 2017, equation 5.
-    Deviation: the weights are those of a linear function rather than of a network with a hidden layer.
+    Source: Reimers and Gurevych 2019, section 3.
     """
 
     def __init__(
@@ -100,8 +98,6 @@ class SentenceEncoder(PositionalCallMixin, keras.Model):
         width = self.d_model
         if not self.encoder.built:
             self.encoder.build()
-        if self.pooling == "weighted":
-            self.weighting = self.add_weight(shape=(width,), initializer="zeros", autocast=False, name="weighting")
         if self.projection:
             self.projection.build((None, width))
         self.built = True
@@ -133,10 +129,6 @@ class SentenceEncoder(PositionalCallMixin, keras.Model):
         if self.pooling == "max":
             any_real = tf.reduce_any(real, axis=1)
             return tf.where(any_real, tf.reduce_max(tf.where(real, states, LOWEST), axis=1), 0.0)
-        if self.pooling == "weighted":
-            scores = tf.tensordot(states, tf.convert_to_tensor(self.weighting), 1)[:, :, tf.newaxis]  # (B, T, 1)
-            weights = tf.nn.softmax(tf.where(real, scores, LOWEST), axis=1) * tf.cast(real, tf.float32)
-            return tf.reduce_sum(states * weights, axis=1)
         weights = tf.cast(real, tf.float32)
         if self.pooling == "first":
             return states[:, 0] * weights[:, 0]
