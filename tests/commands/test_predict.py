@@ -192,6 +192,8 @@ def test_a_run_of_another_task_is_told_with_the_command_that_fits(run, runs, tmp
     assert code == 1 and errors[0].endswith(
         f"not of masked-lm; use {predict.called('evaluate')} TRANSLATIONS REFERENCES"
     )
+    code, _, errors = run(other, "--split", "test", command=evaluate)
+    assert code == 2 and f"{other} is a run of the task translation: give translations and their refer" in errors[-1]
     for kind in (Translator, Generator):
         with pytest.raises(UserError, match="is a run of the task 'masked-lm'; use .* predict$"):
             kind.load(runs["masked-lm"])
@@ -202,7 +204,7 @@ def test_a_run_of_another_task_is_told_with_the_command_that_fits(run, runs, tmp
 @pytest.mark.parametrize("name", ["classification", "tagging", "question-answering"])
 def test_evaluation_tells_the_scores_of_the_task_and_of_each_class(run, runs, name):
     folder = runs[name].parent
-    code, lines, _ = run("--task", name, "--json", runs[name], folder / "examples", command=evaluate)
+    code, lines, _ = run("--json", runs[name], folder / "examples", command=evaluate)
     told = json.loads(lines[0])
     predictor = Predictor.load(runs[name])
     config = fine_tuning(folder, name)

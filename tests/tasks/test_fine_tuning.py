@@ -11,6 +11,7 @@ from tiny_run import fine_tuning, masked_model
 
 from transformer.checkpoints.arrays import load_arrays, model_variables, save_arrays
 from transformer.checkpoints.run_directory import RunDirectory
+from transformer.config.run import Config
 from transformer.data.examples.annotated import Answer, Labelled, Question, Tagged
 from transformer.data.tokenizers.labelled import LabelledVocabulary
 from transformer.data.tokenizers.labels import Labels
@@ -156,6 +157,17 @@ def test_a_label_that_training_never_saw_is_told_with_its_place(tmp_path):
         task.encode([Labelled(("one",), ("d",), "dev.tsv, line 3")])
     with pytest.raises(UserError, match="this run labels one text, got 2 texts"):
         task.predict(Fixed(LOGITS), [("one", "two")])
+
+
+@pytest.mark.parametrize("first, warned", [("ticket\tkind", True), ("a late bus\tbus", False)])
+def test_a_first_line_whose_label_is_of_no_other_may_be_a_header(tmp_path, capsys, first, warned):
+    rows = [first, *(f"{i} late\t{('bus', 'train')[i % 2]}" for i in range(30))]
+    (tmp_path / "a.tsv").write_text("\n".join(rows), encoding="utf-8")
+    config = Config().override({"task": {"name": "classification"}, "data": {"train": [str(tmp_path / "a.tsv")]}})
+    kind = task_class("classification")
+    kind.learn_labels(kind.read(config), config)
+    told = "a.tsv, line 1: no other line has the label 'kind'; if this line names the columns, name them too"
+    assert (told in capsys.readouterr().err) == warned
 
 
 def test_a_damaged_file_of_labels_is_told(tmp_path):

@@ -1,7 +1,7 @@
 """BLEU, chrF, ROUGE and perplexity of files: `transformer evaluate HYP REF [REF ...] --target-language L`.
 
-With `--task` it is `evaluate_texts`, `evaluate_masks`, `evaluate_labels` or `evaluate_embeddings` that reads the
-command line.
+With a run instead, or `--task`, it is `evaluate_texts`, `evaluate_masks`, `evaluate_labels` or `evaluate_embeddings`
+that reads the command line.
 """
 
 import argparse
@@ -14,6 +14,7 @@ from transformer.commands import evaluate_embeddings, evaluate_labels, evaluate_
 from transformer.commands.parser import Parser
 from transformer.commands.perplexities import compared, print_perplexities
 from transformer.config.presets import FINE_TUNED
+from transformer.config.stored_run import stored_config
 from transformer.data.languages import check_language
 from transformer.metrics.text import (
     ROUGE_TOKENIZERS,
@@ -30,12 +31,14 @@ from transformer.system.interrupts import starting
 from transformer.system.messages import called, say
 from transformer.system.process import exit_code
 from transformer.system.tensorflow import import_tensorflow
+from transformer.tasks import COMMANDS
 
 if TYPE_CHECKING:
     from sacrebleu.metrics.base import Metric
 
     from transformer.inference.text_scores import TextScore
 
+CONFIG = "config.json"  # of a run directory
 OTHER_LETTERS = 0.01  # share of the letters, from which on a warning tells that ROUGE leaves them out
 
 
@@ -55,9 +58,8 @@ def parser() -> Parser:
         description="Score translations: sacreBLEU, chrF and ROUGE with their signatures, on standard output; also how "
         "likely the references are to a run, and whether another system is as good.",
         epilog="Files are UTF-8, plain or .gz; line n of HYP is the translation that line n of each REF is compared "
-        "with. Of a language model, how likely texts are: evaluate --task language-model RUN FILE. Of masked tokens: "
-        "evaluate --task masked-lm RUN FILE. Of labels, tags and answers: evaluate --task classification (tagging, "
-        "question-answering) RUN FILE. Of vectors: evaluate --task contrastive RUN.",
+        "with. Of a run of another task: evaluate RUN [FILE ...], which scores how likely texts are to a language "
+        "model, masked tokens, labels, tags, answers or vectors; evaluate --task TASK --help has its flags.",
     )
     p.add_argument("hypotheses", metavar="HYP", type=Path, help="translations, one sentence a line")
     p.add_argument(
@@ -107,21 +109,38 @@ def parser() -> Parser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Score a file against others; return the exit code: 0 done, 1 failed with one line on stderr, 2 wrong usage."""
-    words = sys.argv[1:] if argv is None else argv
+    words = list(sys.argv[1:] if argv is None else argv)
     if any(word.partition("=")[0] == "--task" for word in words):
-        named = {word.removeprefix("--task=") for word in words}
-        if "masked-lm" in named:
-            return evaluate_masks.main(words)
-        if evaluate_embeddings.TASK in named:
-            return evaluate_embeddings.main(words)
-        return (evaluate_labels if named & {*FINE_TUNED} else evaluate_texts).main(words)
+        return _of_task({word.removeprefix("--task=") for word in words}, words)
     p = parser()
+    if run := next((word for word in words if (Path(word) / CONFIG).is_file()), None):
+        return exit_code(lambda: _of_run(run, words, p))
     options = p.parse_args(argv)
     if bool(options.run) != bool(options.source):
         p.error("--run and --source go together: the perplexity of a translation depends on its source")
     if options.baseline_run and not options.run:
         p.error("--baseline-run is compared with --run; give that too")
     return exit_code(lambda: _evaluate(options))
+
+
+def _of_task(named: set[str], words: Sequence[str]) -> int:
+    """Let the command of a task read the words; returns its exit code."""
+    if "masked-lm" in named:
+        return evaluate_masks.main(words)
+    if evaluate_embeddings.TASK in named:
+        return evaluate_embeddings.main(words)
+    return (evaluate_labels if named & {*FINE_TUNED} else evaluate_texts).main(words)
+
+
+def _of_run(run: str, words: Sequence[str], p: Parser) -> int:
+    """Do what --task with the task of a run does."""
+    name = stored_config(run).task.name
+    if COMMANDS.get(name) == "translate":
+        p.error(
+            f"{run} is a run of the task {name}: give translations and their references instead, HYP REF; "
+            f"{called('translate')} --run {run} --input F --output HYP makes them"
+        )
+    return _of_task({name}, ["--task", name, *words])
 
 
 def _evaluate(options: argparse.Namespace) -> None:

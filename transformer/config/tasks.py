@@ -125,8 +125,8 @@ class ClassificationSettings:
 
     name: str = "classification"
     kind: str = "single"  # a text has a 'single' label, 'several' or none, or a 'number'
-    text: tuple[str, ...] = ()  # columns or keys of the text, or of both; empty: column 1, or the key 'text'
-    label: str = ""  # of the label; empty: column 2, or the key 'label'
+    text: tuple[str, ...] = ()  # columns or keys of the text, or of both; empty: 'text', else column 1
+    label: str = ""  # of the label; empty: 'label', else column 2
     skip_header: bool = False  # whether the first line of a table names its columns, where numbers are given
     separator: str = ","  # between several labels
     pooling: str = "first"  # what the head reads: the pooled 'first' token, or the 'mean' of all states

@@ -28,6 +28,7 @@ from transformer.losses.cross_entropy import token_losses
 from transformer.metrics import labels as metrics
 from transformer.models.heads import Classifier
 from transformer.system.errors import UserError, nearest, shortened
+from transformer.system.messages import say
 from transformer.tasks.base import Parts
 from transformer.tasks.fine_tuning import (
     INPUTS,
@@ -40,6 +41,7 @@ from transformer.tasks.fine_tuning import (
 )
 from transformer.tasks.row_reader import Row
 
+MANY = 20  # examples, of which a label that occurs once is likely to be none
 LIKELY = 0.5  # probability from which a text has one of several labels
 
 
@@ -117,9 +119,10 @@ class Classification(FineTuning):
     def learn_labels(cls, corpus: AnnotatedCorpus, config: Config) -> Labels:
         counts: collections.Counter = collections.Counter()
         numbers: list[float] = []
-        texts = 0
+        texts, first = 0, []
         for example in corpus.learned_from():
             texts = len(example.texts)
+            first += [example] if example.place.endswith(", line 1") else []
             if config.task.kind == "number":
                 numbers.append(float(example.labels[0]))
             else:
@@ -130,7 +133,18 @@ class Classification(FineTuning):
         else:
             lists = {"label": sorted(counts), "count": [str(counts[label]) for label in sorted(counts)]}
             check_classes(lists["label"], config.task.kind, corpus.name)
+            cls._warn_of_header(first, counts)
         return Labels({**lists, "texts": [str(i + 1) for i in range(texts)]})
+
+    @staticmethod
+    def _warn_of_header(first: Sequence[Labelled], counts: Mapping[str, int]) -> None:
+        """Tell that the first line of a table may name its columns, since no other has its label."""
+        for example in first:
+            if sum(counts.values()) >= MANY and [counts[label] for label in example.labels] == [1]:
+                say(
+                    f"warning: {example.place}: no other line has the label {shortened(example.labels[0])}; if this "
+                    "line names the columns, name them too: task.text and task.label, or --set task.skip_header=true"
+                )
 
     def describe(self) -> str:
         what = f"{len(self.classes)} labels" if self.classes else f"numbers around {self.mean:g}"

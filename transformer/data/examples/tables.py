@@ -22,7 +22,7 @@ from transformer.system.files import parse_json
 if typing.TYPE_CHECKING:
     from tensorflow_datasets.core import DatasetBuilder
 
-TEXT_KEYS = ("text", "sentence")  # of JSON and of TFDS, where the settings name no column
+TEXT_KEYS = ("text", "sentence")  # of headers, JSON and TFDS, where the settings name no column
 LABEL_KEY = "label"
 MOST_CLASSES = 10_000  # a column of texts taken for labels has more
 COMMA = ".csv"  # the ending of files with commas; any other has TABs
@@ -73,13 +73,18 @@ def _table_rows(
     wanted = [*(settings.text or ("1",)), settings.label or "2"]
     named = not all(name.isdigit() for name in wanted)
     places = [] if named else [int(name) - 1 for name in wanted]
-    header = named or settings.skip_header
+    first = True
     for line, row in _rows(path, commas):
-        if header:
-            header = False
+        if first:
+            first = False
             if named:
                 places = [_place(name, row, path) for name in wanted]
-            continue
+                continue
+            if settings.skip_header:
+                continue
+            if found := [] if settings.text or settings.label else _header(row):
+                places = found
+                continue
         if not any(row):
             continue
         if len(row) <= max(places):
@@ -90,6 +95,13 @@ def _table_rows(
             )
         *texts, label = (row[place] for place in places)
         yield line, tuple(texts), label
+
+
+def _header(row: Sequence[str]) -> list[int]:
+    """Return the places of the text and the label where a first line names both as JSON's keys do; else nothing."""
+    names = [name.strip(SPACES).lower() for name in row]
+    texts = [names.index(key) for key in TEXT_KEYS if key in names]
+    return [texts[0], names.index(LABEL_KEY)] if texts and LABEL_KEY in names else []
 
 
 def _place(name: str, header: Sequence[str], path: Path) -> int:
