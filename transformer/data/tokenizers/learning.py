@@ -44,7 +44,7 @@ def train_sentencepiece(
     from sentencepiece import sentencepiece_model_pb2
 
     sample = _sample(sentences, config.sample_size)
-    counts = Counter(character for sentence in sample for character in sentence)
+    counts = Counter("".join(sample))
     kept = max(1, config.vocabulary_size - 256 - len(RESERVED_TOKENS) - len(spelled)) // 2
     if len(counts) > kept:
         # Not by `character_coverage`: that is a share of the text, at least 0.98, and may ask for too many characters.
