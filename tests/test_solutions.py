@@ -10,7 +10,9 @@ from conftest import ROOT
 from tiny_run import (
     contrastive,
     denoising,
+    fine_tuning,
     language_model,
+    masked_model,
     pairs,
     save_run,
     spread_parts,
@@ -18,6 +20,7 @@ from tiny_run import (
     write_corpus,
 )
 
+from transformer.checkpoints.loading import load
 from transformer.checkpoints.run_directory import RunDirectory
 from transformer.inference.embedder import Embedder
 from transformer.inference.generator import Generator
@@ -127,6 +130,45 @@ def test_own_corpora(tmp_path):
         f'[data]\ntrain = ["{source}", "{target}"]\n[training]\naveraging = 0.9\n', encoding="utf-8"
     )
     assert len(found.exercise_1(tmp_path / "config.toml", tmp_path / "dirty", tmp_path / "plain", *more).axes) == 4
+
+
+@pytest.mark.slow  # it trains masked language models, for seconds each
+def test_masked_language_models(tmp_path):
+    found = solutions(6)
+    config = masked_model(tmp_path, training={"max_steps": 2, "validate_every": 2, "score_examples": 4})
+    assert set(found.exercise_1(config, tmp_path)) == {0.05, 0.5}
+    assert [len(accuracies) for accuracies in found.exercise_3(config, tmp_path)] == [1, 1]
+    task, network = load(RunDirectory(tmp_path / "pairs_True"))
+    assert 0 < found.exercise_2(task, network, ["one two", "sea"]) < 1
+    together, one_by_one = found.exercise_4(task, network, "one [MASK] [MASK] sun")
+    assert len(together) == 2 and one_by_one.startswith("one")
+    (share,) = found.exercise_5(task, network, [("numbers", "one two three")]).values()
+    assert 0 <= share <= 1
+
+
+@pytest.mark.slow  # it trains encoders and heads on them, for seconds each
+def test_fine_tuning(tmp_path):
+    found = solutions(7)
+    config = masked_model(tmp_path, model={"positions": "learned"}, training={"max_steps": 2, "validate_every": 2})
+    train(config, tmp_path / "bert")
+    sizes = ["training.max_steps=2", "training.validate_every=2", "data.max_tokens=16", "data.batch_tokens=192"]
+    sizes += [f"data.cache={tmp_path / 'cache'}", "model.num_layers=1", "model.d_model=16", "model.num_heads=2"]
+    sizes += ["model.dff=32", "model.max_positions=32", "model.positions=learned", "text.vocabulary_size=300"]
+    sizes += ["text.tokenizer=wordpiece"]
+    more = [word for setting in sizes for word in ("--set", setting)]
+    rows = [(english, "sea" if "sea" in english else "land") for _, english in pairs(40)]
+    files = ["--train", found.write(tmp_path / "labels.csv", rows), *more]
+    by_count = found.exercise_1(tmp_path, tmp_path / "bert", rows, rows, (8,), *more, layers=1)
+    assert set(by_count[8]) == {"random", "frozen", "fine-tuned"}
+    assert all(0 <= share <= 1 for share in found.exercise_2(tmp_path, tmp_path / "bert", rows, *files).values())
+    assert set(found.exercise_4(tmp_path, tmp_path / "bert", rows, "sea", rows, *more)) == {"none", "balanced"}
+    (tmp_path / "tags").mkdir()
+    tagged = fine_tuning(tmp_path / "tags", "tagging").data.train[0]
+    assert set(found.exercise_5(tmp_path / "taggers", tagged, tmp_path / "bert", *more)) == {"random", "pre-trained"}
+    text = tmp_path / "text.txt"
+    text.write_text("".join(f"{english}\n" for _, english in pairs(60)), encoding="utf-8")
+    by_steps = found.exercise_3(tmp_path, text, tmp_path / "labels.csv", rows, (2, 4), more, *more, layers=1)
+    assert len(by_steps) == 4
 
 
 @pytest.mark.slow  # it trains encoders of sentences, denoisers and translators, for seconds each

@@ -108,7 +108,7 @@ def test_curves_of_several_runs_are_in_one_picture(tmp_path):
 @pytest.mark.parametrize(
     ("fields", "drawn", "label"),
     [
-        ({"masked_accuracy": 0.5, "sentence_accuracy": 0.9}, 0.5, "share of the masked tokens that are found"),
+        ({"masked_accuracy": 0.5, "sentence_accuracy": 0.9}, 0.5, "masked tokens found"),
         ({"accuracy": 0.75, "macro_f1": 0.6}, 0.75, "accuracy"),
         ({"perplexity": 4.0, "bits_per_byte": 1.25}, 1.25, "bits per byte"),
     ],

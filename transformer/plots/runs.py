@@ -28,7 +28,7 @@ PANELS: tuple[tuple[Curve | None, Curve | None, str, bool], ...] = (
 )
 SCORES = {  # of tasks, by their field in the metrics; the first that a picture's runs have is drawn
     "bleu": "BLEU",
-    "masked_accuracy": "share of the masked tokens that are found",
+    "masked_accuracy": "masked tokens found",
     "f1": "F1",
     "micro_f1": "micro F1",
     "accuracy": "accuracy",
