@@ -16,8 +16,8 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def pytest_collection_modifyitems(items):
-    """Begin with the runs of training, the longest files, so that no process is left alone with one in the end."""
-    items.sort(key=lambda item: item.path.parent.name != "training")
+    """Begin with the longest files, notebooks and training, so that no process is left alone with one in the end."""
+    items.sort(key=lambda item: (item.path.name != "test_notebooks.py", item.path.parent.name != "training"))
 
 
 def pytest_collection_finish(session):
