@@ -4,10 +4,11 @@ r"""Write a kind of positions of your own: a bias for distance, ALiBi.
 
 A kind is a subclass of `Positions` that overrides one of its hooks: `embed` adds to the embeddings, `turn` turns
 queries and keys, `bias` adds to the scores of attention, `value_bias` to its output. Encoders, decoders and their
-caches ask it; the CTranslate2 export refuses kinds that it does not know. `layers/relative_positions.py` has kinds with
-weights.
+caches ask it; CTranslate2 refuses kinds that it does not know. `layers/relative_positions.py` has kinds with weights.
 
-To choose it in a config file, add its name to `POSITIONS` in `transformer/config/settings.py` too.
+A run keeps only the name of its positions. To train with yours by `train.py`, and to translate with the run, move the
+class into a file of `transformer/layers/`, add it to `KINDS` in `transformer/layers/positions.py`, and its name to
+`POSITIONS` in `transformer/config/settings.py`: then `--set model.positions=alibi` chooses it.
 """
 
 import keras

@@ -6,9 +6,16 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from conftest import ROOT
+from tiny_run import tiny_config, write_corpus
 
+from transformer.checkpoints.run_directory import RunDirectory
+from transformer.config import settings
+from transformer.inference.ctranslate2_model import unsupported
+from transformer.layers.positions import KINDS
 from transformer.models.transformer import Transformer
 from transformer.search.strategy import Step
+from transformer.system.errors import UserError
+from transformer.training.trainer import Trainer
 
 
 def example(name):
@@ -37,6 +44,17 @@ def test_linear_biases_by_hand(positions):
     distances = np.array([[0, 1, 2], [1, 0, 1], [2, 1, 0]])
     np.testing.assert_allclose(found, [-distances / 16, -distances / 256])
     np.testing.assert_allclose(layer.bias(None, tf.constant(2), tf.range(3)), found[:, 2:])
+
+
+def test_ctranslate2_and_commands_refuse_a_kind_that_they_cannot_compute(monkeypatch, tmp_path):
+    """With its name among the settings, as the example says, but no class that computes it."""
+    monkeypatch.delitem(KINDS, "alibi", raising=False)
+    monkeypatch.setattr(settings, "POSITIONS", (*settings.POSITIONS, "alibi"))
+    config = tiny_config(tmp_path, write_corpus(tmp_path)).override({"model": {"positions": "alibi"}})
+    assert "CTranslate2 does not know model.positions 'alibi'" in unsupported(config.model, None)
+    with pytest.raises(UserError, match="no class computes model.positions 'alibi'; add one to KINDS"):
+        Trainer(config, RunDirectory(tmp_path / "run"))
+    assert not (tmp_path / "run").exists()
 
 
 def test_the_cache_uses_linear_biases_as_a_whole_pass_does(positions):

@@ -129,14 +129,15 @@ def test_the_share_of_the_first_weights_in_a_moving_average_is_told():
     training = TrainingConfig(max_steps=steps, warmup_steps=100, averaging=decay)
     (warning,) = optimizer_warnings(training)
     assert warning.startswith(f"with averaging = 0.998, {100 * share:.0f}% of the averaged weights are still those of")
-    assert warning.endswith("after 500 steps; take at most 0.99")
+    assert warning.endswith("after 500 steps; set training.averaging to at most 0.99")
     assert optimizer_warnings(dataclasses.replace(training, averaging=0.99)) == []
     assert optimizer_warnings(dataclasses.replace(training, averaging=0.991)) != []
 
 
 def test_a_warm_up_that_does_not_end_is_told():
     training = TrainingConfig(max_steps=500, warmup_steps=500)
-    assert optimizer_warnings(training) == ["the learning rate rises to the end: warmup_steps is 500, max_steps 500"]
+    told = "the learning rate rises to the end: warmup_steps is 500, max_steps 500; set training.warmup_steps = 50"
+    assert optimizer_warnings(training) == [told]
     assert optimizer_warnings(dataclasses.replace(training, warmup_steps=499)) == []
 
 

@@ -6,6 +6,7 @@ import keras
 
 from transformer.checkpoints.arrays import PREFIX, check_shapes, load_arrays, model_variables
 from transformer.checkpoints.run_directory import BEST, RunDirectory
+from transformer.layers.positions import check_kind
 from transformer.tasks import task_class
 from transformer.tasks.base import Task
 
@@ -30,6 +31,7 @@ def load(run: RunDirectory, which: str = BEST) -> tuple[Task, keras.Model]:
 def load_task_of(run: RunDirectory) -> Task:
     """Return the task of a run with its vocabularies; errors as of `load`."""
     config = run.config()
+    check_kind(config.model.positions)
     kind = task_class(config.task.name)
     return kind(config, kind.Vocabularies.load(run.vocabularies), run.corpus())
 

@@ -18,13 +18,15 @@ from typing import Any
 import numpy as np
 
 from transformer.checkpoints.arrays import PREFIX, Shape
-from transformer.config.settings import POSITIONS, ModelConfig
+from transformer.config.settings import ModelConfig
 from transformer.data.tokenizers.vocabularies import TokenizerPair
 from transformer.ids import END_ID, START_ID, UNKNOWN_ID
 from transformer.layers.angles import CLIPPED, FARTHEST, sinusoids
 from transformer.system.errors import UserError
 
 # Keras' names and the library's.
+# Not those of config.POSITIONS, to which a user may have added a kind that the library cannot compute.
+CONVERTED_POSITIONS = ("sinusoidal", "rotary", "learned", "relative_bias", "relative_keys")
 ACTIVATIONS = {"relu": "RELU", "gelu": "GELU", "silu": "SWISH", "swish": "SWISH", "tanh": "Tanh", "sigmoid": "Sigmoid"}
 Arrays = Mapping[str, np.ndarray]
 # The sublayers of our layers: attention, the norm after it (before it, where norms come first), and the library's name.
@@ -47,8 +49,9 @@ def unsupported(config: ModelConfig, tokenizers: TokenizerPair) -> str:
     """Return which setting of a model the library does not know, or no model can have; empty: it can be converted."""
     if config.activation not in ACTIVATIONS:
         return f"CTranslate2 does not know model.activation '{config.activation}', only {', '.join(ACTIVATIONS)}"
-    if config.positions not in POSITIONS:
-        return f"CTranslate2 does not know model.positions '{config.positions}', only {', '.join(POSITIONS)}"
+    if config.positions not in CONVERTED_POSITIONS:
+        known = ", ".join(CONVERTED_POSITIONS)
+        return f"CTranslate2 does not know model.positions '{config.positions}', only {known}"
     plain = ModelConfig()
     for name in ("norm", "norm_epsilon", "gated", "use_bias", "num_kv_heads", "rotary_base", "scale_embeddings"):
         if getattr(config, name) != getattr(plain, name):

@@ -10,6 +10,7 @@ from transformer.layers.angles import rotary_angles, sinusoids
 from transformer.layers.options import LayerOptions
 from transformer.layers.positions_base import Positions
 from transformer.layers.relative_positions import RelativeBias, RelativeKeys
+from transformer.system.errors import UserError
 
 
 def positional_encoding(pos: int, d_model: int) -> tf.Tensor:
@@ -139,6 +140,14 @@ KINDS: dict[str, type[Positions]] = {  # by their names in `config.POSITIONS`
     "relative_bias": RelativeBias,
     "relative_keys": RelativeKeys,
 }
+
+
+def check_kind(name: str) -> None:
+    """Refuse a kind of positions that no class is registered for with a UserError."""
+    if name not in KINDS:
+        raise UserError(
+            f"no class computes model.positions '{name}'; add one to KINDS in transformer/layers/positions.py"
+        )
 
 
 def positions_of(

@@ -46,7 +46,7 @@ class Calibration:
         self.run.write_confidence(confidence)
         if confidence is None:
             self._say(
-                "too few validation sentences, or too few of them right or wrong: it will not say when it is unsure"
+                "this run will call no translation unsure: too few validation sentences, or too few right or wrong ones"
             )
             return
         wrong, right = (confidence.measured[name] for name in ("wrong_warned", "right_warned"))

@@ -73,13 +73,16 @@ def optimizer_warnings(training: TrainingConfig) -> list[str]:
     """
     found, steps = [], training.max_steps
     if training.warmup_steps >= steps:
-        found.append(f"the learning rate rises to the end: warmup_steps is {training.warmup_steps}, max_steps {steps}")
+        found.append(
+            f"the learning rate rises to the end: warmup_steps is {training.warmup_steps}, max_steps {steps}; "
+            f"set training.warmup_steps = {steps // 10}"
+        )
     share = training.averaging**steps
     if share > HARMLESS_SHARE:
         most = math.floor(1000 * HARMLESS_SHARE ** (1 / steps)) / 1000
         found.append(
             f"with averaging = {training.averaging}, {share:.0%} of the averaged weights are still those of the "
-            f"beginning after {steps} steps; take at most {most}"
+            f"beginning after {steps} steps; set training.averaging to at most {most}"
         )
     return found
 

@@ -7,6 +7,7 @@ from typing import NamedTuple
 from transformer.checkpoints.run_directory import RunDirectory, check_same_run
 from transformer.config.run import Config
 from transformer.data.records import Shards, stored_shards
+from transformer.layers.positions import check_kind
 from transformer.system.errors import UserError
 from transformer.tasks import task_class
 from transformer.tasks.base import Corpus, Learned, Task
@@ -36,6 +37,7 @@ def prepare_new_run(config: Config, run: RunDirectory, say: Callable[[str], None
     Raises:
         UserError: bad input, or a directory that cannot be written.
     """
+    check_kind(config.model.positions)
     kind = task_class(config.task.name)
     corpus = kind.read(config)
     corpus.check()
