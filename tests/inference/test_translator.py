@@ -251,6 +251,8 @@ def test_loops(tokens, loop):
         ("Un gato negro", "un gato  negro", [4, 5, 6], [7, 8, 9], True, ["the sentence is copied, not translated"]),
         ("Rio Tejo", "Rio Tejo", [4, 5], [7, 8], True, []),  # a name
         ("a", "x", [4, 5], [*range(8)], True, ["8 tokens for 2 is a strange length"]),
+        ("a", "", [4, 5], [], True, ["the translation is empty"]),
+        ("", "", [], [], True, []),
         ("a", "x", [*range(9)], [4, 5], True, ["2 tokens for 9 is a strange length"]),
         ("a", "x", [*range(9)], [4, 5, 6], True, []),
     ],

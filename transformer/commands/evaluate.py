@@ -47,7 +47,7 @@ def _read(path: Path) -> list[str]:
 
     sentences = list(text_files.lines(path))
     if not any(sentence.strip() for sentence in sentences):
-        raise UserError(f"{path} holds no text; give a file with one sentence a line")
+        raise UserError(f"{path} holds no text in {len(sentences)} lines; give a file with one sentence a line")
     return sentences
 
 

@@ -32,6 +32,8 @@ def translation_warnings(
     if len(source.split()) > 2 and source.casefold().split() == text.casefold().split():
         found.append("the sentence is copied, not translated")
     shorter, longer = sorted((len(source_ids), len(ids)))
-    if longer >= RATIO_TOKENS and longer > RATIO * shorter:
+    if source_ids and not ids:
+        found.append("the translation is empty")
+    elif longer >= RATIO_TOKENS and longer > RATIO * shorter:
         found.append(f"{len(ids)} tokens for {len(source_ids)} is a strange length")
     return found

@@ -77,6 +77,15 @@ def test_a_tsv_given_as_one_of_two_files_is_named(warnings):
     )
 
 
+@pytest.mark.parametrize("target", ["请问车站在哪里？", "駅はどこですか"])
+def test_a_chinese_target_without_a_language_is_named(warnings, target):
+    pairs = [("Where is the station?", target)] * 5
+    (told,) = warnings(as_tsv(pairs))
+    assert "the targets look like Chinese or Japanese, and no language is named, so that BLEU splits them" in told
+    assert warnings(as_tsv(pairs), source_language="en", target_language="zh") == []
+    assert warnings(as_tsv([(target, source) for source, target in pairs])) == []
+
+
 @pytest.mark.parametrize("header", [("source", "target"), ("English", "German"), ("en", "de"), ("SRC", " trg ")])
 def test_a_header_is_named(warnings, header):
     languages = {"source_language": "en", "target_language": "de"}

@@ -38,6 +38,11 @@ def of_files(paths: Sequence[Path], languages: Sequence[str]) -> Iterator[str]:
         yield from itertools.chain.from_iterable(map(line_warnings, paths, read))
     name = " and ".join(map(str, paths))
     yield from header_warnings(name, rows[0], languages)
+    if not languages[1] and _by_script([row[1] for row in rows], {"CJK", "HIRAGANA", "KATAKANA"}, {"LATIN"}) > CLEAR:
+        yield (
+            f"{name}: the targets look like Chinese or Japanese, and no language is named, so that BLEU splits them at "
+            "spaces; name both languages, such as --source-language en --target-language zh"
+        )
     if swapped([(row[0], row[1]) for row in rows], *languages):
         source, target = languages
         yield (
