@@ -76,6 +76,7 @@ PAGES = {
     for path in folder.iterdir()
     if path.suffix in (".md", ".ipynb")
 } | {ROOT / f"{name}.md": page for name, page in INCLUDED.items()}
+PAGES |= {ROOT / "transformer" / "config" / name: "/settings.md" for name in ("settings.py", "tasks.py")}
 
 
 API_INDEX = """

@@ -6,7 +6,11 @@ r"""A task of your own, in one file: which language is a text written in?
         --run runs/languages
 
 A line of texts.tsv is `text TAB language`. Texts are read character by character; an encoder and the mean of its
-outputs give one score for each language. Then, in Python:
+outputs give one score for each language. Then, in Python, which is where a run of one's own task is used:
+
+    from transformer.checkpoints.loading import load
+    from transformer.checkpoints.run_directory import RunDirectory
+    from transformer.tasks import load_task
 
     load_task("examples/new_task.py:LanguageIdentification")
     task, network = load(RunDirectory("runs/languages"))

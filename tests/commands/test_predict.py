@@ -80,6 +80,22 @@ def test_labels_are_written_with_probability_and_text(run, runs, tmp_path):
     assert sum(second["probabilities"].values()) == pytest.approx(1, abs=1e-5)
 
 
+def test_texts_of_a_table_are_labelled_in_the_column_that_training_read(run, runs, tmp_path):
+    (tmp_path / "new.csv").write_text('text,id\n"sun\nsea",1\none two,2\n', encoding="utf-8")
+    code, lines, _ = run(runs["classification"], "--json", "--input", tmp_path / "new.csv")
+    assert code == 0 and [json.loads(line)["text"] for line in lines] == ["sun\nsea", "one two"]
+
+
+def test_an_empty_text_and_the_name_of_a_file_are_warned_of(run, runs, tmp_path):
+    (tmp_path / "in.txt").write_text("sun sea\n\n")
+    _, lines, errors = run(runs["classification"], "--json", "--input", tmp_path / "in.txt")
+    told = "it is empty, so that what is said of it means nothing"
+    assert errors == [f"warning: text 2: {told}"]
+    assert [json.loads(line)["warnings"] for line in lines] == [[], [told]]
+    _, _, errors = run(runs["classification"], tmp_path / "in.txt")
+    assert "in.txt is a file, and its name is read as a text; to read its lines: --input" in errors[0]
+
+
 def test_entities_are_written_with_their_offsets(run, runs):
     text = "Sun sea one moon"
     code, lines, _ = run(runs["tagging"], text, "two")
@@ -151,6 +167,8 @@ def test_evaluation_of_masks_tells_accuracy_and_losses_of_tokens_and_pairs(run, 
     assert told["pairs"] == sum(one.pairs for one in draws) > 0
     assert told["masked_accuracy"] == pytest.approx(sum(one.tokens_found for one in draws) / told["masked_tokens"])
     assert told["sentence_loss"] == pytest.approx(sum(one.pair_loss for one in draws) / told["pairs"])
+    twice = json.loads(run(*words, "--mask-rate", 2 * task.settings.mask_rate, "--json", command=evaluate)[1][0])
+    assert twice["masked_tokens"] > 1.3 * told["masked_tokens"]
     _, lines, _ = run(*words, "--documents", "line", command=evaluate)
     assert [line.split()[0] for line in lines] == ["masked_tokens", "masked_accuracy", "masked_loss"]
 
@@ -204,7 +222,8 @@ def test_a_run_of_another_task_is_told_with_the_command_that_fits(run, runs, tmp
 @pytest.mark.parametrize("name", ["classification", "tagging", "question-answering"])
 def test_evaluation_tells_the_scores_of_the_task_and_of_each_class(run, runs, name):
     folder = runs[name].parent
-    code, lines, _ = run("--json", runs[name], folder / "examples", command=evaluate)
+    assert run(runs[name], folder / "missing.tsv", command=evaluate)[0] == 1  # the exit code is that of --task
+    code, lines, _ = run(runs[name], "--json", folder / "examples", command=evaluate)
     told = json.loads(lines[0])
     predictor = Predictor.load(runs[name])
     config = fine_tuning(folder, name)

@@ -112,7 +112,7 @@ def test_override_changes_nothing_else_and_leaves_the_original_alone():
         ({"model": {"num_layers": True}}, ["model.num_layers must be of type int", "True"]),
         ({"model": {"norm_first": 1}}, ["model.norm_first must be of type bool"]),
         ({"data": {"cache": None}}, ["data.cache must be of type str", "None"]),
-        ({"data": {"train": "a.tsv"}}, ['data.train must be a list of texts such as ["a", "b"]', "got 'a.tsv'"]),
+        ({"data": {"train": 7}}, ['data.train must be a list of texts such as ["a", "b"]', "got 7"]),
         ({"data": {"train": ["a", 1]}}, ["data.train must be a list of texts", "got ['a', 1]"]),
         ({"data": {"source": "a"}}, ["unknown key 'source' in [data]", 'now data.train = ["a.en", "a.de"]']),
         (
@@ -409,6 +409,20 @@ def test_set_of_a_corpus_replaces_that_of_the_config_wholly(tmp_path):
     assert (data.train, data.valid) == ((str(tmp_path / "mine.tsv"),), ())
 
 
+def test_what_another_task_loses_of_a_config_is_told(tmp_path, capsys):
+    path = tmp_path / "a.toml"
+    path.write_text('[task]\nname = "masked-lm"\nmask_rate = 0.3\nlower_case = true\n', encoding="utf-8")
+    for words in (["--config", str(path)], ["--config", str(path), "--task", "language-model"]):
+        resolve(train.parser().parse_args([*words, "--train", "a.txt"]))
+    told = f"{path}: its [task] is of masked-lm, and --task language-model leaves out lower_case, mask_rate"
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"warning: {told}; write name = 'language-model'")
+
+
+def test_one_text_is_a_list_of_one():
+    assert Config().override({"data": {"train": "a.tsv"}}).data.train == ("a.tsv",)
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -416,7 +430,7 @@ def test_set_of_a_corpus_replaces_that_of_the_config_wholly(tmp_path):
         (["--set", "trainng.seed=1"], "--set: unknown section 'trainng'. Did you mean 'training'?"),
         (["--set", "training.seed=x"], "--set: training.seed must be of type int, got 'x'"),
         (["--set", "training.seed=-1"], "--set: [training] seed must be at least 0"),
-        (["--set", "data.train=a.tsv"], '--set: data.train must be a list of texts such as ["a", "b"], got'),
+        (["--set", "data.train=7"], '--set: data.train must be a list of texts such as ["a", "b"], got'),
         (
             ["--set", "warmup_steps=1"],
             "--set takes SECTION.KEY=VALUE, such as training.seed=2, got 'warmup_steps=1'. Did "

@@ -108,7 +108,7 @@ def test_curves_of_several_runs_are_in_one_picture(tmp_path):
 @pytest.mark.parametrize(
     ("fields", "drawn", "label"),
     [
-        ({"masked_accuracy": 0.5, "sentence_accuracy": 0.9}, 0.5, "masked tokens found"),
+        ({"masked_accuracy": 0.5, "sentence_accuracy": 0.9, "loss_token": 0.75}, 0.5, "masked tokens found"),
         ({"accuracy": 0.75, "macro_f1": 0.6}, 0.75, "accuracy"),
         ({"perplexity": 4.0, "bits_per_byte": 1.25}, 1.25, "bits per byte"),
     ],
@@ -116,8 +116,9 @@ def test_curves_of_several_runs_are_in_one_picture(tmp_path):
 def test_the_score_that_is_drawn_is_the_tasks(fields, drawn, label, tmp_path):
     record = {"event": "validation", "step": 3, "loss": 1.0, **fields}
     (tmp_path / "metrics.jsonl").write_text(json.dumps(record) + "\n", encoding="utf-8")
-    score = plots.training_curves([tmp_path]).axes[1]
+    loss, score, *_ = plots.training_curves([tmp_path]).axes
     assert [points(line) for line in score.lines] == [([3], [drawn])]
+    assert [points(line) for line in loss.lines] == [([3], [fields.get("loss_token", 1.0)])]
     assert score.get_ylabel() == f"{label} (validation)"
 
 

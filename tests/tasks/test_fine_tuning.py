@@ -170,6 +170,16 @@ def test_a_first_line_whose_label_is_of_no_other_may_be_a_header(tmp_path, capsy
     assert (told in capsys.readouterr().err) == warned
 
 
+def test_a_label_that_is_written_in_another_way_once_is_told(tmp_path, capsys):
+    rows = [f"{i} late\t{('bus', 'train')[i % 2]}" for i in range(30)] + ["31 late\tTrain", "32 late\tship"]
+    (tmp_path / "a.tsv").write_text("\n".join(rows), encoding="utf-8")
+    config = Config().override({"task": {"name": "classification"}, "data": {"train": [str(tmp_path / "a.tsv")]}})
+    kind = task_class("classification")
+    kind.learn_labels(kind.read(config), config)
+    told = "warning: a.tsv, line 31: no other line has the label 'Train'. Did you mean 'train'?"
+    assert capsys.readouterr().err.replace(f"{tmp_path}/", "").splitlines() == [told]
+
+
 def test_a_damaged_file_of_labels_is_told(tmp_path):
     task = table(tmp_path, ROWS)
     balanced = task.config.override({"task": {"class_weights": "balanced"}})

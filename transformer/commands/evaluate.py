@@ -72,8 +72,7 @@ def parser() -> Parser:
     p.add_argument(
         "--target-language",
         metavar="L",
-        required=True,
-        help="code of the language of all files, such as 'en'; it chooses the tokenizer of BLEU",
+        help="code of the language of all files, such as 'en', which chooses the tokenizer of BLEU (needed)",
     )
     p.add_argument(
         "--tokenizer",
@@ -114,8 +113,23 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _of_task({word.removeprefix("--task=") for word in words}, words)
     p = parser()
     if run := next((word for word in words if (Path(word) / CONFIG).is_file()), None):
-        return exit_code(lambda: _of_run(run, words, p))
-    options = p.parse_args(argv)
+        try:
+            name = stored_config(run).task.name
+        except UserError as error:
+            say(f"error: {error}")
+            return 1
+        if COMMANDS.get(name) != "translate":
+            return _of_task({name}, ["--task", name, *words])
+        p.error(
+            f"{run} is a run of the task {name}: give translations and their references instead, HYP REF; "
+            f"{called('translate')} --run {run} --input F --output HYP makes them"
+        )
+    options = p.parse_intermixed_args(words)
+    if not options.target_language:
+        missing = [str(path) for path in (options.hypotheses, *options.references) if not path.exists()]
+        p.error(
+            f"there is no run or file {missing[0]}" if missing else "translations need --target-language, such as en"
+        )
     if bool(options.run) != bool(options.source):
         p.error("--run and --source go together: the perplexity of a translation depends on its source")
     if options.baseline_run and not options.run:
@@ -130,17 +144,6 @@ def _of_task(named: set[str], words: Sequence[str]) -> int:
     if evaluate_embeddings.TASK in named:
         return evaluate_embeddings.main(words)
     return (evaluate_labels if named & {*FINE_TUNED} else evaluate_texts).main(words)
-
-
-def _of_run(run: str, words: Sequence[str], p: Parser) -> int:
-    """Do what --task with the task of a run does."""
-    name = stored_config(run).task.name
-    if COMMANDS.get(name) == "translate":
-        p.error(
-            f"{run} is a run of the task {name}: give translations and their references instead, HYP REF; "
-            f"{called('translate')} --run {run} --input F --output HYP makes them"
-        )
-    return _of_task({name}, ["--task", name, *words])
 
 
 def _evaluate(options: argparse.Namespace) -> None:

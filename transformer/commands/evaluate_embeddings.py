@@ -41,7 +41,7 @@ def parser() -> Parser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Score a run; return the exit code: 0 done, 1 failed with one line on stderr, 2 wrong usage."""
     p = parser()
-    options = p.parse_args(argv)
+    options = p.parse_intermixed_args(argv)
     if options.sts and options.files:
         p.error("give files of pairs or --sts, not both")
     if len(options.files) > 2:

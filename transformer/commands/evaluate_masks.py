@@ -35,6 +35,7 @@ def parser() -> Parser:
     p.add_argument("--which", choices=(BEST, LAST), default=BEST, help="weights (default: best)")
     p.add_argument("--split", choices=SPLITS, default=SPLITS[0], help="where no files are given (default: validation)")
     p.add_argument("--documents", choices=DOCUMENTS, help="what a document is (default: as in the run's config)")
+    p.add_argument("--mask-rate", type=float, metavar="R", help="share of the tokens (default: as in the run's config)")
     p.add_argument("--draws", type=int, default=5, metavar="N", help="of masks and pairs (default: %(default)s)")
     p.add_argument("--json", action="store_true", help="write one JSON object")
     return p
@@ -43,7 +44,7 @@ def parser() -> Parser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Score a run; return the exit code: 0 done, 1 failed with one line on stderr, 2 wrong usage."""
     p = parser()
-    options = p.parse_args(argv)
+    options = p.parse_intermixed_args(argv)
     if options.draws < 1:
         p.error(f"--draws must be at least 1, got {options.draws}")
     return exit_code(lambda: _evaluate(options))
@@ -64,6 +65,9 @@ def _evaluate(options: argparse.Namespace) -> None:
     corpus.check()
     task, network = load(run, options.which)
     assert isinstance(task, MaskedLM)  # as the config says
+    if options.mask_rate is not None:
+        changed = config.override({"task": {"mask_rate": options.mask_rate}}, "--mask-rate")
+        task.settings = changed.task
     passages = list(corpus.examples("train" if options.files else options.split))
     every = [task.found(network, passages, seed) for seed in range(options.draws)]
     found = functools.reduce(operator.add, every)

@@ -56,7 +56,7 @@ def parser() -> Parser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Score files; return the exit code: 0 done, 1 failed with one line on stderr, 2 wrong usage."""
-    options = parser().parse_args(argv)
+    options = parser().parse_intermixed_args(argv)
     return exit_code(lambda: _evaluate(options))
 
 

@@ -1,15 +1,19 @@
 """What `transformer predict` does with a predictor: lines in, results out."""
 
+import itertools
 import json
+import os
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from transformer.commands.translate_lines import arguments, groups, output, prompted, standard_input
 from transformer.data.examples import text_files
+from transformer.data.examples.tables import has_columns, unlabelled
 from transformer.inference.predictor import Predictor, Result, described, warnings
-from transformer.system.messages import escaped, for_terminal, say
+from transformer.system.messages import escaped, for_terminal, one_line, say
 from transformer.tasks.answers import FoundAnswer
+from transformer.tasks.classification import Classification
 from transformer.tasks.filled_masks import FilledMasks
 from transformer.tasks.tagging import Tags
 
@@ -38,32 +42,50 @@ def predict_lines(
     Texts typed at a terminal are answered one by one; others together, those of a pipe when no more are at hand.
     `top_k` is that of `Predictor.predict`. What cannot be read or written is a UserError.
     """
-    lines, idle = source_lines(texts, input_path)
     kinds = sorted({label.partition("-")[2] or label for label in predictor.labels} - {"O"})
     done = 0
     with output(output_path) as file:
         colours = dict(zip(kinds, COLOURS * len(kinds), strict=False)) if file.isatty() else {}
-        for group in groups(lines, TOGETHER, idle):
-            inputs = [predictor.input_of(line, context, done + i) for i, line in enumerate(group, start=1)]
+        for inputs in input_groups(predictor, texts, input_path, context):
             found = predictor.predict([one[0] if len(one) == 1 else one for one in inputs], top_k)
             for number, (one, result) in enumerate(zip(inputs, found, strict=True), start=done + 1):
-                if told := warnings(result):
+                if told := warnings(one, result):
                     say(f"warning: text {number}: {'; '.join(told)}")
                 if as_json:
                     print(for_terminal(json.dumps(described(one, result), ensure_ascii=False), file), file=file)
                 else:
                     print(*render(one, result, colours), sep="\n", file=file)
             file.flush()
-            done += len(group)
+            done += len(inputs)
             if output_path:
                 say(f"{done:,} texts done", in_place=True)
     if output_path:
         say("")
 
 
+def input_groups(
+    predictor: Predictor, texts: Sequence[str], input_path: str | None, context: str | None
+) -> Iterator[list[tuple[str, ...]]]:
+    """Yield some inputs at a time: the rows of a table, or lines."""
+    task = predictor.task
+    if input_path and isinstance(task, Classification) and has_columns(Path(input_path)):
+        rows = unlabelled(Path(input_path), task.settings)
+        while some := list(itertools.islice(rows, TOGETHER)):
+            yield some
+        return
+    lines, idle = source_lines(texts, input_path)
+    done = 0
+    for group in groups(lines, TOGETHER, idle):
+        yield [predictor.input_of(line, context, done + i) for i, line in enumerate(group, start=1)]
+        done += len(group)
+
+
 def source_lines(texts: Sequence[str], input_path: str | None) -> tuple[Iterable[str], Callable[[], bool] | None]:
     """Return the lines, and the `idle` of `groups`."""
     if texts:
+        for text in texts:
+            if Path(text).suffix and os.path.isfile(text):
+                say(f"warning: {one_line(text)} is a file, and its name is read as a text; to read its lines: --input")
         return arguments(texts, "text"), None
     if input_path:
         return text_files.lines(Path(input_path)), None

@@ -1,5 +1,6 @@
 """From the flags of `train` to a config."""
 
+import dataclasses
 import tomllib
 from argparse import Namespace
 from collections.abc import Sequence
@@ -16,6 +17,7 @@ from transformer.config.run import Config
 from transformer.config.settings import DEFAULT_DATASET, FILES
 from transformer.config.stored_run import stored_config
 from transformer.system.errors import UserError, shortened
+from transformer.system.messages import say
 
 CORPUS = ("dataset", "train")  # keys of [data] of which one names the whole corpus
 TASK_FLAGS = ("source_language", "target_language")
@@ -49,10 +51,25 @@ def resolve(args: Namespace) -> tuple[Config, Path]:
         config = config.override({"data": {"dataset": "", **dict.fromkeys(FILES, ())}})
     elif not (config.data.dataset or any(getattr(config.data, name) for name in FILES)):
         flags["data"]["dataset"] = DEFAULT_DATASET
+    before = config
     config = config.override(flags, "command line").override(settings, "--set")
+    _warn_of_lost_settings(args, before, config)
     corpus_name = config.data.dataset.replace("/", "_") or Path((*config.data.train, "run")[0]).name.split(".")[0]
     name = Path(args.config).stem if args.config else corpus_name
     return config, Path(args.run or Path("runs") / name)
+
+
+def _warn_of_lost_settings(args: Namespace, before: Config, config: Config) -> None:
+    """Tell which settings of a config file's [task] are lost since --task names another task."""
+    if not args.config or before.task.name == config.task.name:
+        return
+    usual = dataclasses.asdict(type(before.task)())
+    lost = [name for name, value in dataclasses.asdict(before.task).items() if value != usual[name]]
+    if lost:
+        say(
+            f"warning: {args.config}: its [task] is of {before.task.name}, and --task {config.task.name} leaves out "
+            f"{', '.join(lost)}; write name = '{config.task.name}' there to keep them"
+        )
 
 
 def _config_like(args: Namespace) -> Config:

@@ -41,7 +41,7 @@ def _task_named(name: object, current: object, origin: str) -> object:
     if not isinstance(name, str) or name not in SETTINGS:
         raise UserError(
             f"{origin}: unknown task {shortened(name)}.{nearest(str(name), SETTINGS)} Known: {', '.join(SETTINGS)}; "
-            "a task of your own needs --task FILE:CLASS"
+            "a task of your own needs --task FILE:CLASS, and is used in Python (examples/new_task.py)"
         )
     return current if isinstance(current, SETTINGS[name]) else SETTINGS[name]()
 
@@ -57,7 +57,9 @@ def _checked(section: str, key: str, value: object, types: Mapping[str, type], o
         raise UserError(f"{origin}: {name} must be below 2^31, got {shortened(value)}")
     if wanted is float and type(value) is int:
         value = float(value)
-    if wanted == LISTS and isinstance(value, list | tuple) and all(isinstance(part, str) for part in value):
+    if wanted == LISTS and isinstance(value, str) and value:
+        value = (value,)
+    elif wanted == LISTS and isinstance(value, list | tuple) and all(isinstance(part, str) for part in value):
         value = tuple(value)
     elif wanted == LISTS:
         raise UserError(f'{origin}: {name} must be a list of texts such as ["a", "b"], got {shortened(value)}')

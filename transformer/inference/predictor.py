@@ -8,6 +8,7 @@ from typing import Any, Self
 import keras
 
 from transformer.checkpoints.run_directory import BEST
+from transformer.data.cleaning import SPACES
 from transformer.inference.runs_of_tasks import load_run_of
 from transformer.system.errors import UserError
 from transformer.tasks.answers import FoundAnswer
@@ -175,10 +176,13 @@ def described(texts: Sequence[str], result: Result) -> dict[str, Any]:
             "labels": list(result.labels),
             "probabilities": {label: round(p, 6) for label, p in result.probabilities.items()},
         }
-    return {**told, "warnings": warnings(result)}
+    return {**told, "warnings": warnings(texts, result)}
 
 
-def warnings(result: Result) -> list[str]:
+def warnings(texts: Sequence[str], result: Result) -> list[str]:
     """Return what a reader should know of a result."""
-    cut = result.cut if isinstance(result, Prediction) else 0
-    return [f"the last {cut:,} tokens were not read: the model reads no more"] if cut else []
+    if not isinstance(result, Prediction):
+        return []
+    if not any(text.strip(SPACES) for text in texts):
+        return ["it is empty, so that what is said of it means nothing"]
+    return [f"the last {result.cut:,} tokens were not read: the model reads no more"] if result.cut else []

@@ -81,6 +81,11 @@ def _points(
     return points[:: -(-len(points) // MOST_POINTS)] + points[-1:] if len(points) > MOST_POINTS else points
 
 
+def _with_one_loss(record: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a record whose loss is that of tokens where others are added, as of next sentences: comparable by runs."""
+    return {**record, "loss": record["loss_token"]} if "loss_token" in record else record
+
+
 def _has(records: Sequence[Mapping[str, Any]], field: str) -> bool:
     return any(record["event"] == "validation" and field in record for record in records)
 
@@ -96,7 +101,7 @@ def training_curves(runs: Sequence[str | Path] | Mapping[str, str | Path], path:
         UserError: what `read_metrics` raises.
     """
     named = runs if isinstance(runs, Mapping) else {str(run): run for run in runs}
-    metrics = {name: read_metrics(run) for name, run in named.items()}
+    metrics = {name: [_with_one_loss(r) for r in read_metrics(run)] for name, run in named.items()}
     letters = text_renderer(named)
     figure = new_figure(9.0, 6.8)
     figure.suptitle("Training, step by step")

@@ -28,7 +28,7 @@ from transformer.losses.cross_entropy import token_losses
 from transformer.metrics import labels as metrics
 from transformer.models.heads import Classifier
 from transformer.system.errors import UserError, nearest, shortened
-from transformer.system.messages import say
+from transformer.system.messages import one_line, say
 from transformer.tasks.base import Parts
 from transformer.tasks.fine_tuning import (
     INPUTS,
@@ -42,6 +42,7 @@ from transformer.tasks.fine_tuning import (
 from transformer.tasks.row_reader import Row
 
 MANY = 20  # examples, of which a label that occurs once is likely to be none
+SHOWN = 10  # labels when training begins
 LIKELY = 0.5  # probability from which a text has one of several labels
 
 
@@ -119,10 +120,10 @@ class Classification(FineTuning):
     def learn_labels(cls, corpus: AnnotatedCorpus, config: Config) -> Labels:
         counts: collections.Counter = collections.Counter()
         numbers: list[float] = []
-        texts, first = 0, []
+        texts, first = 0, dict[str, str]()
         for example in corpus.learned_from():
             texts = len(example.texts)
-            first += [example] if example.place.endswith(", line 1") else []
+            first |= {label: example.place for label in example.labels if label not in counts}
             if config.task.kind == "number":
                 numbers.append(float(example.labels[0]))
             else:
@@ -133,21 +134,27 @@ class Classification(FineTuning):
         else:
             lists = {"label": sorted(counts), "count": [str(counts[label]) for label in sorted(counts)]}
             check_classes(lists["label"], config.task.kind, corpus.name)
-            cls._warn_of_header(first, counts)
+            cls._warn_of_rare_labels(first, counts)
         return Labels({**lists, "texts": [str(i + 1) for i in range(texts)]})
 
     @staticmethod
-    def _warn_of_header(first: Sequence[Labelled], counts: Mapping[str, int]) -> None:
-        """Tell that the first line of a table may name its columns, since no other has its label."""
-        for example in first:
-            if sum(counts.values()) >= MANY and [counts[label] for label in example.labels] == [1]:
-                say(
-                    f"warning: {example.place}: no other line has the label {shortened(example.labels[0])}; if this "
-                    "line names the columns, name them too: task.text and task.label, or --set task.skip_header=true"
-                )
+    def _warn_of_rare_labels(first: Mapping[str, str], counts: Mapping[str, int]) -> None:
+        """Tell of labels that occur once and look like the name of the column, or like another one; `first`: where."""
+        rare = [label for label, count in counts.items() if count == 1 and sum(counts.values()) >= MANY]
+        for label in rare:
+            told = f"warning: {first[label]}: no other line has the label {shortened(label)}"
+            likely = nearest(label, counts.keys() - set(rare))
+            if first[label].endswith(", line 1"):
+                how = "--set task.text=NAME --set task.label=NAME"
+                say(f"{told}; if this line names the columns, name them too: {how}")
+            elif likely:
+                say(f"{told}.{likely}")
 
     def describe(self) -> str:
-        what = f"{len(self.classes)} labels" if self.classes else f"numbers around {self.mean:g}"
+        shown = [f"{name} {count}" for name, count in zip(self.classes, self.listed("count"), strict=False)]
+        more = "" if len(shown) <= SHOWN else ", ..."
+        labels = f"{len(self.classes)} labels ({', '.join(map(one_line, shown[:SHOWN]))}{more})"
+        what = labels if self.classes else f"numbers around {self.mean:g}"
         return f"vocabulary of {self.tokenizer.vocabulary_size:,} tokens ({self.tokenizer.kind}), {what}"
 
     def encode(self, examples: Sequence[Labelled]) -> Rows:

@@ -14,7 +14,7 @@ from transformer.data.examples.annotated import Answer, FileExamples, Question
 from transformer.data.examples.iob2 import tagged, tfds_tags
 from transformer.data.examples.open_annotated import open_examples
 from transformer.data.examples.squad import questions, tfds_question
-from transformer.data.examples.tables import labelled, tfds_labels
+from transformer.data.examples.tables import has_columns, labelled, tfds_labels, unlabelled
 from transformer.system.errors import EnvironmentFailure, UserError
 from transformer.tasks import task_class
 
@@ -57,6 +57,31 @@ def told(function, *arguments, **settings):
 )  # fmt: skip
 def test_a_table_in_all_its_forms(write, name, content, settings):
     assert rows(write(name, content), **settings) == [(("good film",), ("yes",)), (('bad "film',), ("no",))]
+
+
+def test_a_table_of_more_columns_says_which_are_read(write):
+    path = write("a.csv", "id,message,queue\n1,no light,bug\n")
+    assert "a.csv has 3 columns: 'id', 'message', 'queue'; say which are text and label" in told(
+        labelled, path, ClassificationSettings()
+    )
+    assert rows(path, text=("message",), label="queue") == [(("no light",), ("bug",))]
+
+
+@pytest.mark.parametrize(
+    "name, content, settings",
+    [
+        ("a.csv", 'id,message\n1,"no\nlight"\n2,late\n', {"text": ("message",), "label": "queue"}),
+        ("a.csv", 'message\n"no\nlight"\nlate\n', {"text": ("1",), "label": "queue"}),
+        ("a.csv", 'id,text\n1,"no\nlight"\n2,late\n', {}),
+        ("a.csv", '"no\nlight"\nlate\n', {}),
+        ("a.jsonl", '{"message": "no\\nlight"}\n{"message": "late"}\n', {"text": ("message",), "label": "queue"}),
+        ("a.jsonl.gz", gzip.compress(b'{"text": "no\\nlight"}\n{"sentence": "late"}\n', mtime=0), {}),
+    ],
+)
+def test_texts_without_labels_are_read_from_the_columns_of_training(write, name, content, settings):
+    path = write(name, content)
+    assert has_columns(path) and not has_columns(path.with_name("a.tsv"))
+    assert list(unlabelled(path, ClassificationSettings(**settings))) == [("no\nlight",), ("late",)]
 
 
 def test_a_quoted_text_of_csv_may_have_line_ends_and_the_line_is_told(write):

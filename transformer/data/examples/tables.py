@@ -36,6 +36,7 @@ def labelled(path: Path, settings: ClassificationSettings) -> Iterator[Labelled]
             numbers are wanted; file and line are told.
     """
     endings = [suffix.lower() for suffix in path.suffixes[-2:]]
+    rows: Iterator[tuple[int, tuple[str, ...], object]]
     if any(suffix in JSON_LINES for suffix in endings):
         rows = _json_rows(path, settings)
     else:
@@ -45,6 +46,22 @@ def labelled(path: Path, settings: ClassificationSettings) -> Iterator[Labelled]
         if not any(text.strip(SPACES) for text in texts):
             raise UserError(f"{place}: no text; fill it in or leave the line out")
         yield Labelled(texts, labels_of(label, settings, place), place)
+
+
+def has_columns(path: Path) -> bool:
+    """Return whether a file of texts to label is a CSV or JSON lines, whose texts are in columns or under keys."""
+    return any(suffix.lower() in (COMMA, *JSON_LINES) for suffix in path.suffixes[-2:])
+
+
+def unlabelled(path: Path, settings: ClassificationSettings) -> Iterator[tuple[str, ...]]:
+    """Yield the text or the pair of each row of such a file, in the order of its rows; no labels are needed.
+
+    Raises:
+        UserError: a column or a key that is missing; file and line are told.
+    """
+    json_lines = any(suffix.lower() in JSON_LINES for suffix in path.suffixes[-2:])
+    rows = _json_rows(path, settings, False) if json_lines else _table_rows(path, True, settings, False)
+    return (texts for _, texts, _ in rows)
 
 
 def labels_of(label: object, settings: ClassificationSettings, place: str) -> tuple[str, ...]:
@@ -67,11 +84,12 @@ def labels_of(label: object, settings: ClassificationSettings, place: str) -> tu
 
 
 def _table_rows(
-    path: Path, commas: bool, settings: ClassificationSettings
+    path: Path, commas: bool, settings: ClassificationSettings, with_label: bool = True
 ) -> Iterator[tuple[int, tuple[str, ...], str]]:
     """Yield line, texts and label of each row of a table; rows without anything are left out."""
     wanted = [*(settings.text or ("1",)), settings.label or "2"]
     named = not all(name.isdigit() for name in wanted)
+    wanted = wanted if with_label else wanted[:-1]
     places = [] if named else [int(name) - 1 for name in wanted]
     first = True
     for line, row in _rows(path, commas):
@@ -82,9 +100,15 @@ def _table_rows(
                 continue
             if settings.skip_header:
                 continue
-            if found := [] if settings.text or settings.label else _header(row):
-                places = found
-                continue
+            if not (settings.text or settings.label):
+                if found := _header(row, with_label):
+                    places = found
+                    continue
+                if with_label and len(row) > len(places):
+                    raise UserError(
+                        f"{path} has {len(row)} columns: {', '.join(map(shortened, row[:9]))}; say which are text and "
+                        "label, by name or number: --set task.text=NAME --set task.label=NAME"
+                    )
         if not any(row):
             continue
         if len(row) <= max(places):
@@ -93,15 +117,16 @@ def _table_rows(
                 f"{path}, line {line}: column {max(places) + 1} is missing, there are {len(row)} between {kind}; name "
                 "the columns with task.text and task.label"
             )
-        *texts, label = (row[place] for place in places)
-        yield line, tuple(texts), label
+        cells = [row[place] for place in places]
+        yield (line, tuple(cells[:-1]), cells[-1]) if with_label else (line, tuple(cells), "")
 
 
-def _header(row: Sequence[str]) -> list[int]:
+def _header(row: Sequence[str], with_label: bool) -> list[int]:
     """Return the places of the text and the label where a first line names both as JSON's keys do; else nothing."""
     names = [name.strip(SPACES).lower() for name in row]
-    texts = [names.index(key) for key in TEXT_KEYS if key in names]
-    return [texts[0], names.index(LABEL_KEY)] if texts and LABEL_KEY in names else []
+    texts = [names.index(key) for key in TEXT_KEYS if key in names][:1]
+    labels = [names.index(LABEL_KEY)] if LABEL_KEY in names and with_label else []
+    return [*texts, *labels] if texts and (labels or not with_label) else []
 
 
 def _place(name: str, header: Sequence[str], path: Path) -> int:
@@ -134,7 +159,9 @@ def _rows(path: Path, commas: bool) -> Iterator[tuple[int, list[str]]]:
         yield reader.line_num, row
 
 
-def _json_rows(path: Path, settings: ClassificationSettings) -> Iterator[tuple[int, tuple[str, ...], object]]:
+def _json_rows(
+    path: Path, settings: ClassificationSettings, with_label: bool = True
+) -> Iterator[tuple[int, tuple[str, ...], object]]:
     for number, line in enumerate(text_files.lines(path), start=1):
         if not line.strip(SPACES):
             continue
@@ -147,7 +174,7 @@ def _json_rows(path: Path, settings: ClassificationSettings) -> Iterator[tuple[i
             raise UserError(f'{place}: no JSON object; write one a line, such as {{"text": "...", "label": "..."}}')
         keys = settings.text or tuple(itertools.islice((key for key in TEXT_KEYS if key in value), 1)) or TEXT_KEYS[:1]
         label = settings.label or LABEL_KEY
-        for key in (*keys, label):
+        for key in (*keys, label) if with_label else keys:
             if key not in value:
                 raise UserError(
                     f"{place}: no key '{key}', only {', '.join(map(shortened, value))}; name the keys with task.text "
@@ -156,7 +183,7 @@ def _json_rows(path: Path, settings: ClassificationSettings) -> Iterator[tuple[i
         texts = tuple(value[key] for key in keys)
         if not all(isinstance(text, str) for text in texts):
             raise UserError(f"{place}: a text must be a string; name its key with task.text")
-        yield number, texts, value[label]
+        yield number, texts, value[label] if with_label else ""
 
 
 def tfds_labels(
