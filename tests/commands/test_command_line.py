@@ -40,6 +40,13 @@ def test_a_typo_in_a_flag_names_the_nearest(capsys, words, expected):
     assert (stopped.value.code, capsys.readouterr().err) == (2, expected + "\n")
 
 
+def test_a_file_without_its_flag_is_told(capsys, tmp_path):
+    (tmp_path / "a.csv").write_text("a,b\n")
+    with pytest.raises(SystemExit):
+        train.parser().parse_args(["--task", "classification", str(tmp_path / "a.csv")])
+    assert f" Files are given with a flag: --train {tmp_path / 'a.csv'}. See --help" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     "script, package",
     [

@@ -116,7 +116,7 @@ class AnnotatedCorpus(abc.ABC):
         return {"name": self.name, "fingerprint": self.fingerprint()}
 
     def summary(self, split: str) -> str:
-        return "as they are"
+        return "not cleaned"
 
     @property
     def splits(self) -> tuple[str, ...]:

@@ -130,7 +130,7 @@ class TextCorpus(abc.ABC):
             yield Chunk(split, number, tuple(held))
 
     def summary(self, split: str) -> str:
-        return "as it is"
+        return "not cleaned"
 
     @functools.cached_property
     def _border(self) -> int:
