@@ -19,7 +19,7 @@ class Parser(argparse.ArgumentParser):
         bare = [str(action.metavar) for action in self._actions if not action.option_strings]
         meant = flag_hints.meaning(flag, [*self._option_string_actions, *bare]) if flag else ""
         if words and not flag and "--train" in self._option_string_actions and os.path.isfile(words[0]):
-            meant = f" Files are given with a flag: --train {words[0]}"
+            meant = f" Files are given with a flag: --train {words[0]}."
         say(f"error: {message}.{meant} See --help" if meant else f"error: {message}; see --help")
         self.exit(2)
 
