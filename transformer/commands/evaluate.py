@@ -112,7 +112,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     if any(word.partition("=")[0] == "--task" for word in words):
         return _of_task({word.removeprefix("--task=") for word in words}, words)
     p = parser()
-    if run := next((word for word in words if (Path(word) / CONFIG).is_file()), None):
+    valued = {name for name, action in p._option_string_actions.items() if action.nargs != 0}
+    first = [word for before, word in zip(["", *words], words, strict=False) if before not in valued]
+    if run := next((word for word in first if (Path(word) / CONFIG).is_file()), None):
         try:
             name = stored_config(run).task.name
         except UserError as error:
