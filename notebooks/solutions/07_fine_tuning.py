@@ -99,7 +99,8 @@ def exercise_3(folder, text, labels, test, steps, reading, *words, layers=2):
     found = {}
     for count in steps:
         encoder = folder / f"bert_{count}"
-        words_of_text = ["--config", DEFAULT_CONFIGS["masked-lm"], "--train", text, *reading, "--max-steps", count]
+        words_of_text = ["--config", DEFAULT_CONFIGS["masked-lm"], "--train", text, *reading]
+        words_of_text += ["--set", f"training.max_steps={count}"]
         trained("masked-lm", encoder, *words_of_text)
         for name, more in {"frozen": frozen(layers), "fine-tuned": []}.items():
             run = folder / f"{name}_{count}_steps"

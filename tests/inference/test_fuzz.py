@@ -13,7 +13,7 @@ import sys
 
 import pytest
 from conftest import ROOT
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 from tiny_run import spread_parts
 
@@ -108,6 +108,8 @@ def test_any_sentences_are_translated(translator, texts):
 @example([piece for piece in PIECES if not "\ud800" <= piece <= "\udfff"])
 def test_any_lines_give_as_many_in_order(translator, tmp_path_factory, texts):
     content = "\n".join(texts) + "\n"
+    first = f"{texts[0]}\n".partition("\n")[0].encode()
+    assume(first.count(0) < 2 or 3 * first.count(0) < len(first))  # else it is refused, as UTF-16
     lines = [line.removesuffix("\r") for line in content.removeprefix("\ufeff").split("\n")[:-1]]
     folder = tmp_path_factory.mktemp("lines")
     (folder / "in").write_bytes(content.encode())
