@@ -11,7 +11,6 @@ from tiny_run import fine_tuning, masked_model
 
 from transformer.checkpoints.arrays import load_arrays, model_variables, save_arrays
 from transformer.checkpoints.run_directory import RunDirectory
-from transformer.config.run import Config
 from transformer.data.examples.annotated import Answer, Labelled, Question, Tagged
 from transformer.data.tokenizers.labelled import LabelledVocabulary
 from transformer.data.tokenizers.labels import Labels
@@ -159,24 +158,20 @@ def test_a_label_that_training_never_saw_is_told_with_its_place(tmp_path):
         task.predict(Fixed(LOGITS), [("one", "two")])
 
 
-@pytest.mark.parametrize("first, warned", [("ticket\tkind", True), ("a late bus\tbus", False)])
+LATE = [(f"{i} late", ("bus", "train")[i % 2]) for i in range(30)]
+
+
+@pytest.mark.parametrize("first, warned", [(("ticket", "kind"), True), (("a late bus", "bus"), False)])
 def test_a_first_line_whose_label_is_of_no_other_may_be_a_header(tmp_path, capsys, first, warned):
-    rows = [first, *(f"{i} late\t{('bus', 'train')[i % 2]}" for i in range(30))]
-    (tmp_path / "a.tsv").write_text("\n".join(rows), encoding="utf-8")
-    config = Config().override({"task": {"name": "classification"}, "data": {"train": [str(tmp_path / "a.tsv")]}})
-    kind = task_class("classification")
-    kind.learn_labels(kind.read(config), config)
-    told = "a.tsv, line 1: no other line has the label 'kind'; if this line names the columns, name them too"
+    table(tmp_path, [first, *LATE])
+    told = "examples, line 1: no other line has the label 'kind'; if this line names the columns, name them too"
     assert (told in capsys.readouterr().err) == warned
 
 
 def test_a_label_that_is_written_in_another_way_once_is_told(tmp_path, capsys):
-    rows = [f"{i} late\t{('bus', 'train')[i % 2]}" for i in range(30)] + ["31 late\tTrain", "32 late\tship"]
-    (tmp_path / "a.tsv").write_text("\n".join(rows), encoding="utf-8")
-    config = Config().override({"task": {"name": "classification"}, "data": {"train": [str(tmp_path / "a.tsv")]}})
-    kind = task_class("classification")
-    kind.learn_labels(kind.read(config), config)
-    told = "warning: a.tsv, line 31: no other line has the label 'Train'. Did you mean 'train'?"
+    task = table(tmp_path, [*LATE, ("31 late", "Train"), ("32 late", "ship")])
+    assert task.describe().endswith("4 labels (Train 1, bus 15, ship 1, train 15)")
+    told = "warning: examples, line 31: no other line has the label 'Train'. Did you mean 'train'?"
     assert capsys.readouterr().err.replace(f"{tmp_path}/", "").splitlines() == [told]
 
 

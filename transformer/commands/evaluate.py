@@ -112,20 +112,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if any(word.partition("=")[0] == "--task" for word in words):
         return _of_task({word.removeprefix("--task=") for word in words}, words)
     p = parser()
-    valued = {name for name, action in p._option_string_actions.items() if action.nargs != 0}
-    first = [word for before, word in zip(["", *words], words, strict=False) if before not in valued]
-    if run := next((word for word in first if (Path(word) / CONFIG).is_file()), None):
-        try:
-            name = stored_config(run).task.name
-        except UserError as error:
-            say(f"error: {error}")
-            return 1
-        if COMMANDS.get(name) != "translate":
-            return _of_task({name}, ["--task", name, *words])
-        p.error(
-            f"{run} is a run of the task {name}: give translations and their references instead, HYP REF; "
-            f"{called('translate')} --run {run} --input F --output HYP makes them"
-        )
+    if run := _run_in(words, p):
+        return _of_run(run, words, p)
     options = p.parse_intermixed_args(words)
     if not options.target_language:
         missing = [str(path) for path in (options.hypotheses, *options.references) if not path.exists()]
@@ -137,6 +125,28 @@ def main(argv: Sequence[str] | None = None) -> int:
     if options.baseline_run and not options.run:
         p.error("--baseline-run is compared with --run; give that too")
     return exit_code(lambda: _evaluate(options))
+
+
+def _run_in(words: Sequence[str], p: Parser) -> str:
+    """Return the run directory that stands among the words where no flag takes it; '' where there is none."""
+    valued = {name for name, action in p._option_string_actions.items() if action.nargs != 0}
+    bare = (word for before, word in zip(["", *words], words, strict=False) if before not in valued)
+    return next((word for word in bare if (Path(word) / CONFIG).is_file()), "")
+
+
+def _of_run(run: str, words: Sequence[str], p: Parser) -> int:
+    """Do what --task with the task of a run does; returns the exit code."""
+    try:
+        name = stored_config(run).task.name
+    except UserError as error:
+        say(f"error: {error}")
+        return 1
+    if COMMANDS.get(name) == "translate":
+        p.error(
+            f"{run} is a run of the task {name}: give translations and their references instead, HYP REF; "
+            f"{called('translate')} --run {run} --input F --output HYP makes them"
+        )
+    return _of_task({name}, ["--task", name, *words])
 
 
 def _of_task(named: set[str], words: Sequence[str]) -> int:

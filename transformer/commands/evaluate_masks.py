@@ -60,14 +60,14 @@ def _evaluate(options: argparse.Namespace) -> None:
         from transformer.tasks.masked_lm import MaskedLM
 
     data = {"dataset": "", "train": options.files, "valid": options.files} if options.files else {}
-    texts = {"documents": options.documents} if options.documents else {}
-    corpus = MaskedLM.read(config.override({"data": data, "task": texts}, "command line"))
+    given = {"documents": options.documents, "mask_rate": options.mask_rate}
+    changes = {"data": data, "task": {name: value for name, value in given.items() if value is not None}}
+    config = config.override(changes, "command line")
+    corpus = MaskedLM.read(config)
     corpus.check()
     task, network = load(run, options.which)
     assert isinstance(task, MaskedLM)  # as the config says
-    if options.mask_rate is not None:
-        changed = config.override({"task": {"mask_rate": options.mask_rate}}, "--mask-rate")
-        task.settings = changed.task
+    task.settings = config.task  # masks at the rate that is asked for
     passages = list(corpus.examples("train" if options.files else options.split))
     every = [task.found(network, passages, seed) for seed in range(options.draws)]
     found = functools.reduce(operator.add, every)

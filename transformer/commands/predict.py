@@ -26,11 +26,7 @@ def parser() -> Parser:
     )
     p.add_argument("texts", nargs="*", metavar="TEXT", help="quote it if it holds spaces")
     p.add_argument("--weights", choices=("best", "last"), default="best", help="which weights (default: %(default)s)")
-    p.add_argument(
-        "--input",
-        metavar="F",
-        help="a text a line; of labels also a CSV or JSON lines, as in training",
-    )
+    p.add_argument("--input", metavar="F", help="a text a line; of labels also a CSV or JSON lines, as in training")
     p.add_argument("--output", metavar="F", help="write here instead of stdout; complete or absent")
     context = p.add_mutually_exclusive_group()
     context.add_argument("--context", metavar="TEXT", help="what all questions are about, or the second of every pair")

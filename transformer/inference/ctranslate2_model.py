@@ -24,9 +24,9 @@ from transformer.ids import END_ID, START_ID, UNKNOWN_ID
 from transformer.layers.angles import CLIPPED, FARTHEST, sinusoids
 from transformer.system.errors import UserError
 
-# Keras' names and the library's.
 # Not those of config.POSITIONS, to which a user may have added a kind that the library cannot compute.
 CONVERTED_POSITIONS = ("sinusoidal", "rotary", "learned", "relative_bias", "relative_keys")
+# Keras' names and the library's.
 ACTIVATIONS = {"relu": "RELU", "gelu": "GELU", "silu": "SWISH", "swish": "SWISH", "tanh": "Tanh", "sigmoid": "Sigmoid"}
 Arrays = Mapping[str, np.ndarray]
 # The sublayers of our layers: attention, the norm after it (before it, where norms come first), and the library's name.

@@ -19,7 +19,7 @@ from transformer.data.batches import Batch, Record
 from transformer.data.examples.annotated import AnnotatedCorpus, Labelled
 from transformer.data.examples.open_annotated import open_examples
 from transformer.data.examples.phrasebook_examples import PhrasebookExamples
-from transformer.data.examples.tables import LABEL_KEY, check_classes, labelled, tfds_labels
+from transformer.data.examples.tables import LABEL_KEY, check_classes, label_warnings, labelled, tfds_labels
 from transformer.data.records import Rows
 from transformer.data.tokenizers.labelled import LabelledVocabulary
 from transformer.data.tokenizers.labels import Labels
@@ -41,7 +41,6 @@ from transformer.tasks.fine_tuning import (
 )
 from transformer.tasks.row_reader import Row
 
-MANY = 20  # examples, of which a label that occurs once is likely to be none
 SHOWN = 10  # labels when training begins
 LIKELY = 0.5  # probability from which a text has one of several labels
 
@@ -123,38 +122,28 @@ class Classification(FineTuning):
         texts, first = 0, dict[str, str]()
         for example in corpus.learned_from():
             texts = len(example.texts)
-            first |= {label: example.place for label in example.labels if label not in counts}
             if config.task.kind == "number":
                 numbers.append(float(example.labels[0]))
             else:
                 counts.update(example.labels)
+                for label in example.labels:
+                    first.setdefault(label, example.place)
         if config.task.kind == "number":
             deviation = float(np.std(numbers)) or 1.0
             lists = {"label": [], "count": [], "scale": [repr(float(np.mean(numbers))), repr(deviation)]}
         else:
             lists = {"label": sorted(counts), "count": [str(counts[label]) for label in sorted(counts)]}
             check_classes(lists["label"], config.task.kind, corpus.name)
-            cls._warn_of_rare_labels(first, counts)
+            for warning in label_warnings(first, counts):
+                say(f"warning: {warning}")
         return Labels({**lists, "texts": [str(i + 1) for i in range(texts)]})
 
-    @staticmethod
-    def _warn_of_rare_labels(first: Mapping[str, str], counts: Mapping[str, int]) -> None:
-        """Tell of labels that occur once and look like the name of the column, or like another one; `first`: where."""
-        rare = [label for label, count in counts.items() if count == 1 and sum(counts.values()) >= MANY]
-        for label in rare:
-            told = f"warning: {first[label]}: no other line has the label {shortened(label)}"
-            likely = nearest(label, counts.keys() - set(rare))
-            if first[label].endswith(", line 1"):
-                how = "--set task.text=NAME --set task.label=NAME"
-                say(f"{told}; if this line names the columns, name them too: {how}")
-            elif likely:
-                say(f"{told}.{likely}")
-
     def describe(self) -> str:
-        shown = [f"{name} {count}" for name, count in zip(self.classes, self.listed("count"), strict=False)]
+        counts = self.listed("count") or [""] * len(self.classes)  # of an imported run
+        shown = [f"{name} {count}".rstrip() for name, count in zip(self.classes, counts, strict=True)]
         more = "" if len(shown) <= SHOWN else ", ..."
-        labels = f"{len(self.classes)} labels ({', '.join(map(one_line, shown[:SHOWN]))}{more})"
-        what = labels if self.classes else f"numbers around {self.mean:g}"
+        labels = f"{len(shown)} labels ({', '.join(map(one_line, shown[:SHOWN]))}{more})"
+        what = labels if shown else f"numbers around {self.mean:g}"
         return f"vocabulary of {self.tokenizer.vocabulary_size:,} tokens ({self.tokenizer.kind}), {what}"
 
     def encode(self, examples: Sequence[Labelled]) -> Rows:

@@ -75,7 +75,7 @@ def optimizer_warnings(training: TrainingConfig) -> list[str]:
     if training.warmup_steps >= steps:
         found.append(
             f"the learning rate rises to the end: warmup_steps is {training.warmup_steps}, max_steps {steps}; "
-            f"set training.warmup_steps = {steps // 10}"
+            f"set training.warmup_steps = {max(1, steps // 10)}"
         )
     share = training.averaging**steps
     if share > HARMLESS_SHARE:

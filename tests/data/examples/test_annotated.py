@@ -1,5 +1,6 @@
 """Labels, tags and answers in files as people have them, what is held out, and one clear line for each fault."""
 
+import collections
 import gzip
 import json
 
@@ -14,7 +15,7 @@ from transformer.data.examples.annotated import Answer, FileExamples, Question
 from transformer.data.examples.iob2 import tagged, tfds_tags
 from transformer.data.examples.open_annotated import open_examples
 from transformer.data.examples.squad import questions, tfds_question
-from transformer.data.examples.tables import has_columns, labelled, tfds_labels, unlabelled
+from transformer.data.examples.tables import MOST_WARNINGS, has_columns, label_warnings, labelled, tfds_labels, unlabelled
 from transformer.system.errors import EnvironmentFailure, UserError
 from transformer.tasks import task_class
 
@@ -82,6 +83,14 @@ def test_texts_without_labels_are_read_from_the_columns_of_training(write, name,
     path = write(name, content)
     assert has_columns(path) and not has_columns(path.with_name("a.tsv"))
     assert list(unlabelled(path, ClassificationSettings(**settings))) == [("no\nlight",), ("late",)]
+
+
+def test_few_of_many_labels_that_occur_once_are_looked_at():
+    counts = collections.Counter({"bus": 50, **{f"bus{i}": 1 for i in range(5000)}})
+    told = list(label_warnings(dict.fromkeys(counts, "a.tsv, line 9"), counts))
+    assert len(told) == MOST_WARNINGS
+    assert told[0] == "a.tsv, line 9: no other line has the label 'bus0'. Did you mean 'bus'?"
+    assert list(label_warnings({"one": "a.tsv, line 1"}, collections.Counter({"one": 1, "two": 18}))) == []
 
 
 def test_a_quoted_text_of_csv_may_have_line_ends_and_the_line_is_told(write):

@@ -84,6 +84,7 @@ def test_a_chinese_target_without_a_language_is_named(warnings, target):
     assert "the targets look like Chinese or Japanese, and no language is named, so that BLEU splits them" in told
     assert warnings(as_tsv(pairs), source_language="en", target_language="zh") == []
     assert warnings(as_tsv([(target, source) for source, target in pairs])) == []
+    assert warnings(as_tsv([("The sign says stop", "На вывеске написано 止")] * 5)) == []
 
 
 @pytest.mark.parametrize("header", [("source", "target"), ("English", "German"), ("en", "de"), ("SRC", " trg ")])

@@ -38,7 +38,7 @@ def of_files(paths: Sequence[Path], languages: Sequence[str]) -> Iterator[str]:
         yield from itertools.chain.from_iterable(map(line_warnings, paths, read))
     name = " and ".join(map(str, paths))
     yield from header_warnings(name, rows[0], languages)
-    if not languages[1] and _by_script([row[1] for row in rows], {"CJK", "HIRAGANA", "KATAKANA"}, {"LATIN"}) > CLEAR:
+    if not languages[1] and _by_script([row[1] for row in rows], _SCRIPTS["Jpan"]) > CLEAR:
         yield (
             f"{name}: the targets look like Chinese or Japanese, and no language is named, so that BLEU splits them at "
             "spaces; name both languages, such as --source-language en --target-language zh"
@@ -117,14 +117,17 @@ def _scripts(language: str) -> set[str]:
     return _SCRIPTS.get(code) or {str(babel.Locale("en").scripts.get(code, code)).upper().split()[0]}
 
 
-def _by_script(texts: Iterable[str], first: set[str], second: set[str]) -> float:
-    """Return the share of the first of two scripts among the letters that are of either; a half without any."""
+def _by_script(texts: Iterable[str], first: set[str], second: set[str] | None = None) -> float:
+    """Return the share of the first of two scripts among the letters that are of either; a half without any.
+
+    Without a second one, among all letters.
+    """
     letters = collections.Counter(itertools.chain.from_iterable(texts))
     counts = [0, 0]
     for letter, count in letters.items():
         word = unicodedata.name(letter, "").partition(" ")[0] if letter.isalpha() else ""
-        for place, words in enumerate((first, second)):
-            counts[place] += count * (word in words)
+        counts[0] += count * (word in first)
+        counts[1] += count * (bool(word) and word not in first if second is None else word in second)
     return counts[0] / sum(counts) if sum(counts) else 0.5
 
 

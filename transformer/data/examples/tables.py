@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import csv
 import itertools
 import math
@@ -25,6 +26,8 @@ if typing.TYPE_CHECKING:
 TEXT_KEYS = ("text", "sentence")  # of headers, JSON and TFDS, where the settings name no column
 LABEL_KEY = "label"
 MOST_CLASSES = 10_000  # a column of texts taken for labels has more
+MANY = 20  # examples, of which a label that occurs once is likely to be none
+MOST_WARNINGS = 10  # of labels that occur once
 COMMA = ".csv"  # the ending of files with commas; any other has TABs
 
 
@@ -35,13 +38,7 @@ def labelled(path: Path, settings: ClassificationSettings) -> Iterator[Labelled]
         UserError: a column that is missing, a line that lacks one, no text, no label, a label that is no number where
             numbers are wanted; file and line are told.
     """
-    endings = [suffix.lower() for suffix in path.suffixes[-2:]]
-    rows: Iterator[tuple[int, tuple[str, ...], object]]
-    if any(suffix in JSON_LINES for suffix in endings):
-        rows = _json_rows(path, settings)
-    else:
-        rows = _table_rows(path, COMMA in endings, settings)
-    for line, texts, label in rows:
+    for line, texts, label in _examples(path, settings):
         place = f"{path}, line {line}"
         if not any(text.strip(SPACES) for text in texts):
             raise UserError(f"{place}: no text; fill it in or leave the line out")
@@ -50,7 +47,7 @@ def labelled(path: Path, settings: ClassificationSettings) -> Iterator[Labelled]
 
 def has_columns(path: Path) -> bool:
     """Return whether a file of texts to label is a CSV or JSON lines, whose texts are in columns or under keys."""
-    return any(suffix.lower() in (COMMA, *JSON_LINES) for suffix in path.suffixes[-2:])
+    return _ends_in(path, (COMMA, *JSON_LINES))
 
 
 def unlabelled(path: Path, settings: ClassificationSettings) -> Iterator[tuple[str, ...]]:
@@ -59,9 +56,21 @@ def unlabelled(path: Path, settings: ClassificationSettings) -> Iterator[tuple[s
     Raises:
         UserError: a column or a key that is missing; file and line are told.
     """
-    json_lines = any(suffix.lower() in JSON_LINES for suffix in path.suffixes[-2:])
-    rows = _json_rows(path, settings, False) if json_lines else _table_rows(path, True, settings, False)
-    return (texts for _, texts, _ in rows)
+    return (texts for _, texts, _ in _examples(path, settings, with_label=False))
+
+
+def _ends_in(path: Path, endings: Sequence[str]) -> bool:
+    """Return whether a file has an ending, perhaps with that of a compressed file behind it."""
+    return any(suffix.lower() in endings for suffix in path.suffixes[-2:])
+
+
+def _examples(
+    path: Path, settings: ClassificationSettings, with_label: bool = True
+) -> Iterator[tuple[int, tuple[str, ...], object]]:
+    """Yield line, texts and label of each example of a file; without labels, '' instead."""
+    if _ends_in(path, JSON_LINES):
+        return _json_rows(path, settings, with_label)
+    return _table_rows(path, _ends_in(path, (COMMA,)), settings, with_label)
 
 
 def labels_of(label: object, settings: ClassificationSettings, place: str) -> tuple[str, ...]:
@@ -84,31 +93,15 @@ def labels_of(label: object, settings: ClassificationSettings, place: str) -> tu
 
 
 def _table_rows(
-    path: Path, commas: bool, settings: ClassificationSettings, with_label: bool = True
-) -> Iterator[tuple[int, tuple[str, ...], str]]:
+    path: Path, commas: bool, settings: ClassificationSettings, with_label: bool
+) -> Iterator[tuple[int, tuple[str, ...], object]]:
     """Yield line, texts and label of each row of a table; rows without anything are left out."""
-    wanted = [*(settings.text or ("1",)), settings.label or "2"]
-    named = not all(name.isdigit() for name in wanted)
-    wanted = wanted if with_label else wanted[:-1]
-    places = [] if named else [int(name) - 1 for name in wanted]
-    first = True
+    places: list[int] | None = None
     for line, row in _rows(path, commas):
-        if first:
-            first = False
-            if named:
-                places = [_place(name, row, path) for name in wanted]
+        if places is None:
+            places, header = _columns(row, path, settings, with_label)
+            if header:
                 continue
-            if settings.skip_header:
-                continue
-            if not (settings.text or settings.label):
-                if found := _header(row, with_label):
-                    places = found
-                    continue
-                if with_label and len(row) > len(places):
-                    raise UserError(
-                        f"{path} has {len(row)} columns: {', '.join(map(shortened, row[:9]))}; say which are text and "
-                        "label, by name or number: --set task.text=NAME --set task.label=NAME"
-                    )
         if not any(row):
             continue
         if len(row) <= max(places):
@@ -118,15 +111,31 @@ def _table_rows(
                 "the columns with task.text and task.label"
             )
         cells = [row[place] for place in places]
-        yield (line, tuple(cells[:-1]), cells[-1]) if with_label else (line, tuple(cells), "")
+        label = cells.pop() if with_label else ""
+        yield line, tuple(cells), label
 
 
-def _header(row: Sequence[str], with_label: bool) -> list[int]:
-    """Return the places of the text and the label where a first line names both as JSON's keys do; else nothing."""
+def _columns(
+    row: Sequence[str], path: Path, settings: ClassificationSettings, with_label: bool
+) -> tuple[list[int], bool]:
+    """Return the places of the texts and, behind them, of the label; and whether the first line names its columns."""
+    texts, label = settings.text or ("1",), settings.label or "2"
+    wanted = [*texts, label] if with_label else [*texts]
+    if not all(name.isdigit() for name in (*texts, label)):
+        return [_place(name, row, path) for name in wanted], True
+    places = [int(name) - 1 for name in wanted]
+    if settings.skip_header or settings.text or settings.label:
+        return places, settings.skip_header
     names = [name.strip(SPACES).lower() for name in row]
-    texts = [names.index(key) for key in TEXT_KEYS if key in names][:1]
-    labels = [names.index(LABEL_KEY)] if LABEL_KEY in names and with_label else []
-    return [*texts, *labels] if texts and (labels or not with_label) else []
+    keys = [next((key for key in TEXT_KEYS if key in names), ""), *([LABEL_KEY] if with_label else [])]
+    if all(key in names for key in keys):
+        return [names.index(key) for key in keys], True
+    if with_label and len(row) > len(places):
+        raise UserError(
+            f"{path} has {len(row)} columns: {', '.join(map(shortened, row[:9]))}; say which are text and label, by "
+            "name or number: --set task.text=NAME --set task.label=NAME"
+        )
+    return places, False
 
 
 def _place(name: str, header: Sequence[str], path: Path) -> int:
@@ -160,7 +169,7 @@ def _rows(path: Path, commas: bool) -> Iterator[tuple[int, list[str]]]:
 
 
 def _json_rows(
-    path: Path, settings: ClassificationSettings, with_label: bool = True
+    path: Path, settings: ClassificationSettings, with_label: bool
 ) -> Iterator[tuple[int, tuple[str, ...], object]]:
     for number, line in enumerate(text_files.lines(path), start=1):
         if not line.strip(SPACES):
@@ -230,3 +239,21 @@ def check_classes(labels: Sequence[str], kind: str, name: str) -> None:
             f"the training examples of {name} have {len(labels):,} labels, such as {shortened(labels[0])}; at most "
             f"{MOST_CLASSES:,} can be told apart: name another column with task.label, or set task.kind = 'number'"
         )
+
+
+def label_warnings(first: Mapping[str, str], counts: collections.Counter[str]) -> Iterator[str]:
+    """Yield what looks wrong in labels that occur once: the name of a column, or another label in another spelling.
+
+    Args:
+        first: where each label stands first.
+        counts: how often each occurs. Of the rare ones, only the first are looked at.
+    """
+    frequent = [label for label, count in counts.items() if count > 1]
+    rare = (label for label, count in counts.items() if count == 1)
+    for label in itertools.islice(rare, MOST_WARNINGS) if counts.total() >= MANY else ():
+        told = f"{first[label]}: no other line has the label {shortened(label)}"
+        if first[label].endswith(", line 1"):
+            how = "--set task.text=NAME --set task.label=NAME"
+            yield f"{told}; if this line names the columns, name them too: {how}"
+        elif likely := nearest(label, frequent):
+            yield f"{told}.{likely}"

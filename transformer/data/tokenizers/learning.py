@@ -1,6 +1,7 @@
 """Learning a vocabulary from text."""
 
 import io
+import itertools
 import json
 import random
 import tempfile
@@ -44,7 +45,7 @@ def train_sentencepiece(
     from sentencepiece import sentencepiece_model_pb2
 
     sample = _sample(sentences, config.sample_size)
-    counts = Counter("".join(sample))
+    counts = Counter(itertools.chain.from_iterable(sample))
     kept = max(1, config.vocabulary_size - 256 - len(RESERVED_TOKENS) - len(spelled)) // 2
     if len(counts) > kept:
         # Not by `character_coverage`: that is a share of the text, at least 0.98, and may ask for too many characters.
