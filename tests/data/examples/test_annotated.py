@@ -15,7 +15,14 @@ from transformer.data.examples.annotated import Answer, FileExamples, Question
 from transformer.data.examples.iob2 import tagged, tfds_tags
 from transformer.data.examples.open_annotated import open_examples
 from transformer.data.examples.squad import questions, tfds_question
-from transformer.data.examples.tables import MOST_WARNINGS, has_columns, label_warnings, labelled, tfds_labels, unlabelled
+from transformer.data.examples.tables import (
+    MOST_WARNINGS,
+    has_columns,
+    label_warnings,
+    labelled,
+    tfds_labels,
+    unlabelled,
+)
 from transformer.system.errors import EnvironmentFailure, UserError
 from transformer.tasks import task_class
 
